@@ -1,0 +1,145 @@
+"""Settings as frozen dataclasses, and their one way in and out of TOML.
+
+A field's docstring is its help on the command line. Unknown keys and wrong types are errors that
+name the file, the key and the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sparsemeta.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """The fast-weight memory of one adapted layer."""
+
+    slots: int = 512
+    """Slots per head (N)."""
+    active: int = 8
+    """Slots that one address touches (A)."""
+    heads: int = 4
+    """Independent memories side by side (H)."""
+    key_width: int = 64
+    """Width of the query that is compared with the slots' keys, per head."""
+    value_width: int = 64
+    """Width of what a slot holds, per head (V)."""
+    addressing: Literal["topk", "dense"] = "topk"
+    """topk: A slots of N; dense: a full key of N entries, the control of every comparison."""
+    rule: Literal["delta", "hebbian"] = "delta"
+    """delta: a write corrects what its address already recalls; hebbian: it only adds."""
+    retention: bool = False
+    """Whether the meta-learner may also forget: scale down the rows it is about to write."""
+
+    def __post_init__(self) -> None:
+        for name in ("slots", "active", "heads", "key_width", "value_width"):
+            require(getattr(self, name) >= 1, f"memory.{name} must be at least 1")
+        require(
+            self.active <= self.slots,
+            f"memory.active is {self.active} but there are only {self.slots} slots (memory.slots)",
+        )
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def read_toml(path: str | Path, schema: type[T]) -> T:
+    """Read a TOML file into a dataclass.
+
+    Args:
+        path: the file.
+        schema: a dataclass whose fields may be dataclasses, tuples, literals and plain values.
+
+    Returns:
+        An instance; what the file leaves out keeps its default.
+
+    Raises:
+        ConfigError: the file is missing or not TOML, a key is unknown, or a value has a wrong type.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return from_dict(data, schema)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def write_toml(path: str | Path, config: Any) -> None:
+    """Write a dataclass as a TOML file that `read_toml` reads back equal."""
+    import tomli_w
+
+    Path(path).write_text(tomli_w.dumps(to_dict(config)), encoding="utf-8")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as plain nested dictionaries and lists; fields that are None are left out."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            items = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+            return {name: plain(item) for name, item in items if item is not None}
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    return plain(config)
+
+
+def from_dict(data: dict[str, Any], schema: type[T], where: str = "") -> T:
+    """Build a dataclass from nested dictionaries, strictly.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest valid one) or a value of a wrong type.
+    """
+    hints = typing.get_type_hints(schema)
+    for key in data:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"did you mean {where}{near[0]}?" if near else f"valid keys: {', '.join(hints)}"
+            raise ConfigError(f"unknown key {where}{key}; {hint}")
+    missing = [
+        f"{where}{field.name}"
+        for field in dataclasses.fields(schema)  # type: ignore[arg-type]
+        if field.name not in data
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    require(not missing, f"missing key {', '.join(missing)}")
+    return schema(**{key: _coerce(item, hints[key], where + key) for key, item in data.items()})
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    """Check `value` against a type hint; integers pass as floats, lists become tuples."""
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return from_dict(value, hint, where + ".")  # type: ignore[arg-type]
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _coerce(value, next(c for c in choices if c is not types.NoneType), where)
+    if origin is Literal:
+        allowed = ", ".join(map(repr, choices))
+        require(value in choices, f"{where} = {value!r} is not one of {allowed}")
+        return value
+    if origin is tuple and isinstance(value, list):
+        return tuple(_coerce(item, choices[0], f"{where}[{i}]") for i, item in enumerate(value))
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        name = getattr(hint, "__name__", None) if origin is None else None
+        raise ConfigError(f"{where} = {value!r} should be {name or 'a list'}")
+    return value

@@ -1,0 +1,56 @@
+"""Every error that sparsemeta raises on purpose.
+
+    SparseMetaError
+    ├── ConfigError      a recipe or a setting that cannot be used      (also a ValueError)
+    ├── CorpusError      text that cannot be read or trained on
+    ├── CheckpointError  a model folder that is missing, damaged or foreign
+    ├── StateError       a memory that is damaged or belongs to another model
+    ├── ScanError        tensors that do not describe a memory update   (also a ValueError)
+    ├── TrainingError    training that cannot go on
+    └── MissingExtra     an optional dependency that is not installed   (also an ImportError)
+
+A message says what is wrong, where, and how to mend it. The command line prints it and exits with 2.
+"""
+
+
+class SparseMetaError(Exception):
+    """Base class: catch this to catch everything sparsemeta raises on purpose."""
+
+
+class ConfigError(SparseMetaError, ValueError):
+    """A recipe or a setting that cannot be used."""
+
+
+class CorpusError(SparseMetaError):
+    """Text that cannot be read or trained on."""
+
+
+class CheckpointError(SparseMetaError):
+    """A model folder that is missing, damaged or foreign."""
+
+
+class StateError(SparseMetaError):
+    """A memory that is damaged, or that belongs to another model."""
+
+
+class ScanError(SparseMetaError, ValueError):
+    """Tensors that do not describe a memory update."""
+
+
+class TrainingError(SparseMetaError):
+    """Training that cannot go on."""
+
+
+class MissingExtra(SparseMetaError, ImportError):
+    """An optional dependency that is not installed.
+
+    Args:
+        package: what is missing, as it is imported.
+        extra: the extra of sparsemeta that brings it.
+    """
+
+    def __init__(self, package: str, extra: str):
+        super().__init__(
+            f"this needs {package}, which is not installed. "
+            f"Install it with: pip install 'sparsemeta[{extra}]'"
+        )
