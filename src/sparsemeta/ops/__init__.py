@@ -1,0 +1,17 @@
+"""The mathematics of sparse fast weights, as pure functions on tensors.
+
+Axes, everywhere: B batch, T time, H heads, N slots per head, A active slots of an address,
+V width of what a slot holds.
+
+    reference.py   equations (3)-(5) as a plain loop: the truth
+    chunked.py     the same, exactly, parallel over chunks of time
+    native.py      the same, exactly, as a compiled loop for CPUs
+    compact.py     from a table of N slots to the rows that a segment touches, and back
+    scan.py        the one entry: checks its input, then picks a form
+    addressing.py  logits to addresses
+"""
+
+from sparsemeta.ops.addressing import dense_address, topk_address
+from sparsemeta.ops.scan import scan
+
+__all__ = ["dense_address", "scan", "topk_address"]

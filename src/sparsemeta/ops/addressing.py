@@ -1,0 +1,45 @@
+"""From logits over slots to an address: which slots, and with what weights (equation 1)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def topk_address(
+    logits: Float[Tensor, "*batch N"], active: int
+) -> tuple[Int[Tensor, "*batch A"], Float[Tensor, "*batch A"]]:
+    r"""The A best slots, weighted $w_i \propto e^{l_i}$ with $\|w\|_2 = 1$.
+
+    Non-negative, and of unit norm so that a write at rate <= 1 cannot overshoot (design, 2).
+
+    Args:
+        logits: one score per slot.
+        active: A, from 1 to N.
+
+    Returns:
+        Slot indices (int64), best first, and their weights (dtype of the logits).
+
+    >>> index, weight = topk_address(torch.tensor([0.0, 5.0, 5.0, 1.0]), active=2)
+    >>> sorted(index.tolist()), weight.square().sum().item()
+    ([1, 2], 1.0)
+    """
+    best, index = logits.topk(active, dim=-1)
+    return index, normalize(torch.exp(best - best[..., :1].detach()), dim=-1)
+
+
+def dense_address(
+    logits: Float[Tensor, "*batch N"],
+) -> tuple[Int[Tensor, "*batch N"], Float[Tensor, "*batch N"]]:
+    r"""Every slot, weighted $w = l / \|l\|_2$: the signed dense key of a delta-rule network.
+
+    The control for `topk_address`: same interface, with A = N.
+
+    Args:
+        logits: one score per slot.
+
+    Returns:
+        Slot indices 0 to N-1 (int64) and their weights (dtype of the logits).
+    """
+    slots = torch.arange(logits.shape[-1], device=logits.device)
+    return slots.expand(logits.shape), normalize(logits, dim=-1)

@@ -1,0 +1,206 @@
+r"""Equations (3)-(5), exactly, parallel over chunks of time.
+
+Inside a chunk of C steps an address is a row of a small dense matrix over the U slots that the
+chunk touches. With L the running log-retention of each slot, D = diag(rate), and
+
+    A_{ts} = \sum_i W_t[i] W_s[i] e^{L_t[i] - L_s[i]}   (s < t)
+    Q_{ts} = \sum_i R_t[i] W_s[i] e^{L_t[i] - L_s[i]}   (s <= t)
+
+the updates that the delta rule writes solve one unit-triangular system (the WY form),
+
+    (I + D A) X = D (V - (W e^L) S),     O = (R e^L) S + Q X,     S' = e^{L_C} S + (W e^{L_C - L})^T X
+
+where S holds the touched rows before the chunk and S' after it. Only these last three products run
+chunk after chunk; everything else is computed for the whole segment at once.
+"""
+
+import torch
+from torch import Tensor
+
+from sparsemeta.ops.compact import compact
+
+Saved = tuple[Tensor, ...]
+
+FORGOTTEN = -1e4
+"""A log-retention that is zero in any dtype: keeps the difference of two -inf out of the sums."""
+
+
+def scan_chunked(
+    write_index: Tensor,
+    write_weight: Tensor,
+    value: Tensor,
+    rate: Tensor,
+    log_retention: Tensor | None,
+    read_index: Tensor,
+    read_weight: Tensor,
+    rows: Tensor,
+    rule: str,
+    chunk: int,
+) -> tuple[Tensor, Tensor]:
+    """Run a segment over its touched rows.
+
+    Args:
+        write_index: (B, T, H, A) int64 in [0, U).
+        write_weight: (B, T, H, A).
+        value: (B, T, H, V).
+        rate: (B, T, H).
+        log_retention: (B, T, H) or None for no forgetting.
+        read_index: (B, T, H, R) int64 in [0, U).
+        read_weight: (B, T, H, R).
+        rows: (B, H, U, V), before the segment.
+        rule: delta or hebbian.
+        chunk: C, steps to a chunk.
+
+    Returns:
+        What was read, (B, T, H, V), and the rows after the segment, (B, H, U, V).
+    """
+    batch, time, heads, _ = value.shape
+    length = min(chunk, time)
+
+    def chunks(x: Tensor) -> Tensor:  # (B, T, H, ...) -> (B*H, T/C, C, ...), padded with zeros
+        missing = -time % length
+        if missing:
+            x = torch.cat([x, x.new_zeros(batch, missing, *x.shape[2:])], dim=1)
+        x = x.movedim(2, 1).flatten(0, 1)
+        return x.unflatten(1, (-1, length))
+
+    w, r, slots = _local(chunks(write_index), chunks(read_index), rows.shape[2])
+    width = slots.shape[-1]
+    writes = _scatter(w, chunks(write_weight), width)
+    reads = _scatter(r, chunks(read_weight), width)
+    beta, v = chunks(rate)[..., None], chunks(value)
+
+    if log_retention is None:
+        log_decay = None
+        kept_writes, kept_reads, left_writes = writes, reads, writes
+        decay = torch.ones_like(writes[..., -1, :])
+    else:
+        g = chunks(log_retention.clamp(min=FORGOTTEN))[..., None]
+        touched = torch.zeros_like(writes).scatter(-1, w, 1.0)
+        log_decay = (touched * g).cumsum(-2)
+        last = log_decay[..., -1:, :]
+        kept_writes = writes * log_decay.exp()
+        kept_reads = reads * log_decay.exp()
+        left_writes = writes * (last - log_decay).exp()
+        decay = last.squeeze(-2).exp()
+
+    recalled = _decayed_products(reads, writes, log_decay).tril()
+    if rule == "delta":
+        overlap = (beta * _decayed_products(writes, writes, log_decay)).tril(-1)
+        right = beta * torch.cat([v, kept_writes], dim=-1)
+        solved = torch.linalg.solve_triangular(overlap, right, upper=False, unitriangular=True)
+        fresh, corrected = solved.split([v.shape[-1], width], dim=-1)
+    else:
+        fresh, corrected = beta * v, torch.zeros_like(writes)
+
+    read, final = _Recurrence.apply(  # type: ignore[misc]
+        slots, corrected, fresh, kept_reads, recalled, left_writes, decay, rows.flatten(0, 1)
+    )
+    read = read.flatten(1, 2)[:, :time].unflatten(0, (batch, heads)).movedim(1, 2)
+    return read, final.unflatten(0, (batch, heads))
+
+
+def _local(w: Tensor, r: Tensor, slots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rename each chunk's slots 0, 1, ...; returns both addresses and the slots (G, chunks, U)."""
+    groups, count, length, _ = w.shape
+    if slots <= length * (w.shape[-1] + r.shape[-1]):
+        every = torch.arange(slots, device=w.device)
+        return w, r, every.expand(groups, count, slots)
+    # compact() names rows per (batch, head): let chunks be its batch and groups its heads.
+    local = compact(w.permute(1, 2, 0, 3), r.permute(1, 2, 0, 3), None, slots)
+    return (
+        local.write_index.permute(2, 0, 1, 3),
+        local.read_index.permute(2, 0, 1, 3),
+        local.slot.transpose(0, 1),
+    )
+
+
+def _scatter(index: Tensor, weight: Tensor, width: int) -> Tensor:
+    """Addresses as dense rows (..., U); a slot named twice gets the sum of its weights."""
+    return weight.new_zeros(*weight.shape[:-1], width).scatter_add(-1, index, weight)
+
+
+def _decayed_products(x: Tensor, y: Tensor, log_decay: Tensor | None) -> Tensor:
+    r"""$G_{ts} = \sum_i x_t[i] y_s[i] e^{L_t[i] - L_s[i]}$ for s <= t; meaningless above.
+
+    The exponent is at most 0, but its two factors are not: $e^{-L_s}$ overflows after a few strong
+    decays. So whenever the decay across the steps is large, halve them: between the halves both
+    factors taken from the border are at most 1, and inside each half the same is done again.
+    """
+    if log_decay is None:
+        return x @ y.mT
+    length = x.shape[-2]
+    first = log_decay[..., :1, :]
+    span = first - log_decay[..., -1:, :]
+    if length == 1 or float(span.detach().max()) < 30.0:
+        return (x * (log_decay - first).exp()) @ (y * (first - log_decay).exp()).mT
+    half = length // 2
+    border = log_decay[..., half - 1 : half, :]
+    early, late = slice(None, half), slice(half, None)
+    x_late = x[..., late, :] * (log_decay[..., late, :] - border).exp()
+    y_early = y[..., early, :] * (border - log_decay[..., early, :]).exp()
+    between = x_late @ y_early.mT
+    top, bottom = (
+        _decayed_products(x[..., part, :], y[..., part, :], log_decay[..., part, :])
+        for part in (early, late)
+    )
+    above = top.new_zeros(*top.shape[:-1], length - half)
+    return torch.cat(
+        [torch.cat([top, above], dim=-1), torch.cat([between, bottom], dim=-1)], dim=-2
+    )
+
+
+class _Recurrence(torch.autograd.Function):
+    """The sequential part: gather a chunk's rows, read and write them, put them back.
+
+    The table is updated in place and only the gathered rows are saved, so that time and memory are
+    those of the touched rows. Autograd would copy the table once a chunk.
+
+    With G = B*H groups, n chunks of C steps and U rows a chunk: slots (G, n, U); corrected, reads,
+    left (G, n, C, U); fresh (G, n, C, V); recalled (G, n, C, C); decay (G, n, U); table (G, N, V).
+    """
+
+    @staticmethod
+    def forward(ctx, slots, corrected, fresh, reads, recalled, left, decay, table):
+        spare = table.new_zeros(table.shape[0], 1, table.shape[2])  # for the slots that pad U
+        table = torch.cat([table, spare], dim=1)
+        outputs, before, updates = [], [], []
+        for c in range(slots.shape[1]):
+            at = slots[:, c, :, None].expand(-1, -1, table.shape[2])
+            rows = table.gather(1, at)
+            update = fresh[:, c] - corrected[:, c] @ rows
+            outputs.append(reads[:, c] @ rows + recalled[:, c] @ update)
+            table.scatter_(1, at, decay[:, c, :, None] * rows + left[:, c].mT @ update)
+            before.append(rows)
+            updates.append(update)
+        rows, updates = torch.stack(before, dim=1), torch.stack(updates, dim=1)
+        ctx.save_for_backward(slots, corrected, reads, recalled, left, decay, rows, updates)
+        return torch.stack(outputs, dim=1), table[:, :-1].contiguous()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, d_output, d_table):
+        slots, corrected, reads, recalled, left, decay, rows, updates = ctx.saved_tensors
+        spare = d_table.new_zeros(d_table.shape[0], 1, d_table.shape[2])
+        d_table = torch.cat([d_table, spare], dim=1)
+        d_updates, d_after = [], []
+        for c in reversed(range(slots.shape[1])):
+            at = slots[:, c, :, None].expand(-1, -1, d_table.shape[2])
+            d_new = d_table.gather(1, at)
+            d_update = recalled[:, c].mT @ d_output[:, c] + left[:, c] @ d_new
+            d_old = reads[:, c].mT @ d_output[:, c] - corrected[:, c].mT @ d_update
+            d_table.scatter_(1, at, d_old + decay[:, c, :, None] * d_new)
+            d_updates.append(d_update)
+            d_after.append(d_new)
+        d_update = torch.stack(d_updates[::-1], dim=1)
+        d_after = torch.stack(d_after[::-1], dim=1)
+        return (
+            None,
+            -d_update @ rows.mT,
+            d_update,
+            d_output @ rows.mT,
+            d_output @ updates.mT,
+            updates @ d_after.mT,
+            (d_after * rows).sum(-1),
+            d_table[:, :-1],
+        )

@@ -1,0 +1,78 @@
+"""Equations (3)-(5) of the design as a plain loop over time: the ground truth of every fast form.
+
+Axes: B batch, T time, H heads, N slots, A active slots of an address, V value width.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Memory = Float[Tensor, "B H N V"]
+Index = Int[Tensor, "B H A"]
+Weight = Float[Tensor, "B H A"]
+
+
+def retain(memory: Memory, index: Index, log_retention: Float[Tensor, "B H"]) -> Memory:
+    r"""Equation (3): $M_t[i] = e^{g_t} M_{t-1}[i]$ for the slots i of the address, each once."""
+    repeated = (index[..., :, None] == index[..., None, :]).tril(-1).any(-1)
+    loss = torch.expm1(log_retention)[..., None] * ~repeated
+    return _add_rows(memory, index, loss[..., None] * _rows(memory, index))
+
+
+def write(
+    memory: Memory,
+    index: Index,
+    weight: Weight,
+    value: Float[Tensor, "B H V"],
+    rate: Float[Tensor, "B H"],
+    rule: str,
+) -> Memory:
+    r"""Equation (4): $M_t = M_t + w_t \otimes \beta_t (v_t - M_t^\top w_t)$.
+
+    The hebbian rule leaves out the correction $M_t^\top w_t$.
+    """
+    error = value - read(memory, index, weight) if rule == "delta" else value
+    update = rate[..., None] * error
+    return _add_rows(memory, index, weight[..., None] * update[..., None, :])
+
+
+def read(memory: Memory, index: Index, weight: Weight) -> Float[Tensor, "B H V"]:
+    r"""Equation (5): $o_t = M_t^\top r_t$."""
+    return (weight[..., None] * _rows(memory, index)).sum(-2)
+
+
+def scan_reference(
+    write_index: Int[Tensor, "B T H A"],
+    write_weight: Float[Tensor, "B T H A"],
+    value: Float[Tensor, "B T H V"],
+    rate: Float[Tensor, "B T H"],
+    log_retention: Float[Tensor, "B T H"],
+    read_index: Int[Tensor, "B T H R"],
+    read_weight: Float[Tensor, "B T H R"],
+    memory: Memory,
+    mask: Bool[Tensor, "B T"],
+    reset: Bool[Tensor, "B T"],
+    rule: str,
+) -> tuple[Float[Tensor, "B T H V"], Memory]:
+    """Retain, write, read, step by step; arguments and returns are those of `scan`."""
+    steps = (write_index, write_weight, value, rate, log_retention, read_index, read_weight)
+    reads = []
+    # unbind, not indexing by t: each index would make a full-size gradient in the backward pass.
+    for w, w_weight, v, beta, g, r, r_weight, real, fresh in zip(
+        *(tensor.unbind(1) for tensor in (*steps, mask, reset)), strict=True
+    ):
+        memory = torch.where(fresh[:, None, None, None], 0, memory)
+        written = write(retain(memory, w, g), w, w_weight, v, beta, rule)
+        memory = torch.where(real[:, None, None, None], written, memory)
+        reads.append(read(memory, r, r_weight))
+    return torch.stack(reads, dim=1), memory
+
+
+def _rows(memory: Tensor, index: Tensor) -> Tensor:
+    """The rows (B, H, A, V) that an address names."""
+    return memory.gather(2, index[..., None].expand(*index.shape, memory.shape[-1]))
+
+
+def _add_rows(memory: Tensor, index: Tensor, rows: Tensor) -> Tensor:
+    """A new memory with rows (B, H, A, V) added at an address; a repeated slot gets their sum."""
+    return memory.scatter_add(2, index[..., None].expand_as(rows), rows)

@@ -1,0 +1,153 @@
+"""`scan`: the one entry to the memory update. Checks its input, then picks a form."""
+
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sparsemeta.errors import MissingExtra, ScanError
+from sparsemeta.ops.chunked import scan_chunked
+from sparsemeta.ops.compact import compact, put, take
+from sparsemeta.ops.reference import scan_reference
+
+Backend = Literal["auto", "reference", "chunked", "native"]
+
+FEW = 32
+"""Up to this many rows a step (A + R) the compiled loop beats matrix products on a CPU."""
+
+
+def scan(
+    write_index: Int[Tensor, "B T H A"],
+    write_weight: Float[Tensor, "B T H A"],
+    value: Float[Tensor, "B T H V"],
+    rate: Float[Tensor, "B T H"],
+    log_retention: Float[Tensor, "B T H"] | None,
+    read_index: Int[Tensor, "B T H R"],
+    read_weight: Float[Tensor, "B T H R"],
+    *,
+    slots: int,
+    initial: Float[Tensor, "B H N V"] | None = None,
+    mask: Bool[Tensor, "B T"] | None = None,
+    reset: Bool[Tensor, "B T"] | None = None,
+    rule: Literal["delta", "hebbian"] = "delta",
+    chunk: int = 64,
+    backend: Backend = "auto",
+) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H N V"]]:
+    r"""Retain, write, read, for every step of a segment (equations 3-5 of the design).
+
+    $$M_t[i] = e^{g_t} M_{t-1}[i] \;(i \in w_t), \quad
+      M_t \mathrel{+}= w_t \otimes \beta_t (v_t - M_t^\top w_t), \quad o_t = M_t^\top r_t$$
+
+    A read sees its own step's write. Differentiable in every floating-point argument. Where a slot
+    is named twice in one address its weights add up and it is retained once.
+
+    Args:
+        write_index: slots written, int64 in [0, slots).
+        write_weight: their weights $w_t$; keep $\beta_t \|w_t\|^2 < 2$ or the delta rule diverges.
+        value: what to associate with the address, $v_t$.
+        rate: write strength $\beta_t$ in [0, 1].
+        log_retention: $g_t \le 0$, or None to keep everything.
+        read_index: slots read, int64 in [0, slots).
+        read_weight: their weights $r_t$.
+        slots: N.
+        initial: the memory before the segment; empty if None.
+        mask: True where the step is real; a step that is not writes nothing.
+        reset: True empties the memory before that step, whether or not the step is real.
+        rule: hebbian leaves out the correction $M_t^\top w_t$.
+        chunk: steps to a chunk of the chunked form.
+        backend: auto takes the compiled loop (native) for few rows on a CPU where numba is
+            installed, else the chunked form; reference is the plain loop.
+
+    Returns:
+        What was read, unspecified at masked steps, and the memory after the segment.
+
+    Raises:
+        ScanError: shapes do not fit together or a slot index is outside [0, slots).
+        MissingExtra: the native form is asked for and numba is not installed.
+    """
+    batch, time, heads, active = write_index.shape
+    if initial is None:
+        initial = value.new_zeros(batch, heads, slots, value.shape[-1])
+    _check(write_index, write_weight, value, rate, read_index, read_weight, slots, initial, rule)
+    if backend == "auto":
+        few = active + read_index.shape[3] <= FEW
+        native = few and value.device.type == "cpu" and find_spec("numba") is not None
+        backend = "native" if native else "chunked"
+    if backend == "reference":
+        zeros, everywhere = torch.zeros_like(rate), torch.ones_like(rate[..., 0], dtype=torch.bool)
+        return scan_reference(
+            write_index,
+            write_weight,
+            value,
+            rate,
+            zeros if log_retention is None else log_retention,
+            read_index,
+            read_weight,
+            initial,
+            everywhere if mask is None else mask,
+            ~everywhere if reset is None else reset,
+            rule,
+        )
+
+    if mask is not None:  # a step that writes at rate 0 and keeps everything leaves no trace
+        real = mask[..., None]
+        rate, value = torch.where(real, rate, 0), torch.where(real[..., None], value, 0)
+        log_retention = None if log_retention is None else torch.where(real, log_retention, 0)
+    rows = None
+    table = initial
+    if reset is not None or slots > time * (active + read_index.shape[3]):
+        rows = compact(write_index, read_index, reset, slots)
+        write_index, read_index = rows.write_index, rows.read_index
+        table = torch.where(rows.opened[..., None], 0, take(initial, rows.slot))
+    args = (write_index, write_weight, value, rate, log_retention, read_index, read_weight, table)
+    if backend == "native":
+        if find_spec("numba") is None:
+            raise MissingExtra("numba", "fast")
+        from sparsemeta.ops.native import scan_native
+
+        read, table = scan_native(*args, rule)
+    else:
+        read, table = scan_chunked(*args, rule, chunk)
+    if rows is None:
+        return read, table
+    return read, put(initial, rows, table, None if reset is None else reset.any(1))
+
+
+def _check(
+    write_index: Tensor,
+    write_weight: Tensor,
+    value: Tensor,
+    rate: Tensor,
+    read_index: Tensor,
+    read_weight: Tensor,
+    slots: int,
+    initial: Tensor,
+    rule: str,
+) -> None:
+    """Refuse what no backend could compute, in the caller's terms."""
+    batch, time, heads, _ = write_index.shape
+    if time == 0:
+        raise ScanError("the segment has no steps (T = 0)")
+    expected = {
+        "write_weight": (write_weight, write_index.shape),
+        "read_weight": (read_weight, read_index.shape),
+        "value": (value, (batch, time, heads, value.shape[-1])),
+        "rate": (rate, (batch, time, heads)),
+        "initial": (initial, (batch, heads, slots, value.shape[-1])),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != torch.Size(shape):
+            raise ScanError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
+        if tensor.dtype != value.dtype:
+            raise ScanError(f"{name} is {tensor.dtype} but value is {value.dtype}; use one dtype")
+    if rule not in ("delta", "hebbian"):
+        raise ScanError(f"rule is {rule!r}; choose 'delta' or 'hebbian'")
+    for name, index in (("write_index", write_index), ("read_index", read_index)):
+        low, high = index.aminmax()
+        if int(low) < 0 or int(high) >= slots:
+            raise ScanError(
+                f"{name} holds slots {int(low)} to {int(high)}, outside [0, {slots}): "
+                "pass slots= as large as the addresses need"
+            )
