@@ -17,6 +17,9 @@ from sparsemeta.errors import MissingExtra
 _PIECE = re.compile(r".{65536}.*?[!-~](?=[ \n])|.+", re.DOTALL)
 _PIECES_AT_ONCE = 64
 
+# What a normalizer, a stripped end or an added space would change.
+_PROBE = "A\u0301\ufb01  x\r\n\t\U0001d11e "
+
 
 def train(texts: Iterable[str], vocabulary: int) -> Any:
     """Learn at most `vocabulary` tokens, the 256 bytes first; too little text gives fewer.
@@ -49,7 +52,7 @@ def parse(text: str) -> Any:
         raise ValueError(str(error)) from None
     vocabulary = bpe.get_vocab()
     alphabet = set(library.pre_tokenizers.ByteLevel.alphabet())
-    if bpe.normalizer is not None or not alphabet <= vocabulary.keys():
+    if not alphabet <= vocabulary.keys() or bpe.decode(bpe.encode(_PROBE).ids) != _PROBE:
         raise ValueError("not a lossless byte-level tokenizer")
     if max(vocabulary.values()) >= len(vocabulary):
         raise ValueError("its vocabulary has gaps")

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from sparsemeta.errors import CorpusError
+from sparsemeta.lm.streams import Streams
+
+SEPARATOR = 99
+DOCUMENTS = [np.arange(1, 6), np.arange(6, 9), np.empty(0, np.int64), np.arange(9, 14)]
+# 99 1 2 3 4 5 99 6 | 7 8 99 99 9 10 11 12 | 13: the last token fits no shard
+
+
+def streams(count=2, segment=3):
+    return Streams(DOCUMENTS, streams=count, segment=segment, separator=SEPARATOR)
+
+
+def test_first_batch():
+    batch = streams().next_batch()
+    assert batch.tokens.tolist() == [[99, 1, 2], [7, 8, 99]]
+    assert batch.targets.tolist() == [[1, 2, 3], [8, 99, 99]]
+    assert batch.reset.tolist() == [[True, False, False], [False, False, True]]
+    assert (batch.tokens.dtype, batch.targets.dtype) == (torch.int64, torch.int64)
+    assert batch.reset.dtype == torch.bool
+    assert batch.tokens.is_contiguous()
+    assert batch.targets.is_contiguous()
+
+
+def test_batches_join_into_shards_that_go_around():
+    reader = streams()
+    batches = [reader.next_batch() for _ in range(6)]
+    tokens = torch.cat([batch.tokens for batch in batches], dim=1)
+    targets = torch.cat([batch.targets for batch in batches], dim=1)
+    shards = torch.tensor([[99, 1, 2, 3, 4, 5, 99, 6], [7, 8, 99, 99, 9, 10, 11, 12]])
+    around = torch.cat([shards, shards, shards], dim=1)
+    assert tokens.equal(around[:, :18])
+    assert targets.equal(around[:, 1:19])
+
+
+def test_counts():
+    reader = streams()
+    assert len(reader) == reader.tokens == 16
+    assert reader.steps_per_epoch == 3
+    assert streams(segment=4).steps_per_epoch == 2
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5, 1000])
+def test_resume_by_position(steps):
+    reader, resumed = streams(), streams()
+    for _ in range(steps):
+        reader.next_batch()
+    resumed.position = reader.position
+    assert reader.position == 3 * steps
+    for _ in range(4):
+        assert resumed.next_batch().tokens.equal(reader.next_batch().tokens)
+
+
+def test_one_segment_may_be_the_whole_shard():
+    batch = streams(segment=8).next_batch()
+    assert batch.targets[0].tolist() == [1, 2, 3, 4, 5, 99, 6, 99]
+
+
+@pytest.mark.parametrize(("count", "segment"), [(2, 9), (18, 1), (1, 18)])
+def test_too_little_text(count, segment):
+    message = rf"17 tokens.*need {count * segment}\. Add text, or lower training\.streams"
+    with pytest.raises(CorpusError, match=message):
+        streams(count, segment)
+
+
+def test_no_text():
+    with pytest.raises(CorpusError, match="0 tokens"):
+        Streams([], streams=1, segment=1, separator=SEPARATOR)
