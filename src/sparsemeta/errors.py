@@ -9,7 +9,8 @@
     ├── TrainingError    training that cannot go on
     └── MissingExtra     an optional dependency that is not installed   (also an ImportError)
 
-A message says what is wrong, where, and how to mend it. The command line prints it and exits with 2.
+A message says what is wrong, where, and how to mend it. The command line prints it and exits
+with 2.
 """
 
 

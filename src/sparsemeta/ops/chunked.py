@@ -8,7 +8,9 @@ chunk touches. With L the running log-retention of each slot, D = diag(rate), an
 
 the updates that the delta rule writes solve one unit-triangular system (the WY form),
 
-    (I + D A) X = D (V - (W e^L) S),     O = (R e^L) S + Q X,     S' = e^{L_C} S + (W e^{L_C - L})^T X
+    (I + D A) X = D (V - (W e^L) S)
+    O  = (R e^L) S + Q X
+    S' = e^{L_C} S + (W e^{L_C - L})^T X
 
 where S holds the touched rows before the chunk and S' after it. Only these last three products run
 chunk after chunk; everything else is computed for the whole segment at once.
@@ -179,7 +181,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_output, d_table):
+    def backward(ctx, d_output, d_table):  # type: ignore[override]
         slots, corrected, reads, recalled, left, decay, rows, updates = ctx.saved_tensors
         spare = d_table.new_zeros(d_table.shape[0], 1, d_table.shape[2])
         d_table = torch.cat([d_table, spare], dim=1)

@@ -6,6 +6,7 @@ reverse and puts them back, so it sees every table as it was and never copies on
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ class _NativeScan(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_read, d_rows):
+    def backward(ctx, d_read, d_rows):  # type: ignore[override]
         *inputs, rows, saved = ctx.saved_tensors
         gradients = [torch.empty_like(inputs[i]) for i in (1, 2, 3, 4, 6)]
         d_rows = d_rows.clone(memory_format=torch.contiguous_format)
@@ -86,8 +87,7 @@ def _over_heads(kernel, tensors: tuple[Tensor, ...], delta: bool) -> None:
         return
     cuts = np.linspace(0, pairs, threads + 1).astype(int)
     jobs: list[Future] = [
-        _pool(threads).submit(kernel, first, last, delta, *arrays)
-        for first, last in zip(cuts[:-1], cuts[1:], strict=True)
+        _pool(threads).submit(kernel, first, last, delta, *arrays) for first, last in pairwise(cuts)
     ]
     for job in jobs:
         job.result()
@@ -96,7 +96,7 @@ def _over_heads(kernel, tensors: tuple[Tensor, ...], delta: bool) -> None:
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _seen_before(index, a):
     """Whether entry a of an address names the slot of an earlier entry."""
-    for earlier in range(a):
+    for earlier in range(a):  # noqa: SIM110 (numba compiles no generator)
         if index[earlier] == index[a]:
             return True
     return False

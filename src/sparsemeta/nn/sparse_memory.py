@@ -1,0 +1,181 @@
+"""`SparseMemory`: one layer's fast weights, read into its output."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from sparsemeta.config import MemoryConfig
+from sparsemeta.errors import StateError
+from sparsemeta.fast_weights import FastWeights, LayerWeights
+from sparsemeta.nn.meta_learner import MetaLearner
+from sparsemeta.ops import scan
+
+NAME = "memory"
+"""What the only layer of a single `SparseMemory`'s state is called."""
+
+
+class SparseMemory(nn.Module):
+    r"""A sparse fast-weight memory for one layer of width D.
+
+    $$y_t = W_o \left( \gamma_t \odot \mathrm{norm}(M_t^\top r_t) \right)$$
+
+    with $M_t$ updated at every step as the `MetaLearner` says (equations 1-6 of the design).
+    $W_o = 0$ at the start: the augmented network begins as the base network.
+
+    Args:
+        width: D.
+        config: the memory's settings.
+
+    >>> layer = SparseMemory(32, MemoryConfig(slots=64, active=4, heads=2, value_width=16))
+    >>> x = torch.randn(1, 10, 32)
+    >>> y, state = layer(x)            # None is an empty memory
+    >>> y, state = layer(x, state)     # goes on where it stopped
+    >>> y.shape, state.batch
+    (torch.Size([1, 10, 32]), 1)
+    """
+
+    def __init__(self, width: int, config: MemoryConfig):
+        super().__init__()
+        self.width, self.config = width, config
+        self.meta_learner = MetaLearner(width, config)
+        self.gate = nn.Linear(width, config.heads)
+        self.norm = nn.RMSNorm(config.value_width)
+        self.output = nn.Linear(config.heads * config.value_width, width, bias=False)
+        nn.init.zeros_(self.output.weight)
+        self.enabled = True
+
+    def initial_state(self, batch: int) -> FastWeights:
+        """An empty memory for B streams."""
+        device = self.output.weight.device
+        shape = (batch, self.config.heads, self.config.slots, self.config.value_width)
+        layer = LayerWeights(
+            table=torch.zeros(shape, device=device),
+            last=torch.zeros(batch, self.width, device=device),
+            steps=torch.zeros(batch, dtype=torch.int64, device=device),
+        )
+        return FastWeights({NAME: layer})
+
+    def forward(
+        self,
+        x: Tensor,
+        state: FastWeights | None = None,
+        *,
+        feedback: Tensor | None = None,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> tuple[Tensor, FastWeights]:
+        """Read a segment, writing as it goes.
+
+        Args:
+            x: (B, T, D), the layer's input.
+            state: the memory before the segment; None is an empty one.
+            feedback: (B, T, D), what was revealed at t about the prediction made at t-1; x itself
+                if None.
+            mask: (B, T) bool, True where the step is real; others write nothing.
+            reset: (B, T) bool, True empties the memory before that step.
+
+        Returns:
+            The layer's additive contribution (B, T, D) in the dtype of x, and the memory after.
+
+        Raises:
+            StateError: the state does not fit this layer.
+        """
+        if state is None:
+            state = self.initial_state(x.shape[0])
+        before = self._own(state, x.shape[0])
+        if not self.enabled:
+            return torch.zeros_like(x), state
+
+        context = torch.cat([before.last[:, None].to(x.dtype), x], dim=1)
+        follows = _predecessors(x, before.steps, mask, reset)
+        index, weight = self.meta_learner.address(context)
+        previous, write_index, write_weight = (
+            _take_steps(tensor, follows.position) for tensor in (context, index, weight)
+        )
+        made = self.meta_learner(previous, x, x if feedback is None else feedback)
+        known = follows.known[..., None]  # nothing precedes a stream's first step: nothing to write
+        read, table = scan(
+            write_index,
+            write_weight,
+            made.value,
+            made.rate * known,
+            None if made.log_retention is None else made.log_retention * known,
+            index[:, 1:],
+            weight[:, 1:],
+            slots=self.config.slots,
+            initial=before.table,
+            mask=mask,
+            reset=reset,
+            rule=self.config.rule,
+        )
+        gate = torch.sigmoid(self.gate(x))[..., None]
+        y = self.output(rearrange(gate * self.norm(read), "b t h v -> b t (h v)"))
+        last = _take_steps(context, follows.last[:, None])[:, 0].float()
+        after = LayerWeights(table, last, follows.steps)
+        return y.to(x.dtype), FastWeights({NAME: after})
+
+    def _own(self, state: FastWeights, batch: int) -> LayerWeights:
+        """This layer's part of a state, checked."""
+        if tuple(state.layers) != (NAME,):
+            raise StateError(
+                f"expected the state of one SparseMemory, got layers {list(state.layers)}"
+            )
+        layer, config = state.layers[NAME], self.config
+        expected = (batch, config.heads, config.slots, config.value_width)
+        if tuple(layer.table.shape) != expected:
+            raise StateError(
+                f"the state's table is {tuple(layer.table.shape)} but this layer reads {expected} "
+                "(streams, heads, slots, value_width). Pass the state that this layer returned "
+                "for the same streams, or None to start empty."
+            )
+        return layer
+
+
+class _Predecessors(NamedTuple):
+    """Which real step came before each step; positions count the carried step as 0, t as t + 1."""
+
+    position: Tensor  # (B, T) int64
+    known: Tensor  # (B, T) bool, False where nothing came before, or a reset lies between
+    last: Tensor  # (B,) int64, the position of the last real step
+    steps: Tensor  # (B,) int64, real steps since the memory was empty
+
+
+def _predecessors(
+    x: Tensor, steps: Tensor, mask: Tensor | None, reset: Tensor | None
+) -> _Predecessors:
+    batch, time, _ = x.shape
+    step = torch.arange(1, time + 1, device=x.device).expand(batch, time)
+    real = step if mask is None else torch.where(mask, step, 0)
+    newest = real.cummax(1).values  # the last real step up to and including this one
+    position = torch.cat([newest.new_zeros(batch, 1), newest[:, :-1]], dim=1)
+    emptied = torch.zeros_like(step) if reset is None else torch.where(reset, step, 0)
+    emptied = emptied.cummax(1).values
+    carried = (position == 0) & (emptied == 0) & (steps > 0)[:, None]
+    known = carried | ((position > 0) & (position >= emptied))
+    since = ((real > 0) & (step >= emptied[:, -1:])).sum(1)
+    total = torch.where(emptied[:, -1] == 0, steps + since, since)
+    return _Predecessors(position, known, newest[:, -1], total)
+
+
+def _take_steps(tensor: Tensor, position: Tensor) -> Tensor:
+    """Steps (B, T, ...) of a tensor (B, S, ...) by position (B, T)."""
+    at = position.view(*position.shape, *[1] * (tensor.dim() - 2))
+    return tensor.gather(1, at.expand(*position.shape, *tensor.shape[2:]))
+
+
+@contextmanager
+def memory_off(model: nn.Module) -> Iterator[None]:
+    """Run a model as its base network: its memories neither read nor write inside this block."""
+    layers = [m for m in model.modules() if isinstance(m, SparseMemory)]
+    before = [layer.enabled for layer in layers]
+    try:
+        for layer in layers:
+            layer.enabled = False
+        yield
+    finally:
+        for layer, enabled in zip(layers, before, strict=True):
+            layer.enabled = enabled
