@@ -163,10 +163,10 @@ class WindowAttention(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Attend; returns (B, T, D) and the last window - 1 keys and values, for the next call."""
         q, k, v = rearrange(self.qkv(x), "b t (n h d) -> n b h t d", n=3, h=self.heads)
-        q, k = rms_norm(q, q.shape[-1:]).to(v.dtype), rms_norm(k, k.shape[-1:]).to(v.dtype)
-        if seen is not None:
-            k = torch.cat([seen[0].to(k.dtype), k], dim=2)
-            v = torch.cat([seen[1].to(v.dtype), v], dim=2)
+        q, k = (rms_norm(part, part.shape[-1:]).to(v.dtype) for part in (q, k))
+        if seen is None:
+            seen = (k[:, :, :0], v[:, :, :0])
+        k, v = (torch.cat([old.to(v.dtype), new], 2) for old, new in zip(seen, (k, v), strict=True))
         time, total = q.shape[2], k.shape[2]
         rotation = _rotation(total, q.shape[3], q.device)
         position = torch.arange(total, device=q.device)

@@ -63,13 +63,13 @@ class MetaLearner(nn.Module):
             Slot indices (B, T, H, A) int64 and weights (B, T, H, A) float32.
         """
         query = rearrange(self.query(x), "b t (h k) -> b h t k", h=self.config.heads)
-        query, keys = normalize(query, dim=-1), normalize(self.keys, dim=-1)
-        logits = rearrange(
-            self.temperature.exp() * (query @ keys.mT.to(query.dtype)), "b h t n -> b t h n"
-        ).float()
+        query = normalize(query, dim=-1) * self.temperature.exp()
+        logits = query @ normalize(self.keys, dim=-1).mT
         if self.config.addressing == "dense":
-            return dense_address(logits)
-        return topk_address(logits, self.config.active)
+            index, weight = dense_address(logits)
+        else:
+            index, weight = topk_address(logits, self.config.active)
+        return index.transpose(1, 2), weight.transpose(1, 2).float()
 
     def forward(self, previous: Tensor, x: Tensor, feedback: Tensor) -> Generated:
         """Generate one step's fast weights, for a whole segment at once.
