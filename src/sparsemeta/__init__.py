@@ -1,0 +1,67 @@
+"""Networks that keep learning while they run, by a forward pass alone.
+
+The public names load what they need when they are first used: `import sparsemeta` is free.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparsemeta.config import MemoryConfig
+    from sparsemeta.errors import (
+        CheckpointError,
+        ConfigError,
+        CorpusError,
+        MissingExtra,
+        ScanError,
+        SparseMetaError,
+        StateError,
+        TrainingError,
+    )
+    from sparsemeta.fast_weights import FastWeights, LayerWeights
+    from sparsemeta.nn import MetaLearner, SparseMemory, memory_off
+    from sparsemeta.ops import dense_address, scan, topk_address
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "CorpusError",
+    "FastWeights",
+    "LayerWeights",
+    "MemoryConfig",
+    "MetaLearner",
+    "MissingExtra",
+    "ScanError",
+    "SparseMemory",
+    "SparseMetaError",
+    "StateError",
+    "TrainingError",
+    "__version__",
+    "dense_address",
+    "memory_off",
+    "scan",
+    "topk_address",
+]
+
+_HOMES = {
+    "config": ("MemoryConfig",),
+    "errors": ("MissingExtra", *(name for name in __all__ if name.endswith("Error"))),
+    "fast_weights": ("FastWeights", "LayerWeights"),
+    "nn": ("MetaLearner", "SparseMemory", "memory_off"),
+    "ops": ("dense_address", "scan", "topk_address"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

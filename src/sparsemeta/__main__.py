@@ -1,0 +1,7 @@
+"""`python -m sparsemeta` is `sparsemeta`."""
+
+import sys
+
+from sparsemeta.cli import main
+
+sys.exit(main())

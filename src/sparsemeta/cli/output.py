@@ -1,0 +1,55 @@
+"""Files that a command writes: checked before the work, renamed into place after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sparsemeta.errors import ConfigError
+
+
+def require_writable(path: Path) -> None:
+    """Create the folder of a file and try to write there; what stands at the path stays.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder. Name a file in it.")
+    aside = _aside(path)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.touch()
+        aside.unlink()
+
+
+@contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Yield a file name to write to, then rename it to `path`; a failure leaves `path` as it was.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    aside = _aside(path)
+    try:
+        with _explained(path):
+            yield aside
+            aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    """Hidden, beside the path, and with its suffix, which may decide the format."""
+    return path.with_name(f".{path.stem}.part{path.suffix}")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written ({error.strerror}). Choose another."
+        ) from None

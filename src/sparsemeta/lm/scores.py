@@ -1,0 +1,105 @@
+"""What an evaluation measures: scores of texts, and readings of many texts in one arm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+ARMS = ("static", "document", "carried")
+"""What becomes of the memory: off, emptied at each text, never emptied."""
+
+FIELDS = (
+    "name", "nats", "tokens", "words", "words_eos", "bytes", "bits_per_byte", "perplexity",
+    "word_perplexity", "seconds", "tokens_per_second", "state_bytes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """How well a text was predicted, and at what cost."""
+
+    name: str
+    token_nats: np.ndarray
+    """(tokens,) float32, -log p of each token, in the order read."""
+    words: int
+    """Separated by white space."""
+    words_eos: int
+    """Words, and one end for each line."""
+    bytes: int
+    """Of the text in UTF-8."""
+    seconds: float
+    state_bytes: int
+    """Size of what is carried after the last token: the attention window, and memory that is on."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the text, each scored once; separators are not among them."""
+        return len(self.token_nats)
+
+    @property
+    def nats(self) -> float:
+        """-log p of the whole text."""
+        return float(self.token_nats.sum(dtype=np.float64))
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Comparable across tokenizers."""
+        return self.nats / (math.log(2) * self.bytes) if self.bytes else math.nan
+
+    @property
+    def perplexity(self) -> float:
+        """Per token of the model's tokenizer."""
+        return _perplexity(self.nats, self.tokens)
+
+    @property
+    def word_perplexity(self) -> float:
+        """Per word and end of line, as the word-level literature counts."""
+        return _perplexity(self.nats, self.words_eos)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Speed of one stream."""
+        return self.tokens / self.seconds if self.seconds else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, ready for JSON: None stands for one that is not finite."""
+        return {name: finite(getattr(self, name)) for name in FIELDS}
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One pass of one arm over all texts."""
+
+    arm: str
+    """One of `ARMS`."""
+    policy: str
+    """What the predictions could draw on, in words."""
+    texts: tuple[Score, ...]
+
+    @property
+    def total(self) -> Score:
+        """All texts as one."""
+        return Score(
+            name="total",
+            token_nats=np.concatenate([text.token_nats for text in self.texts]),
+            words=sum(text.words for text in self.texts),
+            words_eos=sum(text.words_eos for text in self.texts),
+            bytes=sum(text.bytes for text in self.texts),
+            seconds=sum(text.seconds for text in self.texts),
+            state_bytes=self.texts[-1].state_bytes,
+        )
+
+
+def finite(value: Any) -> Any:
+    """The value itself, or None for a number that JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _perplexity(nats: float, count: int) -> float:
+    if not count:
+        return math.nan
+    mean = nats / count
+    return math.exp(mean) if mean < 700 else mean * math.inf  # also keeps a NaN
