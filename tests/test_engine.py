@@ -23,7 +23,7 @@ from sparsemeta.engine import (
     step_folders,
     write_folder,
 )
-from sparsemeta.errors import CheckpointError
+from sparsemeta.errors import CheckpointError, MissingExtra
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +89,12 @@ def test_is_main_and_silent(capfd):
     assert under.is_main
     assert under.device.type in ("cpu", "cuda")
     assert capfd.readouterr() == ("", "")
+
+
+def test_without_fabric_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(MissingExtra, match=r"sparsemeta\[lm\]"):
+        engine()
 
 
 def adam(width=3):

@@ -60,17 +60,19 @@ def train(
         JsonlLog(run / "log.jsonl", step=session.step) as log,
         progress.track(session.step, config.steps),
     ):
-        while session.step < config.steps and not stop.made:
+        while True:
             record = take_step(session, latest)
             log.write(record)
             progress.update(session.step, record["loss"], config.streams * config.segment)
-            if session.step % config.checkpoint_every == 0 and session.step < config.steps:
+            last = session.step == config.steps or stop.made
+            if last or session.step % config.checkpoint_every == 0:
                 latest = session.save(checkpoints)
-        latest = session.save(checkpoints)
+                if last:
+                    break
     if session.step < config.steps:
         raise Interrupted(
             f"Stopped after step {session.step} of {config.steps}; saved in {latest}. "
-            "The same command goes on from there."
+            "Run the same command (without --restart) to go on."
         )
     return latest
 
