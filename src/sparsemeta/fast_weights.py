@@ -200,11 +200,14 @@ class FastWeights:
                 f"{path}: this memory belongs to another model (or to other weights of this one). "
                 "Load the model that made it, or start with an empty memory."
             )
-        for key, shape in json.loads(header["shapes"]).items():
-            index, rows = stored.pop(key + ".index"), stored.pop(key + ".rows")
-            table = rows.new_zeros(shape)
-            table.flatten(0, 2)[index] = rows
-            stored[key] = table
+        try:
+            for key, shape in json.loads(header["shapes"]).items():
+                index, rows = stored.pop(key + ".index"), stored.pop(key + ".rows")
+                table = rows.new_zeros(shape)
+                table.flatten(0, 2)[index] = rows
+                stored[key] = table
+        except (KeyError, IndexError, ValueError, RuntimeError) as error:
+            raise _damaged(path, error) from None
         for key, tensor in stored.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise StateError(
@@ -230,7 +233,11 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise StateError(
-            f"{path}: damaged or not a memory file ({error}). Restore it from a copy, "
-            "or start with an empty memory."
-        ) from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> StateError:
+    return StateError(
+        f"{path}: damaged or not a memory file ({error}). Restore it from a copy, "
+        "or start with an empty memory."
+    )

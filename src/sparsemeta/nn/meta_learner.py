@@ -53,6 +53,11 @@ class MetaLearner(nn.Module):
         if config.retention:
             nn.init.constant_(self.gates.bias[heads:], 4.0)  # begin by keeping 98 % of a row
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the memory is kept in: float32, however coarse the activations; never coarser."""
+        return torch.promote_types(self.keys.dtype, torch.float32)
+
     def address(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Where a context is kept.
 
@@ -60,7 +65,7 @@ class MetaLearner(nn.Module):
             x: (B, T, D).
 
         Returns:
-            Slot indices (B, T, H, A) int64 and weights (B, T, H, A) float32.
+            Slot indices (B, T, H, A) int64 and weights (B, T, H, A).
         """
         query = rearrange(self.query(x), "b t (h k) -> b h t k", h=self.config.heads)
         query = normalize(query, dim=-1) * self.temperature.exp()
@@ -69,7 +74,7 @@ class MetaLearner(nn.Module):
             index, weight = dense_address(logits)
         else:
             index, weight = topk_address(logits, self.config.active)
-        return index.transpose(1, 2), weight.transpose(1, 2).float()
+        return index.transpose(1, 2), weight.transpose(1, 2).to(self.dtype)
 
     def forward(self, previous: Tensor, x: Tensor, feedback: Tensor) -> Generated:
         """Generate one step's fast weights, for a whole segment at once.
@@ -80,14 +85,14 @@ class MetaLearner(nn.Module):
             feedback: (B, T, D), $f_t$: what the world revealed about the prediction made at t-1.
 
         Returns:
-            Values, rates and retentions in float32.
+            Values, rates and retentions.
         """
         value = rearrange(
             self.value(torch.cat([x, feedback], dim=-1)),
             "b t (h v) -> b t h v",
             h=self.config.heads,
         )
-        gates = self.gates(torch.cat([previous, x, feedback], dim=-1)).float()
+        gates = self.gates(torch.cat([previous, x, feedback], dim=-1)).to(self.dtype)
         rate, *retention = gates.split(self.config.heads, dim=-1)
         kept = logsigmoid(retention[0]) if retention else None
-        return Generated(value.float(), torch.sigmoid(rate), kept)
+        return Generated(value.to(self.dtype), torch.sigmoid(rate), kept)

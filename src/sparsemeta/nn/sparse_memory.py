@@ -50,12 +50,12 @@ class SparseMemory(nn.Module):
 
     def initial_state(self, batch: int) -> FastWeights:
         """An empty memory for B streams."""
-        device = self.output.weight.device
+        where = {"device": self.output.weight.device, "dtype": self.meta_learner.dtype}
         shape = (batch, self.config.heads, self.config.slots, self.config.value_width)
         layer = LayerWeights(
-            table=torch.zeros(shape, device=device),
-            last=torch.zeros(batch, self.width, device=device),
-            steps=torch.zeros(batch, dtype=torch.int64, device=device),
+            table=torch.zeros(shape, **where),
+            last=torch.zeros(batch, self.width, **where),
+            steps=torch.zeros(batch, dtype=torch.int64, device=where["device"]),
         )
         return FastWeights({NAME: layer})
 
@@ -113,8 +113,8 @@ class SparseMemory(nn.Module):
             rule=self.config.rule,
         )
         gate = torch.sigmoid(self.gate(x))[..., None]
-        y = self.output(rearrange(gate * self.norm(read), "b t h v -> b t (h v)"))
-        last = _take_steps(context, follows.last[:, None])[:, 0].float()
+        y = self.output(rearrange(gate * self.norm(read.to(gate.dtype)), "b t h v -> b t (h v)"))
+        last = _take_steps(context, follows.last[:, None])[:, 0].to(before.last.dtype)
         after = LayerWeights(table, last, follows.steps)
         return y.to(x.dtype), FastWeights({NAME: after})
 

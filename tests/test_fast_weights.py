@@ -1,0 +1,163 @@
+"""The state as a value, and invariant 6: saved and loaded bit for bit, or refused."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sparsemeta.errors import StateError
+from sparsemeta.fast_weights import FastWeights
+from sparsemeta.nn import MemoryConfig, SparseMemory
+
+CONFIG = MemoryConfig(slots=50, active=3, heads=2, key_width=8, value_width=6)
+
+
+@pytest.fixture
+def layer():
+    return SparseMemory(8, CONFIG)
+
+
+@pytest.fixture
+def state(layer):
+    return layer(torch.randn(3, 7, 8))[1].detach()
+
+
+def equal(a: FastWeights, b: FastWeights) -> bool:
+    a, b = a.tensors(), b.tensors()
+    return a.keys() == b.keys() and all(
+        torch.equal(a[name], b[name]) and a[name].dtype == b[name].dtype for name in a
+    )
+
+
+def test_it_is_immutable(state):
+    with pytest.raises(AttributeError):
+        state.layers = {}
+    with pytest.raises(TypeError):
+        state.layers["memory"] = None
+
+
+def test_clone_shares_nothing(state):
+    copy = state.clone()
+    assert equal(copy, state)
+    for name, tensor in copy.tensors().items():
+        assert tensor.data_ptr() != state.tensors()[name].data_ptr()
+
+
+def test_detach_ends_the_graph(layer):
+    _, state = layer(torch.randn(1, 5, 8))
+    assert state.tensors()["memory.table"].requires_grad
+    assert not state.detach().tensors()["memory.table"].requires_grad
+
+
+def test_select_and_concat_are_inverse(state):
+    parts = [state.select([0]), state.select(torch.tensor([False, True, True]))]
+    assert [part.batch for part in parts] == [1, 2]
+    assert equal(FastWeights.concat(parts), state)
+
+
+def test_concat_refuses_another_shape(state):
+    other = SparseMemory(8, MemoryConfig(slots=9, active=3, heads=2, key_width=8, value_width=6))
+    with pytest.raises(StateError, match="one model"):
+        FastWeights.concat([state, other(torch.randn(1, 2, 8))[1]])
+
+
+def test_reset_forgets_the_chosen_streams(state):
+    after = state.reset(torch.tensor([True, False, False]))
+    assert equal(after.select([1, 2]), state.select([1, 2]))
+    assert not any(tensor.any() for tensor in after.select([0]).tensors().values())
+    assert not any(tensor.any() for tensor in state.reset().tensors().values())
+
+
+def test_join_and_child_are_inverse(state):
+    joined = FastWeights.join({"1": state, "12": state.reset()})
+    assert equal(joined.child("1"), state)
+    assert equal(joined.child("12"), state.reset())
+
+
+def test_size_and_stats(state):
+    assert state.nbytes == 3 * (2 * 50 * 6 * 4 + 8 * 4 + 8)
+    stats = state.stats()["memory"]
+    assert stats["steps"] == 7
+    # Six writes (the first step has nothing to key one by) of three slots each at the most.
+    assert 0 < stats["used"] <= 6 * 3 / 50
+    assert 0 < stats["mean_norm"] <= stats["max_norm"]
+
+
+def test_saved_and_loaded_bit_for_bit(layer, state, tmp_path):
+    path = tmp_path / "memory.safetensors"
+    state.save(path, layer)
+    loaded = FastWeights.load(path, layer)
+    assert equal(loaded, state)
+    x = torch.randn(3, 5, 8)
+    y, after = layer(x, state)
+    y_loaded, after_loaded = layer(x, loaded)
+    assert torch.equal(y, y_loaded)
+    assert equal(after.detach(), after_loaded.detach())
+    assert [p.name for p in tmp_path.iterdir()] == ["memory.safetensors"]
+
+
+def test_only_touched_rows_are_stored(tmp_path):
+    sizes = []
+    for slots in (1_000, 100_000):
+        wide = MemoryConfig(slots=slots, active=3, heads=2, key_width=8, value_width=6)
+        layer = SparseMemory(8, wide)
+        _, state = layer(torch.randn(1, 20, 8))
+        state.save(tmp_path / "memory", layer)
+        sizes.append((tmp_path / "memory").stat().st_size)
+    assert sizes[1] < 1.2 * sizes[0]
+
+
+def test_a_memory_of_another_model_is_refused(layer, state, tmp_path):
+    state.save(tmp_path / "memory", layer)
+    with pytest.raises(StateError, match="belongs to another model"):
+        FastWeights.load(tmp_path / "memory", SparseMemory(8, CONFIG))
+
+
+def test_a_damaged_file_is_refused(layer, state, tmp_path):
+    path = tmp_path / "memory"
+    with pytest.raises(StateError, match="no such memory file"):
+        FastWeights.load(path, layer)
+    state.save(path, layer)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(StateError, match="damaged"):
+        FastWeights.load(path, layer)
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(StateError, match="not a memory of this version"):
+        FastWeights.load(path, layer)
+
+
+def test_nan_in_a_file_is_refused(layer, state, tmp_path):
+    path = tmp_path / "memory"
+    state.layers["memory"].table[0, 0, 0, 0] = float("nan")
+    state.save(path, layer)
+    with pytest.raises(StateError, match="NaN"):
+        FastWeights.load(path, layer)
+
+
+def test_a_file_of_another_shape_is_refused(layer, state, tmp_path):
+    path = tmp_path / "memory"
+    state.save(path, layer)
+    tensors = load_file(path)
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    header["shapes"] = header["shapes"].replace("50", "5")
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(StateError, match="damaged"):
+        FastWeights.load(path, layer)
+
+
+def test_a_failed_save_leaves_the_old_file(layer, state, tmp_path, monkeypatch):
+    path = tmp_path / "memory"
+    state.save(path, layer)
+    before = path.read_bytes()
+
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("sparsemeta.fast_weights.save_file", full)
+    with pytest.raises(StateError, match="No space left on device"):
+        state.reset().save(path, layer)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
