@@ -1,5 +1,7 @@
 """The memory layer: what it is at the start, and what it keeps to over time."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -53,7 +55,7 @@ def test_any_split_with_masks_and_resets_is_one_pass(cuts, data):
     whole, final = layer(x, mask=mask, reset=reset)
     state, parts = None, []
     edges = [0, *sorted(cuts), 24]
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         y, state = layer(x[:, a:b], state, mask=mask[:, a:b], reset=reset[:, a:b])
         parts.append(y)
     torch.testing.assert_close(torch.cat(parts, 1)[mask], whole[mask], rtol=1e-10, atol=1e-12)

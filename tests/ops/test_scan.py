@@ -1,6 +1,7 @@
 """Invariant 1: every form equals the plain loop in float64, outputs and gradients alike."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_any_split_of_a_stream_is_one_pass(cuts, backend, slots):
     whole, final = case.scan(backend=backend)
     memory, reads = case.initial, []
     edges = [0, *sorted(cuts), 30]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         read, memory = case.part(start, stop, memory).scan(backend=backend)
         reads.append(read)
     real = case.mask

@@ -184,8 +184,9 @@ class WindowAttention(nn.Module):
 
 def _rotation(length: int, width: int, device: torch.device) -> Tensor:
     """Cosine and sine (2, length, width / 2) of the rotary angles."""
-    frequency = 10_000.0 ** -(torch.arange(0, width, 2, device=device) / width)
-    angle = torch.arange(length, device=device)[:, None] * frequency
+    # float64: the same distance gives the same angle wherever in a stream it is measured.
+    step = torch.arange(0, width, 2, device=device, dtype=torch.float64)
+    angle = torch.arange(length, device=device)[:, None] * 10_000.0 ** -(step / width)
     return torch.stack([angle.cos(), angle.sin()])
 
 

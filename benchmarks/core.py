@@ -1,0 +1,135 @@
+"""The core's speed as ratios in one run: fast forms against the loop, memory against none.
+
+scripts/bench core [--rounds 5] [--threads 2]
+"""
+
+from dataclasses import dataclass
+
+import torch
+import tyro
+from timing import interleaved, show
+from torch.nn.functional import cross_entropy, normalize
+
+from sparsemeta.config import read_toml
+from sparsemeta.lm.config import Recipe
+from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.ops import scan
+
+VOCABULARY = 4096
+
+
+@dataclass
+class Options:
+    """Speed of the core."""
+
+    rounds: int = 5
+    """Timed rounds; the median is shown."""
+    threads: int = 2
+    """Threads that torch may use."""
+
+
+def segment(time: int, slots: int, active: int = 8, width: int = 64) -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    shape = (1, time, 1, active)
+    return {
+        "write_index": torch.randint(0, slots, shape, generator=g),
+        "write_weight": normalize(torch.rand(shape, generator=g), dim=-1).requires_grad_(),
+        "value": torch.randn(1, time, 1, width, generator=g).requires_grad_(),
+        "rate": torch.rand(1, time, 1, generator=g).requires_grad_(),
+        "log_retention": (-0.1 * torch.rand(1, time, 1, generator=g)).requires_grad_(),
+        "read_index": torch.randint(0, slots, shape, generator=g),
+        "read_weight": normalize(torch.rand(shape, generator=g), dim=-1).requires_grad_(),
+    }
+
+
+def forms(options: Options) -> None:
+    rows = []
+    for time in (512, 2048):
+        for slots in (2**10, 2**14):
+            inputs = segment(time, slots)
+
+            def forward(backend, inputs=inputs, slots=slots):
+                with torch.no_grad():
+                    scan(**inputs, slots=slots, backend=backend)
+
+            def both(backend, inputs=inputs, slots=slots):
+                read, final = scan(**inputs, slots=slots, backend=backend)
+                (read.sum() + final.sum()).backward()
+
+            for name, work in (("forward", forward), ("forward + backward", both)):
+                backends = ("reference", "chunked", "native")
+                seconds = interleaved({b: lambda b=b: work(b) for b in backends}, options.rounds)
+                loop = seconds["reference"]
+                rows.append(
+                    [
+                        f"{name}, T {time}, N {slots}",
+                        f"{loop * 1e3:.1f}",
+                        f"{loop / seconds['chunked']:.1f}x",
+                        f"{loop / seconds['native']:.1f}x",
+                    ]
+                )
+    show(
+        f"scan, B 1, H 1, A 8, V 64, float32, {options.threads} threads, median of "
+        f"{options.rounds}: speed against the token loop",
+        ["", "loop, ms", "chunked", "native"],
+        rows,
+    )
+
+
+def language_model(options: Options) -> None:
+    rows = []
+    recipes = {
+        name: read_toml(f"recipes/{file}.toml", Recipe)
+        for name, file in (("with memory", "demo"), ("without", "demo-static"))
+    }
+    training = recipes["with memory"].training
+    tokens = torch.randint(0, VOCABULARY, (training.streams, training.segment + 1))
+    models = {name: LanguageModel(recipe.model, VOCABULARY) for name, recipe in recipes.items()}
+    with torch.no_grad():
+        states = {
+            name: {streams: model(tokens[:streams, :-1])[1] for streams in (1, training.streams)}
+            for name, model in models.items()
+        }
+
+    def train(name):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, _ = models[name](tokens[:, :-1], states[name][training.streams])
+        cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
+
+    @torch.inference_mode()
+    def read(name):
+        models[name](tokens[:1, :-1], states[name][1])
+
+    @torch.inference_mode()
+    def read_one(name):
+        models[name](tokens[:1, :1], states[name][1])
+
+    for label, work, count in (
+        (f"training, {training.streams} x {training.segment}, bf16", train, training.streams),
+        (f"reading, 1 x {training.segment}, float32", read, 1),
+        ("reading one token, float32", read_one, 1 / training.segment),
+    ):
+        rounds = options.rounds * (20 if work is read_one else 1)
+        seconds = interleaved({n: lambda n=n: work(n) for n in models}, rounds)
+        speed = {n: count * training.segment / s for n, s in seconds.items()}
+        rows.append(
+            [
+                label,
+                f"{speed['with memory']:,.0f}",
+                f"{speed['without']:,.0f}",
+                f"{seconds['with memory'] / seconds['without']:.2f}",
+            ]
+        )
+    show(
+        f"demo model, tokens per second, {options.threads} threads, median of {options.rounds}",
+        ["", "with memory", "without, equal size", "relative cost"],
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    options = tyro.cli(Options)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    forms(options)
+    language_model(options)
