@@ -81,7 +81,7 @@ def evaluate(
 
     device = next(model.parameters()).device
     tokens = tokenizer.encode_all([text.text for text in texts])
-    opening = np.array([tokenizer.separator])
+    opening = np.array([tokenizer.separator], np.int64)
     streams = [torch.from_numpy(np.concatenate([opening, part])).to(device) for part in tokens]
     progress = progress or Progress(quiet=True)
     steps = itertools.count(1)

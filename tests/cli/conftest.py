@@ -1,0 +1,70 @@
+"""A model and one without memory, trained for a few steps through the command line."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sparsemeta.cli import main
+
+RECIPE = """
+name = "tiny"
+[corpus]
+train = ["text"]
+holdout = ["held/*"]
+[tokenizer]
+kind = "bytes"
+[model]
+layers = 2
+width = 32
+heads = 2
+window = 16
+mlp_width = 32
+memory_layers = [1]
+[model.memory]
+slots = 32
+active = 4
+heads = 2
+key_width = 8
+value_width = 8
+[training]
+steps = 4
+streams = 2
+segment = 32
+warmup = 1
+precision = "32-true"
+checkpoint_every = 2
+"""
+
+
+def write_project(folder: Path) -> None:
+    """A recipe and its text: three documents to train on and two held out."""
+    (folder / "text" / "held").mkdir(parents=True)
+    (folder / "tiny.toml").write_text(RECIPE)
+    for i in range(3):
+        lines = [f"line {n} of {i}: {n * n} is the square of {n}\n" for n in range(30)]
+        (folder / "text" / f"{i}.txt").write_text("".join(lines))
+    (folder / "text" / "held" / "a.txt").write_text("the square of 7 is 49\n" * 8)
+    (folder / "text" / "held" / "b.txt").write_text("49 is the square of 7\n" * 8)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An untrained project, entered."""
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A project with the runs `tiny` and `plain`, which has no memory. Read only."""
+    folder, before = tmp_path_factory.mktemp("trained"), Path.cwd()
+    write_project(folder)
+    os.chdir(folder)
+    try:
+        assert main(["train", "tiny.toml"]) == 0
+        assert main(["train", "tiny.toml", "--name", "plain", "--model.memory-layers"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
