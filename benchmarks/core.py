@@ -4,6 +4,8 @@ scripts/bench core [--rounds 5] [--threads 2]
 """
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import torch
 import tyro
@@ -13,7 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.ops import scan
+from sparsemeta.ops.scan import Backend, scan
 
 VOCABULARY = 4096
 
@@ -42,32 +44,32 @@ def segment(time: int, slots: int, active: int = 8, width: int = 64) -> dict[str
     }
 
 
+def run_forward(inputs: dict[str, torch.Tensor], slots: int, backend: Backend) -> None:
+    with torch.no_grad():
+        scan(**inputs, slots=slots, backend=backend)
+
+
+def run_both(inputs: dict[str, torch.Tensor], slots: int, backend: Backend) -> None:
+    read, final = scan(**inputs, slots=slots, backend=backend)
+    (read.sum() + final.sum()).backward()
+
+
 def forms(options: Options) -> None:
     rows = []
-    for time in (512, 2048):
-        for slots in (2**10, 2**14):
-            inputs = segment(time, slots)
-
-            def forward(backend, inputs=inputs, slots=slots):
-                with torch.no_grad():
-                    scan(**inputs, slots=slots, backend=backend)
-
-            def both(backend, inputs=inputs, slots=slots):
-                read, final = scan(**inputs, slots=slots, backend=backend)
-                (read.sum() + final.sum()).backward()
-
-            for name, work in (("forward", forward), ("forward + backward", both)):
-                backends = ("reference", "chunked", "native")
-                seconds = interleaved({b: lambda b=b: work(b) for b in backends}, options.rounds)
-                loop = seconds["reference"]
-                rows.append(
-                    [
-                        f"{name}, T {time}, N {slots}",
-                        f"{loop * 1e3:.1f}",
-                        f"{loop / seconds['chunked']:.1f}x",
-                        f"{loop / seconds['native']:.1f}x",
-                    ]
-                )
+    works = {"forward": run_forward, "forward + backward": run_both}
+    for time, slots, name in product((512, 2048), (2**10, 2**14), works):
+        call = partial(works[name], segment(time, slots), slots)
+        backends = ("reference", "chunked", "native")
+        seconds = interleaved({b: partial(call, b) for b in backends}, options.rounds)
+        loop = seconds["reference"]
+        rows.append(
+            [
+                f"{name}, T {time}, N {slots}",
+                f"{loop * 1e3:.1f}",
+                f"{loop / seconds['chunked']:.1f}x",
+                f"{loop / seconds['native']:.1f}x",
+            ]
+        )
     show(
         f"scan, B 1, H 1, A 8, V 64, float32, {options.threads} threads, median of "
         f"{options.rounds}: speed against the token loop",
@@ -110,7 +112,7 @@ def language_model(options: Options) -> None:
         ("reading one token, float32", read_one, 1 / training.segment),
     ):
         rounds = options.rounds * (20 if work is read_one else 1)
-        seconds = interleaved({n: lambda n=n: work(n) for n in models}, rounds)
+        seconds = interleaved({n: partial(work, n) for n in models}, rounds)
         speed = {n: count * training.segment / s for n, s in seconds.items()}
         rows.append(
             [

@@ -189,7 +189,8 @@ class FastWeights:
             StateError: the file is missing, damaged, holds values that are not finite, or was made
                 by another model.
         """
-        header, stored = _read(Path(path))
+        path = Path(path)
+        header, stored = _read(path)
         if header.get("format") != FORMAT:
             raise StateError(
                 f"{path}: not a memory of this version of sparsemeta "

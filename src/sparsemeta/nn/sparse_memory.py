@@ -113,7 +113,7 @@ class SparseMemory(nn.Module):
             rule=self.config.rule,
         )
         gate = torch.sigmoid(self.gate(x))[..., None]
-        y = self.output(rearrange(gate * self.norm(read.to(gate.dtype)), "b t h v -> b t (h v)"))
+        y = self.output(rearrange(gate * self.norm(read).to(gate.dtype), "b t h v -> b t (h v)"))
         last = _take_steps(context, follows.last[:, None])[:, 0].to(before.last.dtype)
         after = LayerWeights(table, last, follows.steps)
         return y.to(x.dtype), FastWeights({NAME: after})
