@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -34,8 +35,9 @@ class MemoryConfig:
     """Width of the query that is compared with the slots' keys, per head."""
     value_width: int = 64
     """Width of what a slot holds, per head (V)."""
-    addressing: Literal["topk", "dense"] = "topk"
-    """topk: A slots of N; dense: a full key of N entries, the control of every comparison."""
+    addressing: Literal["topk", "product", "dense"] = "topk"
+    """topk: the A best of N keys; product: the A best of N pairs of half-keys, for large N;
+    dense: a full key of N entries, the control of every comparison."""
     rule: Literal["delta", "hebbian"] = "delta"
     """delta: a write corrects what its address already recalls; hebbian: it only adds."""
     retention: bool = False
@@ -48,6 +50,14 @@ class MemoryConfig:
             self.active <= self.slots,
             f"memory.active is {self.active} but there are only {self.slots} slots (memory.slots)",
         )
+        if self.addressing == "product":
+            side = math.isqrt(self.slots)
+            require(
+                side * side == self.slots and self.key_width % 2 == 0,
+                f"product addressing needs a square number of slots and an even key_width, not "
+                f"memory.slots = {self.slots}, memory.key_width = {self.key_width}; "
+                f"the nearest squares are {side**2} and {(side + 1) ** 2}",
+            )
 
 
 def require(condition: bool, message: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparsemeta.ops import dense_address, scan, topk_address
+from sparsemeta.ops import dense_address, product_address, scan, topk_address
 from tests.ops.segments import segment
 
 
@@ -94,3 +94,14 @@ def test_addresses_are_differentiable():
     logits = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: topk_address(x, 3)[1], logits)
     assert torch.autograd.gradcheck(lambda x: dense_address(x)[1], logits)
+
+
+@pytest.mark.parametrize("active", [1, 3, 6, 20])
+def test_product_address_is_the_exact_top(active):
+    g = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 50, 6, generator=g, dtype=torch.float64)
+    index, weight = product_address(first, second, active)
+    sums = (first[:, :, None] + second[:, None, :]).flatten(1)
+    expected_index, expected_weight = topk_address(sums, active)
+    assert torch.equal(index, expected_index)
+    torch.testing.assert_close(weight, expected_weight)

@@ -151,6 +151,26 @@ class TestInvariants:
         torch.testing.assert_close(read_permuted, read[order], rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(final_permuted, final[order], rtol=1e-12, atol=1e-14)
 
+    @pytest.mark.parametrize("slots", [8, 4096])
+    @pytest.mark.parametrize("resets", [0.0, 0.1])
+    @pytest.mark.parametrize("training", [True, False])
+    def test_overwriting_changes_no_result(self, backend, slots, resets, training):
+        case = segment(slots=slots, resets=resets)
+        read, final = case.scan(backend=backend)
+        value = case.value.clone().requires_grad_(training)
+        with torch.set_grad_enabled(training):
+            spare = case.initial.clone()
+            read_over, final_over = replace(case, value=value, initial=spare).scan(
+                backend=backend, overwrite=True
+            )
+        assert torch.equal(read_over, read)
+        assert torch.equal(final_over, final)
+        if training:
+            expected = run(case, backend="reference")["d_value"]
+            read_over = torch.where(case.mask[:, :, None, None], read_over, 0)
+            (read_over.sin().sum() + final_over.cos().sum()).backward()
+            torch.testing.assert_close(value.grad, expected, rtol=1e-10, atol=1e-12)
+
     def test_inputs_are_left_alone(self, backend):
         case = segment()
         before = {n: t.clone() for n, t in vars(case).items() if isinstance(t, torch.Tensor)}

@@ -86,6 +86,7 @@ class LanguageModel(nn.Module):
         *,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
+        overwrite: bool = False,
     ) -> tuple[Tensor, LMState]:
         """Read a segment and predict, at each step, the token that follows.
 
@@ -94,6 +95,7 @@ class LanguageModel(nn.Module):
             state: what the last segment returned; None starts with empty memory and window.
             mask: (B, T) bool, True where the token is real; others are not written to the memory.
             reset: (B, T) bool, True empties the memory (not the attention window) before that step.
+            overwrite: allow the state passed in to be overwritten, which saves copying its tables.
 
         Returns:
             Logits (B, T, vocab_size), a function of tokens up to t alone, and the state after.
@@ -103,7 +105,7 @@ class LanguageModel(nn.Module):
         for i, block in enumerate(self.blocks):
             held = state.memory.child(str(i)) if state and block.memory else None
             seen = state.window[i] if state else None
-            x, held, seen = block(x, came, held, seen, mask, reset)
+            x, held, seen = block(x, came, held, seen, mask, reset, overwrite)
             window.append(seen)
             if held is not None:
                 memory[str(i)] = held
@@ -134,12 +136,15 @@ class Block(nn.Module):
         seen: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         reset: Tensor | None,
+        overwrite: bool,
     ) -> tuple[Tensor, FastWeights | None, tuple[Tensor, Tensor]]:
         """One block over a segment: x (B, T, D), with `came` (B, T, D) as the memory's feedback."""
         attended, window = self.attention(self.norms[0](x), seen)
         x = x + attended
         if self.memory is not None:
-            y, held = self.memory(self.norms[2](x), held, feedback=came, mask=mask, reset=reset)
+            y, held = self.memory(
+                self.norms[2](x), held, feedback=came, mask=mask, reset=reset, overwrite=overwrite
+            )
             x = x + y
         return x + self.mlp(self.norms[1](x)), held, window
 

@@ -1,5 +1,6 @@
 """The meta-learner: what to write, where, how strongly, and what to forget."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.ops import dense_address, topk_address
+from sparsemeta.ops import dense_address, product_address, topk_address
 
 
 class Generated(NamedTuple):
@@ -44,7 +45,11 @@ class MetaLearner(nn.Module):
         self.config = config
         heads, key = config.heads, config.key_width
         self.query = nn.Linear(width, heads * key, bias=False)
-        self.keys = nn.Parameter(torch.randn(heads, config.slots, key) / key**0.5)
+        if config.addressing == "product":
+            shape = (2, heads, math.isqrt(config.slots), key // 2)
+        else:
+            shape = (heads, config.slots, key)
+        self.keys = nn.Parameter(torch.randn(shape) / key**0.5)
         self.temperature = nn.Parameter(torch.full((heads, 1, 1), 10.0).log())
         self.value = nn.Linear(2 * width, heads * config.value_width, bias=False)
         self.gates = nn.Linear(3 * width, heads * (2 if config.retention else 1))
@@ -69,11 +74,15 @@ class MetaLearner(nn.Module):
         """
         query = rearrange(self.query(x), "b t (h k) -> b h t k", h=self.config.heads)
         query = normalize(query, dim=-1) * self.temperature.exp()
-        logits = query @ normalize(self.keys, dim=-1).mT
-        if self.config.addressing == "dense":
-            index, weight = dense_address(logits)
-        else:
-            index, weight = topk_address(logits, self.config.active)
+        keys = normalize(self.keys, dim=-1).mT
+        match self.config.addressing:
+            case "topk":
+                index, weight = topk_address(query @ keys, self.config.active)
+            case "product":
+                left, right = query.chunk(2, dim=-1)
+                index, weight = product_address(left @ keys[0], right @ keys[1], self.config.active)
+            case "dense":
+                index, weight = dense_address(query @ keys)
         return index.transpose(1, 2), weight.transpose(1, 2).to(self.dtype)
 
     def forward(self, previous: Tensor, x: Tensor, feedback: Tensor) -> Generated:

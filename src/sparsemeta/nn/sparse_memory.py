@@ -67,6 +67,7 @@ class SparseMemory(nn.Module):
         feedback: Tensor | None = None,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
+        overwrite: bool = False,
     ) -> tuple[Tensor, FastWeights]:
         """Read a segment, writing as it goes.
 
@@ -77,6 +78,8 @@ class SparseMemory(nn.Module):
                 if None.
             mask: (B, T) bool, True where the step is real; others write nothing.
             reset: (B, T) bool, True empties the memory before that step.
+            overwrite: allow the state passed in to be overwritten, which saves copying its table;
+                go on with the state that is returned, and `clone` first what is to be kept.
 
         Returns:
             The layer's additive contribution (B, T, D) in the dtype of x, and the memory after.
@@ -111,6 +114,7 @@ class SparseMemory(nn.Module):
             mask=mask,
             reset=reset,
             rule=self.config.rule,
+            overwrite=overwrite,
         )
         gate = torch.sigmoid(self.gate(x))[..., None]
         y = self.output(rearrange(gate * self.norm(read).to(gate.dtype), "b t h v -> b t (h v)"))

@@ -11,7 +11,7 @@ V width of what a slot holds.
     addressing.py  logits to addresses
 """
 
-from sparsemeta.ops.addressing import dense_address, topk_address
+from sparsemeta.ops.addressing import dense_address, product_address, topk_address
 from sparsemeta.ops.scan import scan
 
-__all__ = ["dense_address", "scan", "topk_address"]
+__all__ = ["dense_address", "product_address", "scan", "topk_address"]

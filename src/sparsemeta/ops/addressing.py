@@ -25,7 +25,35 @@ def topk_address(
     ([1, 2], 1.0)
     """
     best, index = logits.topk(active, dim=-1)
-    return index, normalize(torch.exp(best - best[..., :1].detach()), dim=-1)
+    return index, _unit(best)
+
+
+def product_address(
+    first: Float[Tensor, "*batch S"], second: Float[Tensor, "*batch S"], active: int
+) -> tuple[Int[Tensor, "*batch A"], Float[Tensor, "*batch A"]]:
+    r"""The A best of $N = S^2$ slots, where slot $i S + j$ scores $l_i + l'_j$: exact top-A.
+
+    Whatever is among the A best sums has its halves among the A best of each half, so A^2
+    candidates suffice: O(S + A^2) for an address (Lample et al. 2019, section 3.1).
+
+    Args:
+        first: one score per left half-key.
+        second: one score per right half-key.
+        active: A, from 1 to N.
+
+    Returns:
+        Slot indices (int64), best first, and their weights as those of `topk_address`.
+
+    >>> index, _ = product_address(torch.tensor([0.0, 9.0]), torch.tensor([5.0, 1.0]), active=2)
+    >>> index.tolist()
+    [2, 3]
+    """
+    side = first.shape[-1]
+    count = min(active, side)
+    left, i = first.topk(count, dim=-1)
+    right, j = second.topk(count, dim=-1)
+    best, pair = (left[..., :, None] + right[..., None, :]).flatten(-2).topk(active, dim=-1)
+    return i.gather(-1, pair // count) * side + j.gather(-1, pair % count), _unit(best)
 
 
 def dense_address(
@@ -43,3 +71,8 @@ def dense_address(
     """
     slots = torch.arange(logits.shape[-1], device=logits.device)
     return slots.expand(logits.shape), normalize(logits, dim=-1)
+
+
+def _unit(best: Tensor) -> Tensor:
+    """The softmax of scores, best first, scaled to unit norm."""
+    return normalize(torch.exp(best - best[..., :1].detach()), dim=-1)

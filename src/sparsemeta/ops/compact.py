@@ -66,18 +66,7 @@ def take(table: Tensor, rows: Tensor) -> Tensor:
     return table.gather(2, rows[..., None].expand(*rows.shape, table.shape[3]))
 
 
-def put(table: Tensor, rows: Rows, values: Tensor, emptied: Tensor | None) -> Tensor:
-    """A new table (B, H, N, V) in which the kept rows hold `values` (B, H, U, V).
-
-    Args:
-        table: what the other slots hold.
-        rows: from `compact`.
-        values: one per row.
-        emptied: (B,) bool or None, True where a reset emptied the other slots.
-    """
-    if emptied is not None:
-        table = torch.where(emptied[:, None, None, None], 0, table)
-    spare = table.new_zeros(*table.shape[:2], 1, table.shape[3])  # takes the rows that are not kept
-    target = torch.where(rows.kept, rows.slot, table.shape[2])
-    padded = torch.cat([table, spare], dim=2)
-    return padded.scatter(2, target[..., None].expand_as(values), values)[:, :, :-1]
+def put(table: Tensor, rows: Rows, values: Tensor) -> Tensor:
+    """Overwrite the kept rows of a table (B, H, N, V) with `values` (B, H, U, V); return it."""
+    b, h, u = rows.kept.nonzero(as_tuple=True)
+    return table.index_put_((b, h, rows.slot[b, h, u]), values[b, h, u])

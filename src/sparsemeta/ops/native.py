@@ -28,7 +28,10 @@ def scan_native(
     rows: Tensor,
     rule: str,
 ) -> tuple[Tensor, Tensor]:
-    """Run a segment over its touched rows; arguments and returns are those of `scan_chunked`."""
+    """Run a segment over its touched rows, in place.
+
+    Arguments and returns are those of `scan_chunked`, but that `rows` is overwritten and returned.
+    """
     if log_retention is None:
         log_retention = torch.zeros_like(rate)
     return _NativeScan.apply(  # type: ignore[return-value]
@@ -52,7 +55,7 @@ class _NativeScan(torch.autograd.Function):
             x.contiguous()
             for x in (w_index, w_weight, value, rate, log_retention, r_index, r_weight)
         ]
-        rows = rows.clone(memory_format=torch.contiguous_format)
+        ctx.mark_dirty(rows)
         read = torch.empty_like(inputs[2])
         saved = value.new_empty(*w_index.shape, value.shape[-1] if training else 0)
         _over_heads(_forward, (*inputs, rows, read, saved), delta)

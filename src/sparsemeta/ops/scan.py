@@ -33,6 +33,7 @@ def scan(
     reset: Bool[Tensor, "B T"] | None = None,
     rule: Literal["delta", "hebbian"] = "delta",
     chunk: int = 64,
+    overwrite: bool = False,
     backend: Backend = "auto",
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H N V"]]:
     r"""Retain, write, read, for every step of a segment (equations 3-5 of the design).
@@ -57,6 +58,8 @@ def scan(
         reset: True empties the memory before that step, whether or not the step is real.
         rule: hebbian leaves out the correction $M_t^\top w_t$.
         chunk: steps to a chunk of the chunked form.
+        overwrite: allow `initial` to be overwritten, so that time does not grow with N: without it
+            the table is copied. Use only what is returned afterwards.
         backend: auto takes the compiled loop (native) for few rows on a CPU where numba is
             installed, else the chunked form; reference is the plain loop.
 
@@ -95,12 +98,16 @@ def scan(
         real = mask[..., None]
         rate, value = torch.where(real, rate, 0), torch.where(real[..., None], value, 0)
         log_retention = None if log_retention is None else torch.where(real, log_retention, 0)
-    rows = None
-    table = initial
-    if reset is not None or slots > time * (active + read_index.shape[3]):
+    if reset is not None and not reset.any():
+        reset = None
+    direct = overwrite and not torch.is_grad_enabled() and backend == "native"
+    rows, table = None, initial
+    if reset is not None or (slots > time * (active + read_index.shape[3]) and not direct):
         rows = compact(write_index, read_index, reset, slots)
         write_index, read_index = rows.write_index, rows.read_index
         table = torch.where(rows.opened[..., None], 0, take(initial, rows.slot))
+    elif not overwrite:
+        table = initial.clone(memory_format=torch.contiguous_format)
     args = (write_index, write_weight, value, rate, log_retention, read_index, read_weight, table)
     if backend == "native":
         if find_spec("numba") is None:
@@ -112,7 +119,11 @@ def scan(
         read, table = scan_chunked(*args, rule, chunk)
     if rows is None:
         return read, table
-    return read, put(initial, rows, table, None if reset is None else reset.any(1))
+    if reset is not None:
+        initial = torch.where(reset.any(1)[:, None, None, None], 0, initial)
+    elif not overwrite:
+        initial = initial.clone()
+    return read, put(initial, rows, table)
 
 
 def _check(
