@@ -69,7 +69,7 @@ class Engine:
             The model's forward pass in this engine's precision: same arguments, same results.
         """
         self._model, self._optimizer = self._fabric.setup(_Sealed(model), optimizer)
-        return lambda *args: self._model(_Box(args)).content
+        return lambda *args, **options: self._model(_Box((args, options))).content
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a scalar loss to the parameters."""
@@ -107,7 +107,8 @@ class _Sealed(nn.Module):
         self.model = model
 
     def forward(self, box: _Box) -> _Box:
-        return _Box(self.model(*box.content))
+        args, options = box.content
+        return _Box(self.model(*args, **options))
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -172,7 +172,9 @@ def test_the_state_is_carried_without_its_gradient(recipe):
     assert not any(tensor.requires_grad for tensor in carried.tensors().values())
     seen = []
     forward = session.forward
-    session.forward = lambda tokens, state: seen.append(state) or forward(tokens, state)
+    session.forward = lambda tokens, state, **options: (
+        seen.append(state) or forward(tokens, state, **options)
+    )
     take_step(session, None)
     assert seen == [carried]
     (layer,) = session.state.memory.layers.values()

@@ -128,7 +128,7 @@ def _read(
         if empty:
             reset = torch.zeros_like(tokens, dtype=torch.bool)
             reset[:, 0] = start == 0
-        logits, state = model(tokens, state, reset=reset)
+        logits, state = model(tokens, state, reset=reset, overwrite=True)
         targets = stream[start + 1 : start + segment + 1]
         loss = cross_entropy(logits[0, : len(targets)].float(), targets, reduction="none")
         nats.append(loss.cpu())

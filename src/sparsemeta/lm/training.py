@@ -98,7 +98,8 @@ def take_step(session: Session, latest: Path | None) -> dict[str, Any]:
         group["lr"] = rate
 
     batch = session.streams.next_batch()
-    logits, state = session.forward(batch.tokens.to(engine.device), session.state)
+    tokens = batch.tokens.to(engine.device)
+    logits, state = session.forward(tokens, session.state, overwrite=True)
     targets = batch.targets.to(engine.device)
     loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
     engine.backward(loss)
@@ -108,7 +109,7 @@ def take_step(session: Session, latest: Path | None) -> dict[str, Any]:
         raise _diverged(session, nats, norm, latest)
     engine.step()
 
-    tokens, seconds = targets.numel(), time.perf_counter() - began
+    count, seconds = targets.numel(), time.perf_counter() - began
     session.state = state.detach()
     session.step += 1
     session.seconds += seconds
@@ -117,9 +118,9 @@ def take_step(session: Session, latest: Path | None) -> dict[str, Any]:
         "loss": nats,
         "learning_rate": rate,
         "grad_norm": norm,
-        "tokens": session.step * tokens,
+        "tokens": session.step * count,
         "seconds": round(session.seconds, 3),
-        "tokens_per_second": round(tokens / seconds, 1),
+        "tokens_per_second": round(count / seconds, 1),
     }
 
 

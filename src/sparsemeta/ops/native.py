@@ -55,7 +55,8 @@ class _NativeScan(torch.autograd.Function):
             x.contiguous()
             for x in (w_index, w_weight, value, rate, log_retention, r_index, r_weight)
         ]
-        ctx.mark_dirty(rows)
+        # The same memory as another tensor: to autograd, an output and not a changed input.
+        rows = torch.from_numpy(rows.detach().numpy())
         read = torch.empty_like(inputs[2])
         saved = value.new_empty(*w_index.shape, value.shape[-1] if training else 0)
         _over_heads(_forward, (*inputs, rows, read, saved), delta)
