@@ -171,6 +171,17 @@ class TestInvariants:
             (read_over.sin().sum() + final_over.cos().sum()).backward()
             torch.testing.assert_close(value.grad, expected, rtol=1e-10, atol=1e-12)
 
+    def test_overwriting_spoils_no_gradient_through_two_segments(self, backend):
+        case = segment(time=20, slots=8, resets=0)
+        expected = run(case, backend="reference")["d_value"]
+        value, spare = case.value.clone().requires_grad_(), case.initial.clone()
+        whole = replace(case, value=value)
+        first, memory = whole.part(0, 12, spare).scan(backend=backend, overwrite=True)
+        second, memory = whole.part(12, 20, memory).scan(backend=backend, overwrite=True)
+        reads = torch.where(case.mask[:, :, None, None], torch.cat([first, second], 1), 0)
+        (reads.sin().sum() + memory.cos().sum()).backward()
+        torch.testing.assert_close(value.grad, expected, rtol=1e-10, atol=1e-12)
+
     def test_inputs_are_left_alone(self, backend):
         case = segment()
         before = {n: t.clone() for n, t in vars(case).items() if isinstance(t, torch.Tensor)}

@@ -114,7 +114,7 @@ def set_up(recipe: Recipe, latest: Path | None, progress: Progress) -> Session:
     )
 
     groups = parameter_groups(model, config.weight_decay)
-    optimizer = AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
+    optimizer = AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
     forward = engine.setup(model.train(), optimizer)
     corpus = fingerprint(tokens)
     session = Session(recipe, engine, model, forward, optimizer, tokenizer, streams, corpus)

@@ -75,8 +75,8 @@ def scan(
         initial = value.new_zeros(batch, heads, slots, value.shape[-1])
     _check(write_index, write_weight, value, rate, read_index, read_weight, slots, initial, rule)
     if backend == "auto":
-        few = active + read_index.shape[3] <= FEW
-        native = few and value.device.type == "cpu" and find_spec("numba") is not None
+        narrow = active + read_index.shape[3] <= FEW
+        native = narrow and value.device.type == "cpu" and find_spec("numba") is not None
         backend = "native" if native else "chunked"
     if backend == "reference":
         zeros, everywhere = torch.zeros_like(rate), torch.ones_like(rate[..., 0], dtype=torch.bool)
@@ -100,13 +100,14 @@ def scan(
         log_retention = None if log_retention is None else torch.where(real, log_retention, 0)
     if reset is not None and not reset.any():
         reset = None
-    direct = overwrite and not torch.is_grad_enabled() and backend == "native"
+    in_place = overwrite and not torch.is_grad_enabled()  # a backward pass needs the rows as left
     rows, table = None, initial
-    if reset is not None or (slots > time * (active + read_index.shape[3]) and not direct):
+    few = slots <= time * (active + read_index.shape[3])
+    if reset is not None or not (few or (in_place and backend == "native")):
         rows = compact(write_index, read_index, reset, slots)
         write_index, read_index = rows.write_index, rows.read_index
         table = torch.where(rows.opened[..., None], 0, take(initial, rows.slot))
-    elif not overwrite:
+    elif not in_place:
         table = initial.clone(memory_format=torch.contiguous_format)
     args = (write_index, write_weight, value, rate, log_retention, read_index, read_weight, table)
     if backend == "native":
