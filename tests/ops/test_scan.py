@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsemeta.errors import ScanError
-from sparsemeta.ops import scan
+from sparsemeta.ops import checked, product_address, scan, topk_address
 from tests.ops.segments import DIFFERENTIABLE, run, segment, worst_error
 
 FAST = ["chunked", "native"]
@@ -213,3 +213,32 @@ def test_bad_input_is_refused_by_name():
         case.part(3, 3, case.initial).scan()
     with pytest.raises(ScanError, match="choose 'delta' or 'hebbian'"):
         replace(case, rule="oja").scan()
+
+
+def test_values_are_looked_at_when_asked():
+    case = segment(masked=0.3)
+    first = case.mask.nonzero()[0]
+    bad = {
+        "value": (float("nan"), "value holds 1 values that are NaN"),
+        "write_weight": (float("inf"), "write_weight holds 1 values"),
+        "rate": (1.5, r"rate leaves \[0, 1\]"),
+        "log_retention": (0.5, "log_retention is above 0"),
+    }
+    for name, (number, message) in bad.items():
+        tensor = getattr(case, name).clone()
+        tensor[first[0], first[1]].view(-1)[0] = number
+        spoilt = replace(case, **{name: tensor})
+        with checked(), pytest.raises(ScanError, match=message):
+            spoilt.scan()
+        spoilt.scan()
+    with checked():
+        case.value[~case.mask] = float("nan")
+        case.scan()
+
+
+def test_an_address_cannot_have_more_slots_than_there_are():
+    logits = torch.randn(3, 4)
+    with pytest.raises(ScanError, match="5 slots cannot be taken from 4"):
+        topk_address(logits, 5)
+    with pytest.raises(ScanError, match="17 slots cannot be taken from 16"):
+        product_address(logits, logits, 17)

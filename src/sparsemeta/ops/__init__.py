@@ -12,6 +12,6 @@ V width of what a slot holds.
 """
 
 from sparsemeta.ops.addressing import dense_address, product_address, topk_address
-from sparsemeta.ops.scan import scan
+from sparsemeta.ops.scan import checked, scan
 
-__all__ = ["dense_address", "product_address", "scan", "topk_address"]
+__all__ = ["checked", "dense_address", "product_address", "scan", "topk_address"]

@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sparsemeta.errors import ScanError
+
 
 def topk_address(
     logits: Float[Tensor, "*batch N"], active: int
@@ -24,6 +26,7 @@ def topk_address(
     >>> sorted(index.tolist()), round(weight.square().sum().item(), 6)
     ([1, 2], 1.0)
     """
+    _require_slots(active, logits.shape[-1])
     best, index = logits.topk(active, dim=-1)
     return index, _unit(best)
 
@@ -49,6 +52,7 @@ def product_address(
     [2, 3]
     """
     side = first.shape[-1]
+    _require_slots(active, side**2)
     count = min(active, side)
     left, i = first.topk(count, dim=-1)
     right, j = second.topk(count, dim=-1)
@@ -71,6 +75,11 @@ def dense_address(
     """
     slots = torch.arange(logits.shape[-1], device=logits.device)
     return slots.expand(logits.shape), normalize(logits, dim=-1)
+
+
+def _require_slots(active: int, slots: int) -> None:
+    if not 1 <= active <= slots:
+        raise ScanError(f"an address of {active} slots cannot be taken from {slots}")
 
 
 def _unit(best: Tensor) -> Tensor:

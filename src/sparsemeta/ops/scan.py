@@ -1,5 +1,8 @@
 """`scan`: the one entry to the memory update. Checks its input, then picks a form."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Literal
 
@@ -14,8 +17,24 @@ from sparsemeta.ops.reference import scan_reference
 
 Backend = Literal["auto", "reference", "chunked", "native"]
 
+_checked: ContextVar[bool] = ContextVar("checked", default=False)
+
 FEW = 32
 """Up to this many rows a step (A + R) the compiled loop beats matrix products on a CPU."""
+
+
+@contextmanager
+def checked() -> Iterator[None]:
+    """Inside this block `scan` also looks at the values that it is given.
+
+    Shapes and slot indices are always checked. NaN, infinity, rates outside [0, 1] and retentions
+    above 1 are not: looking costs a pass over every input.
+    """
+    token = _checked.set(True)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
 
 
 def scan(
@@ -67,13 +86,17 @@ def scan(
         What was read, unspecified at masked steps, and the memory after the segment.
 
     Raises:
-        ScanError: shapes do not fit together or a slot index is outside [0, slots).
+        ScanError: shapes do not fit together or a slot index is outside [0, slots); inside
+            `checked`, also values that no memory should be given.
         MissingExtra: the native form is asked for and numba is not installed.
     """
     batch, time, heads, active = write_index.shape
     if initial is None:
         initial = value.new_zeros(batch, heads, slots, value.shape[-1])
     _check(write_index, write_weight, value, rate, read_index, read_weight, slots, initial, rule)
+    if _checked.get():
+        floats = {"write_weight": write_weight, "value": value, "rate": rate, "initial": initial}
+        _check_values(floats | {"read_weight": read_weight}, log_retention, mask)
     if backend == "auto":
         narrow = active + read_index.shape[3] <= FEW
         native = narrow and value.device.type == "cpu" and find_spec("numba") is not None
@@ -163,3 +186,23 @@ def _check(
                 f"{name} holds slots {int(low)} to {int(high)}, outside [0, {slots}): "
                 "pass slots= as large as the addresses need"
             )
+
+
+def _check_values(
+    floats: dict[str, Tensor], log_retention: Tensor | None, mask: Tensor | None
+) -> None:
+    """Refuse values that would spoil a memory; what stands at masked steps does not matter."""
+    if log_retention is not None:
+        floats = floats | {"log_retention": log_retention}
+    for name, tensor in floats.items():
+        real = tensor if mask is None or name == "initial" else tensor[mask]
+        wrong = real.isnan() if name == "log_retention" else ~real.isfinite()  # -inf forgets all
+        if wrong.any():
+            raise ScanError(
+                f"{name} holds {int(wrong.sum())} values that are NaN or infinite: find where they "
+                "come from; a memory that has taken them in has to be emptied"
+            )
+        if name == "rate" and not ((real >= 0) & (real <= 1)).all():
+            raise ScanError("rate leaves [0, 1]: pass it through a sigmoid")
+        if name == "log_retention" and (real > 0).any():
+            raise ScanError("log_retention is above 0, so rows would grow: use a log-sigmoid")
