@@ -1,4 +1,4 @@
-"""Every recipe parses, and the demo's two models are of one size."""
+"""Every recipe parses, and the demo's models are of one size."""
 
 from pathlib import Path
 
@@ -16,14 +16,16 @@ def test_it_parses_and_is_named_after_its_file(path):
     assert read_toml(path, Recipe).name == path.stem
 
 
+def parameters(recipe):
+    model = LanguageModel(recipe.model, recipe.tokenizer.vocabulary)
+    return sum(p.numel() for p in model.parameters())
+
+
 def test_the_demo_compares_equals():
     recipes = {path.stem: read_toml(path, Recipe) for path in RECIPES}
-    demo, static = recipes["demo"], recipes["demo-static"]
-    assert (demo.corpus, demo.tokenizer) == (static.corpus, static.tokenizer)
-    for field in ("steps", "streams", "segment", "seed", "precision"):
-        assert getattr(demo.training, field) == getattr(static.training, field)
-    sizes = [
-        sum(p.numel() for p in LanguageModel(r.model, r.tokenizer.vocabulary).parameters())
-        for r in (demo, static)
-    ]
-    assert abs(sizes[0] - sizes[1]) < 1e-3 * sizes[0]
+    demo, size = recipes["demo"], parameters(recipes["demo"])
+    for control in (recipes["demo-static"], recipes["demo-dense"]):
+        assert (demo.corpus, demo.tokenizer) == (control.corpus, control.tokenizer)
+        for field in ("steps", "streams", "segment", "seed", "precision"):
+            assert getattr(demo.training, field) == getattr(control.training, field)
+        assert abs(parameters(control) - size) < 1e-3 * size

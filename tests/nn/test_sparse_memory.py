@@ -113,6 +113,17 @@ def test_a_reset_is_a_fresh_start_with_its_gradients(layer):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("addressing", ["topk", "dense"])
+def test_autocast_leaves_the_memory_in_float32(addressing):
+    layer = make(addressing=addressing).float()
+    x = torch.randn(2, 100, WIDTH)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, state = layer(x)
+    y.float().sum().backward()
+    assert state.layers["memory"].table.dtype == torch.float32
+    assert all(p.grad.isfinite().all() for p in layer.parameters())
+
+
 def test_streams_do_not_touch(layer):
     x = torch.randn(4, 9, WIDTH, dtype=torch.float64)
     order = torch.tensor([3, 1, 0, 2])

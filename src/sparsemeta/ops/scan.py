@@ -140,7 +140,8 @@ def scan(
 
         read, table = scan_native(*args, rule)
     else:
-        read, table = scan_chunked(*args, rule, chunk)
+        with torch.autocast(value.device.type, enabled=False):  # a memory in bf16 would drift
+            read, table = scan_chunked(*args, rule, chunk)
     if rows is None:
         return read, table
     if reset is not None:

@@ -1,0 +1,130 @@
+"""The demo over several seeds, with its dense control.
+
+python experiments/stdlib/run.py trains every model on every seed, lets each read the held-out packages, and writes results.json,
+results.md and results.png beside this file. Stopped, it goes on where it was.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from statistics import mean, stdev
+
+import tyro
+
+HERE = Path(__file__).parent
+MODELS = {"demo": "sparse", "demo-dense": "dense", "demo-static": "none"}
+
+
+@dataclass
+class Options:
+    """The demo over several seeds."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the initial weights; every model is trained on each."""
+    runs: Path = Path("runs/stdlib")
+    """Where the runs go."""
+    workers: int = 2
+    """Runs side by side, with one thread each."""
+
+
+def run(model: str, seed: int, options: Options) -> dict:
+    """Train and evaluate one model on one seed; returns what `evaluate --json` wrote."""
+    folder = options.runs / f"{model}-{seed}"
+    scores = folder / "evaluation.json"
+    if not scores.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        train = ["train", f"recipes/{model}.toml", "--training.seed", str(seed)]
+        with (folder / "output.txt").open("a") as output:
+            for command in (
+                [*train, "--run", str(folder)],
+                ["evaluate", str(folder), "--json", str(scores)],
+            ):
+                subprocess.run(
+                    [sys.executable, "-m", "sparsemeta", *command],
+                    check=True,
+                    stdout=output,
+                    stderr=output,
+                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                )
+    return json.loads(scores.read_text())
+
+
+def spread(values: list[float], form: str) -> str:
+    """Mean and standard deviation over the seeds."""
+    return f"{mean(values):{form}} ± {stdev(values) if len(values) > 1 else 0:{form.lstrip('+')}}"
+
+
+def summarise(found: dict[str, list[dict]]) -> str:
+    """A row for each model and arm; differences are between runs of the same seed."""
+    rows = [
+        "| memory | arm | perplexity | bits per byte | nats per token against none | context |",
+        "|---|---|---|---|---|---|",
+    ]
+    none = [scores["arms"]["static"]["total"] for scores in found["demo-static"]]
+    for model, memory in MODELS.items():
+        for arm in found[model][0]["arms"]:
+            context = found[model][0]["arms"][arm]["context"]
+            totals = [scores["arms"][arm]["total"] for scores in found[model]]
+            gain = [
+                (t["nats"] - n["nats"]) / t["tokens"] for t, n in zip(totals, none, strict=True)
+            ]
+            cells = (
+                memory,
+                arm,
+                spread([total["perplexity"] for total in totals], ".2f"),
+                spread([total["bits_per_byte"] for total in totals], ".3f"),
+                spread(gain, "+.3f"),
+                context,
+            )
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def draw(found: dict[str, list[dict]], path: Path) -> None:
+    """Loss of each text, against how much was read before it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for model, arm, label in (
+        ("demo-static", "static", "no memory"),
+        ("demo-dense", "carried", "dense memory, carried"),
+        ("demo", "document", "sparse memory, emptied at each text"),
+        ("demo", "carried", "sparse memory, carried"),
+    ):
+        texts = [scores["arms"][arm]["texts"] for scores in found[model]]
+        loss = [[text["nats"] / text["tokens"] for text in one] for one in texts]
+        read = list(accumulate(text["tokens"] for text in texts[0]))
+        middle = [mean(values) for values in zip(*loss, strict=True)]
+        low, high = ([f(values) for values in zip(*loss, strict=True)] for f in (min, max))
+        (line,) = axes.plot(read, middle, marker="o", markersize=3, label=label)
+        axes.fill_between(read, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set_xlabel("tokens read, a point at the end of each text")
+    axes.set_ylabel("nats per token of the text")
+    axes.set_title("Held-out packages, in order: mean and range over the seeds", loc="left")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def main(options: Options) -> None:
+    jobs = [(model, seed) for seed in options.seeds for model in MODELS]
+    with ThreadPoolExecutor(options.workers) as pool:
+        scores = list(pool.map(lambda job: run(*job, options), jobs))
+    found = {m: [s for (name, _), s in zip(jobs, scores, strict=True) if name == m] for m in MODELS}
+    (HERE / "results.json").write_text(json.dumps({"seeds": options.seeds, **found}, indent=1))
+    draw(found, HERE / "results.png")
+    table = summarise(found)
+    (HERE / "results.md").write_text(f"Seeds {', '.join(map(str, options.seeds))}.\n\n{table}\n")
+    print(table)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
