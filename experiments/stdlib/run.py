@@ -1,6 +1,8 @@
 """The demo over several seeds, with its dense control.
 
-python experiments/stdlib/run.py trains every model on every seed, lets each read the held-out packages, and writes results.json,
+    python experiments/stdlib/run.py
+
+trains every model on every seed, lets each read the held-out packages, and writes results.json,
 results.md and results.png beside this file. Stopped, it goes on where it was.
 """
 
