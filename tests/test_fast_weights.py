@@ -1,5 +1,7 @@
 """The state as a value, and invariant 6: saved and loaded bit for bit, or refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,9 +13,9 @@ from sparsemeta.nn import MemoryConfig, SparseMemory
 CONFIG = MemoryConfig(slots=50, active=3, heads=2, key_width=8, value_width=6)
 
 
-@pytest.fixture
-def layer():
-    return SparseMemory(8, CONFIG)
+@pytest.fixture(params=["dense", "growing"])
+def layer(request):
+    return SparseMemory(8, replace(CONFIG, capacity=None if request.param == "dense" else 40))
 
 
 @pytest.fixture
@@ -22,9 +24,19 @@ def state(layer):
 
 
 def equal(a: FastWeights, b: FastWeights) -> bool:
-    a, b = a.tensors(), b.tensors()
-    return a.keys() == b.keys() and all(
-        torch.equal(a[name], b[name]) and a[name].dtype == b[name].dtype for name in a
+    """Whether two states hold the same, whatever rows of their tables it is in."""
+
+    def held(layer):
+        return (*layer.touched(), layer.last, layer.steps)
+
+    return a.layers.keys() == b.layers.keys() and all(
+        layer.shape == b.layers[name].shape
+        and (layer.slot is None) == (b.layers[name].slot is None)
+        and all(
+            torch.equal(x, y) and x.dtype == y.dtype
+            for x, y in zip(held(layer), held(b.layers[name]), strict=True)
+        )
+        for name, layer in a.layers.items()
     )
 
 
@@ -63,8 +75,10 @@ def test_concat_refuses_another_shape(state):
 def test_reset_forgets_the_chosen_streams(state):
     after = state.reset(torch.tensor([True, False, False]))
     assert equal(after.select([1, 2]), state.select([1, 2]))
-    assert not any(tensor.any() for tensor in after.select([0]).tensors().values())
-    assert not any(tensor.any() for tensor in state.reset().tensors().values())
+    for empty in (after.select([0]), state.reset()):
+        layer = empty.layers["memory"]
+        assert not any(part.any() for part in (layer.table, layer.last, layer.steps))
+        assert layer.slot is None or (layer.slot == 50).all()
 
 
 def test_join_and_child_are_inverse(state):
@@ -74,12 +88,31 @@ def test_join_and_child_are_inverse(state):
 
 
 def test_size_and_stats(state):
-    assert state.nbytes == 3 * (2 * 50 * 6 * 4 + 8 * 4 + 8)
+    table = 50 * 6 * 4 if state.layers["memory"].slot is None else 41 * (6 * 4 + 8) + 128 * 4
+    assert state.nbytes == 3 * (2 * table + 8 * 4 + 8)
     stats = state.stats()["memory"]
     assert stats["steps"] == 7
     # Six writes (the first step has nothing to key one by) of three slots each at the most.
     assert 0 < stats["used"] <= 6 * 3 / 50
     assert 0 < stats["mean_norm"] <= stats["max_norm"]
+
+
+def test_what_changed_since(state):
+    assert state.diff(state) == {"memory": {"added": 0, "removed": 0, "changed": 0, "norm": 0}}
+    index, rows = state.layers["memory"].touched()
+    norm = rows.norm().item()
+    appeared = state.diff(state.reset())["memory"]
+    assert appeared == {"added": len(index), "removed": 0, "changed": 0, "norm": norm}
+    vanished = state.reset().diff(state)["memory"]
+    assert vanished == {"added": 0, "removed": len(index), "changed": 0, "norm": norm}
+    other = state.clone()
+    table = other.layers["memory"].table
+    one = table.ne(0).any(-1).nonzero()[0].tolist()
+    table[tuple(one)] += torch.tensor([3.0, 4.0, 0, 0, 0, 0])
+    changed = other.diff(state)["memory"]
+    assert changed == {"added": 0, "removed": 0, "changed": 1, "norm": pytest.approx(5)}
+    with pytest.raises(StateError, match="two states of one model"):
+        state.diff(state.select([0]))
 
 
 def test_saved_and_loaded_bit_for_bit(layer, state, tmp_path):
@@ -109,7 +142,7 @@ def test_only_touched_rows_are_stored(tmp_path):
 def test_a_memory_of_another_model_is_refused(layer, state, tmp_path):
     state.save(tmp_path / "memory", layer)
     with pytest.raises(StateError, match="belongs to another model"):
-        FastWeights.load(tmp_path / "memory", SparseMemory(8, CONFIG))
+        FastWeights.load(tmp_path / "memory", SparseMemory(8, layer.config))
 
 
 def test_a_damaged_file_is_refused(layer, state, tmp_path):
@@ -128,7 +161,7 @@ def test_a_damaged_file_is_refused(layer, state, tmp_path):
 
 def test_nan_in_a_file_is_refused(layer, state, tmp_path):
     path = tmp_path / "memory"
-    state.layers["memory"].table[0, 0, 0, 0] = float("nan")
+    state.layers["memory"].table[state.layers["memory"].table != 0] = float("nan")
     state.save(path, layer)
     with pytest.raises(StateError, match="NaN"):
         FastWeights.load(path, layer)
@@ -156,7 +189,7 @@ def test_a_failed_save_leaves_the_old_file(layer, state, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("sparsemeta.fast_weights.save_file", full)
+    monkeypatch.setattr("sparsemeta.fast_weights.file.save_file", full)
     with pytest.raises(StateError, match="No space left on device"):
         state.reset().save(path, layer)
     assert path.read_bytes() == before

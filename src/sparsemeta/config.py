@@ -42,6 +42,9 @@ class MemoryConfig:
     """delta: a write corrects what its address already recalls; hebbian: it only adds."""
     retention: bool = False
     """Whether the meta-learner may also forget: scale down the rows it is about to write."""
+    capacity: int | None = None
+    """Rows held in memory per head at most: a table that grows with what is written, for large N;
+    None keeps a row for every slot."""
 
     def __post_init__(self) -> None:
         for name in ("slots", "active", "heads", "key_width", "value_width"):
@@ -50,6 +53,13 @@ class MemoryConfig:
             self.active <= self.slots,
             f"memory.active is {self.active} but there are only {self.slots} slots (memory.slots)",
         )
+        if self.capacity is not None:
+            require(
+                self.active <= self.capacity <= self.slots and self.addressing != "dense",
+                f"memory.capacity = {self.capacity} must lie between memory.active = {self.active} "
+                f"and memory.slots = {self.slots}, and helps with no dense addressing: that "
+                "writes every slot. Leave it out to keep a row for every slot",
+            )
         if self.addressing == "product":
             side = math.isqrt(self.slots)
             require(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights import FastWeights, LayerWeights
+from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
 from sparsemeta.nn.meta_learner import MetaLearner
 from sparsemeta.ops import scan
+from sparsemeta.ops.slots import Held, locate
 
 NAME = "memory"
 """What the only layer of a single `SparseMemory`'s state is called."""
@@ -48,15 +50,16 @@ class SparseMemory(nn.Module):
         nn.init.zeros_(self.output.weight)
         self.enabled = True
 
+    @property
+    def layout(self) -> Layout:
+        """The shape and form of its state."""
+        config = self.config
+        return Layout(config.heads, config.slots, config.value_width, config.capacity)
+
     def initial_state(self, batch: int) -> FastWeights:
         """An empty memory for B streams."""
         where = {"device": self.output.weight.device, "dtype": self.meta_learner.dtype}
-        shape = (batch, self.config.heads, self.config.slots, self.config.value_width)
-        layer = LayerWeights(
-            table=torch.zeros(shape, **where),
-            last=torch.zeros(batch, self.width, **where),
-            steps=torch.zeros(batch, dtype=torch.int64, device=where["device"]),
-        )
+        layer = LayerWeights.empty(self.layout, batch, self.width, **where)
         return FastWeights({NAME: layer})
 
     def forward(
@@ -85,7 +88,8 @@ class SparseMemory(nn.Module):
             The layer's additive contribution (B, T, D) in the dtype of x, and the memory after.
 
         Raises:
-            StateError: the state does not fit this layer.
+            StateError: the state does not fit this layer, or the segment needs more rows than
+                `capacity`; then the state is as it was.
         """
         if state is None:
             state = self.initial_state(x.shape[0])
@@ -100,6 +104,10 @@ class SparseMemory(nn.Module):
             _take_steps(tensor, follows.position) for tensor in (context, index, weight)
         )
         made = self.meta_learner(previous, x, x if feedback is None else feedback)
+        written = follows.known if mask is None else follows.known & mask
+        write_index, read_index, held = self._rows(
+            before, write_index, index[:, 1:], written, reset, overwrite
+        )
         known = follows.known[..., None]  # nothing precedes a stream's first step: nothing to write
         read, table = scan(
             write_index,
@@ -107,10 +115,10 @@ class SparseMemory(nn.Module):
             made.value,
             made.rate * known,
             None if made.log_retention is None else made.log_retention * known,
-            index[:, 1:],
+            read_index,
             weight[:, 1:],
-            slots=self.config.slots,
-            initial=before.table,
+            slots=held.table.shape[2],
+            initial=held.table,
             mask=mask,
             reset=reset,
             rule=self.config.rule,
@@ -119,7 +127,7 @@ class SparseMemory(nn.Module):
         gate = torch.sigmoid(self.gate(x))[..., None]
         y = self.output(rearrange(gate * self.norm(read).to(gate.dtype), "b t h v -> b t (h v)"))
         last = _take_steps(context, follows.last[:, None])[:, 0].to(before.last.dtype)
-        after = LayerWeights(table, last, follows.steps)
+        after = LayerWeights(table, last, follows.steps, held.slot, held.bucket)
         return y.to(x.dtype), FastWeights({NAME: after})
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
@@ -128,15 +136,44 @@ class SparseMemory(nn.Module):
             raise StateError(
                 f"expected the state of one SparseMemory, got layers {list(state.layers)}"
             )
-        layer, config = state.layers[NAME], self.config
-        expected = (batch, config.heads, config.slots, config.value_width)
-        if tuple(layer.table.shape) != expected:
+        layer, layout = state.layers[NAME], self.layout
+        expected = (batch, *layout[:3])
+        if layer.shape != expected:
             raise StateError(
-                f"the state's table is {tuple(layer.table.shape)} but this layer reads {expected} "
+                f"the state's table is {layer.shape} but this layer reads {expected} "
                 "(streams, heads, slots, value_width). Pass the state that this layer returned "
                 "for the same streams, or None to start empty."
             )
+        if (layer.slot is None) != (layout.capacity is None):
+            raise StateError(
+                f"the state holds {'every slot' if layer.slot is None else 'written slots only'}, "
+                f"but this layer has memory.capacity = {layout.capacity}. Save the state and load "
+                "it with this model: that brings it into the layer's form."
+            )
         return layer
+
+    def _rows(
+        self,
+        before: LayerWeights,
+        write_index: Tensor,
+        read_index: Tensor,
+        written: Tensor,
+        reset: Tensor | None,
+        overwrite: bool,
+    ) -> tuple[Tensor, Tensor, LayerWeights]:
+        """Addresses in slots as addresses in rows of the table, and the table that has them."""
+        if before.slot is None or self.config.capacity is None:
+            return write_index, read_index, before
+        write_index, read_index, held = locate(
+            Held(before.table, before.slot, before.bucket),
+            write_index,
+            read_index,
+            written,
+            reset,
+            capacity=self.config.capacity,
+            overwrite=overwrite,
+        )
+        return write_index, read_index, replace(before, **held._asdict())
 
 
 class _Predecessors(NamedTuple):

@@ -9,6 +9,8 @@ V width of what a slot holds.
     compact.py     from a table of N slots to the rows that a segment touches, and back
     scan.py        the one entry: checks its input, then picks a form
     addressing.py  logits to addresses
+    slots.py       a table that holds only the rows of slots that were written
+    hashing.py     its search for a slot's row, compiled for CPUs
 """
 
 from sparsemeta.ops.addressing import dense_address, product_address, topk_address

@@ -59,7 +59,7 @@ class _NativeScan(torch.autograd.Function):
         rows = torch.from_numpy(rows.detach().numpy())
         read = torch.empty_like(inputs[2])
         saved = value.new_empty(*w_index.shape, value.shape[-1] if training else 0)
-        _over_heads(_forward, (*inputs, rows, read, saved), delta)
+        over_heads(_forward, (*inputs, rows, read, saved), delta)
         ctx.save_for_backward(*inputs, rows, saved)
         ctx.delta = delta
         ctx.set_materialize_grads(False)
@@ -77,7 +77,7 @@ class _NativeScan(torch.autograd.Function):
         else:
             d_rows = d_rows.clone(memory_format=torch.contiguous_format)
         arrays = (*inputs, rows.clone(), d_read.contiguous(), saved, *gradients, d_rows)
-        _over_heads(_backward, arrays, ctx.delta)
+        over_heads(_backward, arrays, ctx.delta)
         d_write, d_value, d_rate, d_retention, d_read_weight = gradients
         return None, d_write, d_value, d_rate, d_retention, None, d_read_weight, d_rows, None
 
@@ -87,17 +87,24 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="sparsemeta")
 
 
-def _over_heads(kernel, tensors: tuple[Tensor, ...], delta: bool) -> None:
-    """Run a kernel over all (batch, head) pairs, split evenly over torch's threads."""
+def over_heads(kernel, tensors: tuple[Tensor, ...], *options: bool) -> None:
+    """Run a kernel over all (batch, head) pairs, split evenly over torch's threads.
+
+    Args:
+        kernel: called as kernel(first pair, last pair, *options, *arrays).
+        tensors: what it reads and writes; the first is (B, T, H, A).
+        options: what else it is told.
+    """
     arrays = [x.detach().numpy() for x in tensors]
     pairs = arrays[0].shape[0] * arrays[0].shape[2]
     threads = min(torch.get_num_threads(), pairs)
     if threads == 1 or arrays[0].size < 4096:  # too little work to hand to another thread
-        kernel(0, pairs, delta, *arrays)
+        kernel(0, pairs, *options, *arrays)
         return
     cuts = np.linspace(0, pairs, threads + 1).astype(int)
     jobs: list[Future] = [
-        _pool(threads).submit(kernel, first, last, delta, *arrays) for first, last in pairwise(cuts)
+        _pool(threads).submit(kernel, first, last, *options, *arrays)
+        for first, last in pairwise(cuts)
     ]
     for job in jobs:
         job.result()

@@ -1,0 +1,166 @@
+"""`LayerWeights`: the state of one adapted layer, in one of two forms.
+
+The dense form keeps a row for every slot. The growing form keeps the rows of slots that were
+written, and doubles when they become too many; `sparsemeta.ops.slots` finds a slot's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from sparsemeta.errors import StateError
+
+START = 64
+"""Rows that a growing table begins with."""
+
+
+class Layout(NamedTuple):
+    """What a layer wants its state to be; a module says so by an attribute `layout`."""
+
+    heads: int
+    """H."""
+    slots: int
+    """N, per head."""
+    width: int
+    """V."""
+    capacity: int | None
+    """Rows held per head at most, in the growing form; None is the dense form."""
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """The state of one adapted layer.
+
+    Attributes:
+        table: (B, H, C, V) float32, the rows held. In the dense form C = N and row i is slot i.
+        last: (B, D) float32, the layer's input at the last real step: the context that the next
+            step's write is keyed by.
+        steps: (B,) int64, real steps since the memory was empty.
+        slot: (B, H, C) int64, the slot of each row, N where a row is free; None in the dense form.
+            Row 0 is never claimed, the others are in their order.
+        bucket: (B, H, M) int32, where the search for a slot's row begins. It follows from `slot`:
+            None is built anew when it is needed.
+    """
+
+    table: Tensor
+    last: Tensor
+    steps: Tensor
+    slot: Tensor | None = None
+    bucket: Tensor | None = None
+
+    @classmethod
+    def empty(
+        cls, layout: Layout, batch: int, width: int, rows: int = 1, **where: object
+    ) -> LayerWeights:
+        """An empty memory for B streams.
+
+        Args:
+            layout: its shape and form.
+            batch: B.
+            width: D, of the layer's input.
+            rows: C at the least, in the growing form.
+            where: device and dtype.
+        """
+        heads, slots, value_width, capacity = layout
+        last = torch.zeros(batch, width, **where)  # type: ignore[call-overload]
+        steps = last.new_zeros(batch, dtype=torch.int64)
+        if capacity is None:
+            return cls(last.new_zeros(batch, heads, slots, value_width), last, steps)
+        rows = max(rows, min(START, capacity + 1))
+        slot = steps.new_full((batch, heads, rows), slots)
+        return cls(last.new_zeros(batch, heads, rows, value_width), last, steps, slot)
+
+    @classmethod
+    def of_rows(
+        cls, layout: Layout, index: Tensor, rows: Tensor, last: Tensor, steps: Tensor
+    ) -> LayerWeights:
+        """The inverse of `touched`, in either form.
+
+        Raises:
+            ValueError: the rows are not in order, or are none of the layout's.
+            StateError: they are more than the layout has capacity for.
+        """
+        (batch, width), (heads, slots, _, capacity) = last.shape, layout
+        if len(index) and (index[0] < 0 or index[-1] >= batch * heads * slots):
+            raise ValueError("a row outside the table")
+        if (index.diff() <= 0).any():
+            raise ValueError("rows out of order")
+        owner = index // slots
+        count = owner.bincount(minlength=batch * heads)
+        most = int(count.max())
+        if capacity is not None and most > capacity:
+            raise StateError(
+                f"a head of this memory holds {most} rows, more than memory.capacity = {capacity}: "
+                "raise it"
+            )
+        made = cls.empty(layout, batch, width, most + 1, device=rows.device, dtype=rows.dtype)
+        if made.slot is None:
+            made.table.flatten(0, 2)[index] = rows
+        else:
+            row = torch.arange(1, len(index) + 1) - (count.cumsum(0) - count)[owner]
+            made.table.flatten(0, 1)[owner, row] = rows
+            made.slot.flatten(0, 1)[owner, row] = index % slots
+        return cls(made.table, last, steps, made.slot)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, N, V), in either form."""
+        batch, heads, rows, width = self.table.shape
+        slots = rows if self.slot is None else int(self.slot[0, 0, 0])
+        return batch, heads, slots, width
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name; those that it has not got are left out."""
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: tensor for name, tensor in named if tensor is not None}
+
+    def touched(self) -> tuple[Tensor, Tensor]:
+        """The rows that hold something, in the order of their slots.
+
+        Returns:
+            Their places in a dense (B, H, N), flattened, int64; and the rows (.., V).
+        """
+        table = self.table.detach()
+        used = table.ne(0).any(-1)
+        if self.slot is None:
+            return used.flatten().nonzero().squeeze(-1), table[used]
+        batch, heads, slots, _ = self.shape
+        owner = torch.arange(batch * heads, device=table.device).view(batch, heads, 1)
+        index, order = (owner * slots + self.slot)[used].sort()
+        return index, table[used][order]
+
+    @staticmethod
+    def concat(parts: Sequence[LayerWeights]) -> LayerWeights:
+        """Streams of several states of one layer side by side; growing forms to the longest.
+
+        Raises:
+            StateError: the states differ in shape or form.
+        """
+        kinds = {(part.slot is None, part.shape[1:], part.last.shape[1:]) for part in parts}
+        if len(kinds) != 1:
+            raise StateError("concat needs states of one model: their shapes or forms differ")
+        last, steps = (torch.cat([getattr(p, name) for p in parts]) for name in ("last", "steps"))
+        if parts[0].slot is None:
+            return LayerWeights(torch.cat([part.table for part in parts]), last, steps)
+        rows, slots = max(part.table.shape[2] for part in parts), parts[0].shape[2]
+        more = [rows - part.table.shape[2] for part in parts]
+        tables = [pad(p.table, (0, 0, 0, n)) for p, n in zip(parts, more, strict=True)]
+        owners = [p.slot for p in parts if p.slot is not None]
+        owners = [pad(slot, (0, n), value=slots) for slot, n in zip(owners, more, strict=True)]
+        return LayerWeights(torch.cat(tables), last, steps, torch.cat(owners))
+
+    def reset(self, mask: Tensor) -> LayerWeights:
+        """Empty the streams where `mask` (B,) is True: their rows are free."""
+
+        def clear(tensor: Tensor, blank: Tensor | int = 0) -> Tensor:
+            return torch.where(mask.view(-1, *[1] * (tensor.dim() - 1)), blank, tensor)
+
+        made = {name: clear(tensor) for name, tensor in self.tensors().items() if name != "slot"}
+        slot = None if self.slot is None else clear(self.slot, self.slot[..., :1])
+        return LayerWeights(**made, slot=slot)

@@ -1,0 +1,183 @@
+"""`FastWeights`: what a network has learned while running, as an immutable value.
+
+A layer takes it and returns a new one; nothing is ever stored in the module. So a state can be
+kept, forked, compared and erased, and distributed wrappers, which broadcast buffers, cannot destroy
+it. On disk it holds the touched rows only, with the fingerprint of the model that made it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from sparsemeta.errors import StateError
+from sparsemeta.fast_weights import file
+from sparsemeta.fast_weights.layer import LayerWeights
+
+
+@dataclass(frozen=True)
+class FastWeights:
+    """The states of all adapted layers of one model, by layer name; B streams side by side."""
+
+    layers: Mapping[str, LayerWeights]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> FastWeights:
+        return FastWeights.from_tensors({k: change(t) for k, t in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, as `from_tensors` takes them."""
+        return {
+            f"{name}.{part}": tensor
+            for name, layer in self.layers.items()
+            for part, tensor in layer.tensors().items()
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> FastWeights:
+        """The inverse of `tensors`."""
+        parts = defaultdict(dict)
+        for key, tensor in tensors.items():
+            name, _, part = key.rpartition(".")
+            parts[name][part] = tensor
+        return cls({name: LayerWeights(**found) for name, found in parts.items()})
+
+    def child(self, name: str) -> FastWeights:
+        """The part of one sub-module: the inverse of `join`."""
+        prefix = name + "."
+        found = {k.removeprefix(prefix): v for k, v in self.layers.items() if k.startswith(prefix)}
+        return FastWeights(found)
+
+    @staticmethod
+    def join(children: Mapping[str, FastWeights]) -> FastWeights:
+        """The states of named sub-modules as the state of the module around them."""
+        return FastWeights(
+            {f"{name}.{k}": v for name, child in children.items() for k, v in child.layers.items()}
+        )
+
+    @property
+    def batch(self) -> int:
+        """How many streams it holds (B)."""
+        return next(iter(self.layers.values())).steps.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory, in bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors().values())
+
+    def detach(self) -> FastWeights:
+        """The same values, cut off from the graph: the end of a truncated segment."""
+        return self._map(Tensor.detach)
+
+    def clone(self) -> FastWeights:
+        """A copy that shares no storage."""
+        return self._map(Tensor.clone)
+
+    def to(self, device: torch.device | str) -> FastWeights:
+        """The same state on another device; its dtypes never change."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def select(self, rows: Tensor | list[int] | slice) -> FastWeights:
+        """Some of the streams: indices or a boolean mask over B."""
+        return self._map(lambda tensor: tensor[rows])
+
+    @staticmethod
+    def concat(states: list[FastWeights]) -> FastWeights:
+        """Streams of several states of one model side by side.
+
+        Raises:
+            StateError: the states do not have the same layers, shapes and forms.
+        """
+        names = {tuple(state.layers) for state in states}
+        if len(names) != 1:
+            raise StateError("concat needs states of one model: their layers differ")
+        return FastWeights(
+            {name: LayerWeights.concat([s.layers[name] for s in states]) for name in names.pop()}
+        )
+
+    def reset(self, mask: Tensor | None = None) -> FastWeights:
+        """Forget: an empty memory, for the streams where `mask` (B,) is True, or for all."""
+        if mask is None:
+            device = next(iter(self.layers.values())).steps.device
+            mask = torch.ones(self.batch, dtype=torch.bool, device=device)
+        return FastWeights({name: layer.reset(mask) for name, layer in self.layers.items()})
+
+    def stats(self) -> dict[str, dict[str, float]]:
+        """Per layer: share of slots in use, mean and largest row norm, steps read, bytes."""
+        report = {}
+        for name, layer in self.layers.items():
+            batch, heads, slots, _ = layer.shape
+            norms = layer.touched()[1].norm(dim=-1)
+            report[name] = {
+                "used": len(norms) / (batch * heads * slots),
+                "mean_norm": norms.sum().item() / max(1, len(norms)),
+                "max_norm": norms.max().item() if len(norms) else 0.0,
+                "steps": layer.steps.float().mean().item(),
+                "bytes": float(sum(tensor.nbytes for tensor in layer.tensors().values())),
+            }
+        return report
+
+    def diff(self, earlier: FastWeights) -> dict[str, dict[str, float]]:
+        """What changed since an earlier state of the same streams, in whichever form either is.
+
+        Returns:
+            Per layer: how many rows were `added`, `removed` and `changed`, and the L2 `norm` of the
+            change of the whole table.
+
+        Raises:
+            StateError: the states do not have the same layers, streams and shapes.
+        """
+        shapes, others = (
+            {name: layer.shape for name, layer in state.layers.items()} for state in (self, earlier)
+        )
+        if shapes != others:
+            raise StateError(f"diff needs two states of one model, not {shapes} and {others}")
+        report = {}
+        for name, layer in self.layers.items():
+            (index, rows), (index_before, rows_before) = (
+                layer.touched(),
+                earlier.layers[name].touched(),
+            )
+            every, place = torch.cat([index, index_before]).unique(return_inverse=True)
+            change = rows.new_zeros(len(every), rows.shape[1])
+            change[place[: len(index)]] = rows
+            change[place[len(index) :]] -= rows_before
+            added, removed = len(every) - len(index_before), len(every) - len(index)
+            report[name] = {
+                "added": added,
+                "removed": removed,
+                "changed": int(change.any(-1).sum()) - added - removed,
+                "norm": change.norm().item(),
+            }
+        return report
+
+    def save(self, path: str | Path, model: nn.Module) -> None:
+        """Write the touched rows to a safetensors file, aside first, then renamed into place.
+
+        Args:
+            path: the file.
+            model: the model whose memory this is; its fingerprint goes into the file.
+        """
+        file.save(Path(path), model, self.layers)
+
+    @classmethod
+    def load(cls, path: str | Path, model: nn.Module) -> FastWeights:
+        """Read a memory back, bit for bit, in the form that the model's layers want.
+
+        Args:
+            path: the file.
+            model: the model that will use it.
+
+        Raises:
+            StateError: the file is missing, damaged, holds values that are not finite, was made by
+                another model, or is more than `memory.capacity` of this one.
+        """
+        return cls(file.load(Path(path), model))
