@@ -45,8 +45,9 @@ def segment(slots: int, *, time: int = 1024, active: int = 8, layered: bool = Tr
 
 
 def scan_forward(inputs: dict, backend: str = "auto") -> None:
+    plain = {k: x.detach() if isinstance(x, Tensor) else x for k, x in inputs.items()}
     with torch.no_grad():
-        scan(**inputs, overwrite=True, backend=backend)
+        scan(**plain, overwrite=True, backend=backend)
 
 
 def scan_both(inputs: dict) -> None:
