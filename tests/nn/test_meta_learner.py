@@ -1,67 +1,29 @@
-"""The meta-learner: addresses and what it generates."""
+"""The meta-learner: equation (2)."""
 
-import pytest
 import torch
 
-from sparsemeta.errors import ConfigError
-from sparsemeta.nn import MemoryConfig, MetaLearner
+from sparsemeta.nn import Addressing, MemoryConfig, MetaLearner
 
 WIDTH = 16
+SETTINGS = {"slots": 49, "active": 5, "heads": 3, "key_width": 8, "value_width": 4}
 
 
-def make(addressing, **changes):
-    settings = {"slots": 49, "active": 5, "heads": 3, "key_width": 8, "value_width": 4}
-    return MetaLearner(WIDTH, MemoryConfig(addressing=addressing, **settings | changes))
-
-
-@pytest.mark.parametrize(("addressing", "active"), [("topk", 5), ("product", 5), ("dense", 49)])
-def test_addresses(addressing, active):
-    learner, x = make(addressing), torch.randn(2, 7, WIDTH)
-    index, weight = learner.address(x)
-    assert index.shape == weight.shape == (2, 7, 3, active)
-    assert index.min() >= 0
-    assert index.max() < 49
-    torch.testing.assert_close(weight.norm(dim=-1), torch.ones(2, 7, 3))
-    assert all((a.unique().numel() == active) for a in index.flatten(0, 2))
-
-
-@pytest.mark.parametrize("addressing", ["topk", "product", "dense"])
-def test_the_same_context_finds_the_same_slots(addressing):
-    learner, x = make(addressing), torch.randn(1, 1, WIDTH)
-    index, weight = learner.address(torch.cat([x, torch.randn(1, 5, WIDTH), 3 * x], dim=1))
-    assert torch.equal(index[:, 0], index[:, -1])  # whatever its length
-    torch.testing.assert_close(weight[:, 0], weight[:, -1])
-
-
-@pytest.mark.parametrize("addressing", ["topk", "product", "dense"])
-def test_addressing_learns(addressing):
-    learner = make(addressing)
-    _, weight = learner.address(torch.randn(2, 7, WIDTH))
-    (weight * torch.randn_like(weight)).sum().backward()
-    for name in ("query.weight", "keys", "temperature"):
-        assert learner.get_parameter(name).grad.any() or (addressing, name) == (
-            "dense",
-            "temperature",  # a dense address is scaled to unit norm, whatever its temperature
-        )
+def make(**changes):
+    return MetaLearner(WIDTH, MemoryConfig(**SETTINGS | changes))
 
 
 def test_generated_within_bounds():
-    learner = make("topk", retention=True)
+    learner = make(retention=True)
     previous, x, feedback = 5 * torch.randn(3, 2, 7, WIDTH)
     torch.nn.init.normal_(learner.gates.weight)
     made = learner(previous, x, feedback)
     assert made.value.shape == (2, 7, 3, 4)
     assert ((made.rate >= 0) & (made.rate <= 1)).all()
     assert (made.log_retention <= 0).all()
-    assert make("topk")(previous, x, feedback).log_retention is None
+    assert make()(previous, x, feedback).log_retention is None
 
 
 def test_the_memory_is_never_coarser_than_float32():
-    learner = make("topk").bfloat16()
-    x = torch.randn(1, 3, WIDTH, dtype=torch.bfloat16)
-    assert learner.address(x)[1].dtype == learner(x, x, x).value.dtype == torch.float32
-
-
-def test_a_product_needs_a_square():
-    with pytest.raises(ConfigError, match="the nearest squares are 2025 and 2116"):
-        MemoryConfig(slots=2048, addressing="product")
+    addressing = Addressing(WIDTH, MemoryConfig(**SETTINGS)).bfloat16()
+    learner, x = make().bfloat16(), torch.randn(1, 3, WIDTH, dtype=torch.bfloat16)
+    assert addressing(x)[1].dtype == learner(x, x, x).value.dtype == torch.float32

@@ -80,7 +80,7 @@ def test_what_came_is_recalled_where_it_was_followed():
     x = torch.cat([x, x[:, :1]], dim=1)  # a b c a
     feedback = torch.randn(1, 4, WIDTH, dtype=torch.float64)
     _, state = layer(x[:, :2], feedback=feedback[:, :2])
-    index, _ = layer.meta_learner.address(x[:, :1])
+    index, _ = layer.addressing(x[:, :1])
     made = layer.meta_learner(x[:, :1], x[:, 1:2], feedback[:, 1:2])
     stored = state.layers["memory"].table[0].gather(1, index[0, 0, :, :, None].expand(-1, -1, 5))
     torch.testing.assert_close(stored[:, 0], made.value[0, 0])

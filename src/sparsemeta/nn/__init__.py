@@ -1,7 +1,8 @@
-"""Modules: the meta-learner that generates fast weights, and the memory layer around it."""
+"""Modules: addresses, the meta-learner that generates fast weights, and the layer around them."""
 
 from sparsemeta.config import MemoryConfig
+from sparsemeta.nn.addressing import Addressing
 from sparsemeta.nn.meta_learner import MetaLearner
 from sparsemeta.nn.sparse_memory import SparseMemory, memory_off
 
-__all__ = ["MemoryConfig", "MetaLearner", "SparseMemory", "memory_off"]
+__all__ = ["Addressing", "MemoryConfig", "MetaLearner", "SparseMemory", "memory_off"]

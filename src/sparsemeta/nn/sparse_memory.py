@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
+from sparsemeta.nn.addressing import Addressing
 from sparsemeta.nn.meta_learner import MetaLearner
 from sparsemeta.ops import scan
 from sparsemeta.ops.slots import Held, locate
@@ -43,6 +44,7 @@ class SparseMemory(nn.Module):
     def __init__(self, width: int, config: MemoryConfig):
         super().__init__()
         self.width, self.config = width, config
+        self.addressing = Addressing(width, config)
         self.meta_learner = MetaLearner(width, config)
         self.gate = nn.Linear(width, config.heads)
         self.norm = nn.RMSNorm(config.value_width)
@@ -58,7 +60,9 @@ class SparseMemory(nn.Module):
 
     def initial_state(self, batch: int) -> FastWeights:
         """An empty memory for B streams."""
-        where = {"device": self.output.weight.device, "dtype": self.meta_learner.dtype}
+        weight = self.output.weight
+        # Never coarser than float32, however coarse the activations: a memory in bf16 drifts.
+        where = {"device": weight.device, "dtype": torch.promote_types(weight.dtype, torch.float32)}
         layer = LayerWeights.empty(self.layout, batch, self.width, **where)
         return FastWeights({NAME: layer})
 
@@ -99,7 +103,7 @@ class SparseMemory(nn.Module):
 
         context = torch.cat([before.last[:, None].to(x.dtype), x], dim=1)
         follows = _predecessors(x, before.steps, mask, reset)
-        index, weight = self.meta_learner.address(context)
+        index, weight = self.addressing(context)
         previous, write_index, write_weight = (
             _take_steps(tensor, follows.position) for tensor in (context, index, weight)
         )
@@ -126,7 +130,7 @@ class SparseMemory(nn.Module):
         )
         gate = torch.sigmoid(self.gate(x))[..., None]
         y = self.output(rearrange(gate * self.norm(read).to(gate.dtype), "b t h v -> b t (h v)"))
-        last = _take_steps(context, follows.last[:, None])[:, 0].to(before.last.dtype)
+        last = _take_steps(context, follows.last)[:, -1].to(before.last.dtype)
         after = LayerWeights(table, last, follows.steps, held.slot, held.bucket)
         return y.to(x.dtype), FastWeights({NAME: after})
 
@@ -179,9 +183,9 @@ class SparseMemory(nn.Module):
 class _Predecessors(NamedTuple):
     """Which real step came before each step; positions count the carried step as 0, t as t + 1."""
 
-    position: Tensor  # (B, T) int64
+    position: Tensor | slice  # (B, T) int64
     known: Tensor  # (B, T) bool, False where nothing came before, or a reset lies between
-    last: Tensor  # (B,) int64, the position of the last real step
+    last: Tensor | slice  # (B, 1) int64, the position of the last real step
     steps: Tensor  # (B,) int64, real steps since the memory was empty
 
 
@@ -189,6 +193,10 @@ def _predecessors(
     x: Tensor, steps: Tensor, mask: Tensor | None, reset: Tensor | None
 ) -> _Predecessors:
     batch, time, _ = x.shape
+    if mask is None and reset is None:
+        known = (steps > 0)[:, None].repeat(1, time)
+        known[:, 1:] = True
+        return _Predecessors(slice(0, -1), known, slice(-1, None), steps + time)
     step = torch.arange(1, time + 1, device=x.device).expand(batch, time)
     real = step if mask is None else torch.where(mask, step, 0)
     newest = real.cummax(1).values  # the last real step up to and including this one
@@ -199,11 +207,13 @@ def _predecessors(
     known = carried | ((position > 0) & (position >= emptied))
     since = ((real > 0) & (step >= emptied[:, -1:])).sum(1)
     total = torch.where(emptied[:, -1] == 0, steps + since, since)
-    return _Predecessors(position, known, newest[:, -1], total)
+    return _Predecessors(position, known, newest[:, -1:], total)
 
 
-def _take_steps(tensor: Tensor, position: Tensor) -> Tensor:
+def _take_steps(tensor: Tensor, position: Tensor | slice) -> Tensor:
     """Steps (B, T, ...) of a tensor (B, S, ...) by position (B, T)."""
+    if isinstance(position, slice):
+        return tensor[:, position]
     at = position.view(*position.shape, *[1] * (tensor.dim() - 2))
     return tensor.gather(1, at.expand(*position.shape, *tensor.shape[2:]))
 
