@@ -40,6 +40,10 @@ def inputs(seed, batch=3, time=60):
 def assert_same(a: FastWeights, b: FastWeights) -> None:
     """That two states hold the same, in whichever form, bit for bit."""
     assert a.layers.keys() == b.layers.keys()
+    for layer in (*a.layers.values(), *b.layers.values()):
+        for slots in [] if layer.slot is None else layer.slot.flatten(0, 1).tolist():
+            claimed = {slot for slot in slots if slot != layer.shape[2]}
+            assert claimed == set(slots[1 : len(claimed) + 1])  # each once, and before free rows
     for one, other in zip(a.layers.values(), b.layers.values(), strict=True):
         assert one.shape == other.shape
         for x, y in zip(one.touched(), other.touched(), strict=True):
@@ -191,11 +195,13 @@ def test_a_file_beyond_the_capacity_is_refused(tmp_path):
 
 def test_masked_steps_and_forgotten_streams_take_no_rows():
     layer, x = make(capacity=12), inputs(0)[0]
-    _, state = layer(x, mask=torch.zeros(3, 60, dtype=torch.bool))
-    assert state.stats()["memory"]["used"] == 0
-    reset = torch.arange(60).expand(3, -1) % 4 == 0  # three writes between two resets
+    step = torch.arange(60).expand(3, -1)
+    _, state = layer(x, mask=step < 4)  # three writes: the first step has none to key one by
+    _, after = layer(x, state, mask=step < 0)
+    assert_same(after, state)
+    assert torch.equal(after.layers["memory"].slot, state.layers["memory"].slot)
     for _ in range(3):
-        _, state = layer(x, state, reset=reset)
+        _, state = layer(x, state, reset=step % 4 == 0)
     assert 0 < state.stats()["memory"]["used"] <= 9 / 400
 
 

@@ -124,6 +124,16 @@ def test_autocast_leaves_the_memory_in_float32(addressing):
     assert all(p.grad.isfinite().all() for p in layer.parameters())
 
 
+@pytest.mark.parametrize("addressing", ["topk", "dense"])
+def test_bf16_weights_leave_the_memory_in_float32(addressing):
+    layer = make(addressing=addressing).bfloat16()
+    x = torch.randn(2, 20, WIDTH, dtype=torch.bfloat16)
+    y, state = layer(x)
+    y, state = layer(x, state)
+    assert y.dtype == torch.bfloat16
+    assert state.layers["memory"].table.dtype == torch.float32
+
+
 def test_streams_do_not_touch(layer):
     x = torch.randn(4, 9, WIDTH, dtype=torch.float64)
     order = torch.tensor([3, 1, 0, 2])

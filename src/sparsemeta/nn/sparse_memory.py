@@ -129,7 +129,8 @@ class SparseMemory(nn.Module):
             overwrite=overwrite,
         )
         gate = torch.sigmoid(self.gate(x))[..., None]
-        y = self.output(rearrange(gate * self.norm(read).to(gate.dtype), "b t h v -> b t (h v)"))
+        recalled = self.norm(read.to(self.norm.weight.dtype)).to(gate.dtype)
+        y = self.output(rearrange(gate * recalled, "b t h v -> b t (h v)"))
         last = _take_steps(context, follows.last)[:, -1].to(before.last.dtype)
         after = LayerWeights(table, last, follows.steps, held.slot, held.bucket)
         return y.to(x.dtype), FastWeights({NAME: after})

@@ -1,0 +1,146 @@
+"""How well a memory is used: watched while a model runs, reported in numbers and in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from sparsemeta.nn.sparse_memory import SparseMemory
+
+
+@dataclass
+class Health:
+    """What was seen of one memory, over all steps watched.
+
+    Attributes:
+        uses: (H, N) int64, how often an address named each slot.
+    """
+
+    uses: Tensor
+    _sums: dict[str, float] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Take values into the mean of that name."""
+        self._sums[name] = self._sums.get(name, 0.0) + values.double().sum().item()
+        self._counts[name] = self._counts.get(name, 0) + values.numel()
+
+    def _mean(self, name: str) -> float:
+        return self._sums[name] / self._counts[name] if name in self._counts else math.nan
+
+    @property
+    def occupancy(self) -> float:
+        """Share of the slots that were addressed at least once; the rest are dead."""
+        return (self.uses > 0).double().mean().item()
+
+    @property
+    def entropy(self) -> float:
+        """Entropy of use as a share of its maximum, log N: 1 is even, 0 is a single slot."""
+        share = self.uses / self.uses.sum(-1, keepdim=True).clamp(min=1)
+        return (
+            (torch.special.entr(share.double()).sum(-1) / math.log(share.shape[-1])).mean().item()
+        )
+
+    @property
+    def hot(self) -> float:
+        """Share of all uses that went to the busiest 1 % of the slots."""
+        top = self.uses.topk(max(1, self.uses.shape[-1] // 100), dim=-1).values
+        return (top.sum() / self.uses.sum().clamp(min=1)).item()
+
+    @property
+    def rate(self) -> float:
+        """Mean write strength."""
+        return self._mean("rate")
+
+    @property
+    def gate(self) -> float:
+        """Mean openness of the read gate."""
+        return self._mean("gate")
+
+    @property
+    def contribution(self) -> float:
+        """Norm of what the memory adds, relative to the norm of the layer's input."""
+        return self._mean("contribution")
+
+    def warnings(self) -> list[str]:
+        """What is wrong, in plain words, and what may help; nothing if all is well."""
+        found = []
+        if self.contribution < 0.01:
+            found.append(
+                f"the model ignores this memory: it adds {self.contribution:.1%} of its input's "
+                "norm. Train longer, narrow the attention window, or move it to another layer."
+            )
+        if self.rate < 0.01:
+            found.append(f"hardly anything is written: the mean write strength is {self.rate:.2%}.")
+        uses_per_slot = self.uses.double().sum(-1).mean().item() / self.uses.shape[-1]
+        if uses_per_slot > 10 and self.occupancy < 0.1:
+            found.append(
+                f"its slots have collapsed: {1 - self.occupancy:.0%} were never addressed. "
+                "Use fewer slots, or more active ones."
+            )
+        return found
+
+    def __str__(self) -> str:
+        numbers = (
+            f"{self.occupancy:.0%} of slots addressed, entropy {self.entropy:.2f}, busiest 1 % take "
+            f"{self.hot:.0%}; write strength {self.rate:.2f}, gate {self.gate:.2f}, adds "
+            f"{self.contribution:.0%} of its input's norm"
+        )
+        return "\n".join([numbers, *(f"warning: {text}" for text in self.warnings())])
+
+
+@contextmanager
+def observe(model: nn.Module) -> Iterator[dict[str, Health]]:
+    """Watch every memory of a model while it runs inside this block.
+
+    Masked steps are watched like others.
+
+    Yields:
+        The health of each `SparseMemory`, by its name in the model; filled as the model runs.
+
+    >>> from sparsemeta.nn import MemoryConfig
+    >>> layer = SparseMemory(16, MemoryConfig(slots=64))
+    >>> with observe(layer) as health:
+    ...     _ = layer(torch.randn(1, 100, 16))
+    >>> 0 < health[""].occupancy <= 1
+    True
+    >>> health[""].warnings()[0][:34]
+    'the model ignores this memory: it '
+    """
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, SparseMemory)}
+    found: dict[str, Health] = {}
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            uses = torch.zeros(layer.config.heads, layer.config.slots, dtype=torch.int64)
+            found[name] = health = Health(uses)
+            for handle in _watch(layer, health):
+                hooks.callback(handle.remove)
+        yield found
+
+
+def _watch(layer: SparseMemory, health: Health) -> list[torch.utils.hooks.RemovableHandle]:
+    def addressed(_module, _inputs, address):
+        index = address[0].detach().cpu().movedim(2, 0).flatten(1)
+        health.uses.scatter_add_(1, index, torch.ones_like(index))
+
+    def generated(_module, _inputs, made):
+        health.add("rate", made.rate.detach())
+
+    def gated(_module, _inputs, logits):
+        health.add("gate", logits.detach().sigmoid())
+
+    def contributed(_module, inputs, outputs):
+        x, y = inputs[0].detach().float(), outputs[0].detach().float()
+        health.add("contribution", y.norm(dim=-1) / x.norm(dim=-1).clamp(min=1e-12))
+
+    return [
+        layer.addressing.register_forward_hook(addressed),
+        layer.meta_learner.register_forward_hook(generated),
+        layer.gate.register_forward_hook(gated),
+        layer.register_forward_hook(contributed),
+    ]
