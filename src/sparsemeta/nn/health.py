@@ -41,10 +41,8 @@ class Health:
     @property
     def entropy(self) -> float:
         """Entropy of use as a share of its maximum, log N: 1 is even, 0 is a single slot."""
-        share = self.uses / self.uses.sum(-1, keepdim=True).clamp(min=1)
-        return (
-            (torch.special.entr(share.double()).sum(-1) / math.log(share.shape[-1])).mean().item()
-        )
+        share = self.uses.double() / self.uses.sum(-1, keepdim=True).clamp(min=1)
+        return torch.special.entr(share).sum(-1).mean().item() / math.log(max(2, share.shape[-1]))
 
     @property
     def hot(self) -> float:
@@ -87,8 +85,8 @@ class Health:
 
     def __str__(self) -> str:
         numbers = (
-            f"{self.occupancy:.0%} of slots addressed, entropy {self.entropy:.2f}, busiest 1 % take "
-            f"{self.hot:.0%}; write strength {self.rate:.2f}, gate {self.gate:.2f}, adds "
+            f"{self.occupancy:.0%} of slots addressed, entropy {self.entropy:.2f}, "
+            f"busiest 1 % take {self.hot:.0%}; write strength {self.rate:.2f}, gate {self.gate:.2f}, adds "
             f"{self.contribution:.0%} of its input's norm"
         )
         return "\n".join([numbers, *(f"warning: {text}" for text in self.warnings())])
