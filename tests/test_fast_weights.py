@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sparsemeta.errors import StateError
@@ -171,11 +172,22 @@ def test_a_file_of_another_shape_is_refused(layer, state, tmp_path):
     path = tmp_path / "memory"
     state.save(path, layer)
     tensors = load_file(path)
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
     header["shapes"] = header["shapes"].replace("50", "5")
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(StateError, match="damaged"):
+        FastWeights.load(path, layer)
+
+
+@pytest.mark.parametrize("change", [lambda i: i.flip(0), lambda i: i * 0, lambda i: i - i[1]])
+def test_a_file_whose_rows_are_out_of_place_is_refused(layer, state, tmp_path, change):
+    path = tmp_path / "memory"
+    state.save(path, layer)
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    tensors["memory.table.index"] = change(tensors["memory.table.index"]).contiguous()
     save_file(tensors, path, metadata=header)
     with pytest.raises(StateError, match="damaged"):
         FastWeights.load(path, layer)
