@@ -52,6 +52,15 @@ def test_end_to_end(at_home):
     assert sorted(p.name for p in (at_home / "out").iterdir()) == ["a.json", "a.png"]
 
 
+def test_health_is_reported_when_asked(at_home, capsys):
+    assert main(["evaluate", "runs/tiny", "--arms", "document", "--health"]) == 0
+    assert "blocks.1.memory: " in (report := capsys.readouterr().out)
+    assert "of slots addressed" in report
+    assert "warning: the model ignores this memory" in report  # four steps teach it nothing
+    assert main(["evaluate", "runs/tiny", "--arms", "document"]) == 0
+    assert "of slots addressed" not in capsys.readouterr().out
+
+
 def test_named_texts_arms_and_checkpoint_folder(at_home, capsys):
     model = "runs/tiny/checkpoints/step-000002"
     command = ["evaluate", model, "text/0.txt", "text/held", "--arms", "carried,static"]

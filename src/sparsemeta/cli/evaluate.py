@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sparsemeta.lm.modelling import LanguageModel
     from sparsemeta.lm.scores import Reading
     from sparsemeta.lm.tokenizer import Tokenizer
+    from sparsemeta.nn import Health
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Evaluate:
     """bf16-mixed: autocast; 32-true: float32 throughout."""
     json: Path | None = None
     """Write all numbers to this file."""
+    health: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also report how well the memory is used: the texts are read once more, carried."""
     plot: Path | None = None
     """Draw loss against position in the text: a .png, .pdf or .svg file."""
 
@@ -61,12 +64,14 @@ def main(arguments: Sequence[str]) -> None:
     if command.plot:
         plots.require_plotting(command.plot)
         require_writable(command.plot)
-    readings = read(command)
+    readings, health = read(command)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 120
     console.print(report.table(readings))
     console.print(report.summary(readings), soft_wrap=True)
+    for name, seen in health.items():
+        console.print(f"{name}: {seen}", soft_wrap=True)
     if command.json:
         about = {
             "model": str(command.model),
@@ -82,14 +87,15 @@ def main(arguments: Sequence[str]) -> None:
             plots.plot_loss(readings, aside)
 
 
-def read(command: Evaluate) -> dict[str, Reading]:
-    """The readings of the model, by arm, and of the baseline."""
+def read(command: Evaluate) -> tuple[dict[str, Reading], dict[str, Health]]:
+    """The readings of the model, by arm, and of the baseline; if asked, its memories' health."""
     import torch
 
     from sparsemeta.engine import Progress
     from sparsemeta.lm.checkpoint import load_model
     from sparsemeta.lm.evaluation import evaluate
     from sparsemeta.lm.report import BASELINE
+    from sparsemeta.nn import observe
 
     model = load_model(command.model)
     baseline = load_model(command.baseline) if command.baseline else None
@@ -121,7 +127,12 @@ def read(command: Evaluate) -> dict[str, Reading]:
     if baseline:
         progress.message(f"{command.baseline} reads the same")
         readings[BASELINE] = score(*baseline, ["static"])["static"]
-    return readings
+    if not command.health:
+        return readings, {}
+    progress.message(f"{command.model} reads once more, watched")
+    with observe(model[0]) as health:
+        score(*model, ["carried"])
+    return readings, health
 
 
 def choose_texts(command: Evaluate) -> list[Document]:

@@ -86,8 +86,8 @@ class Health:
     def __str__(self) -> str:
         numbers = (
             f"{self.occupancy:.0%} of slots addressed, entropy {self.entropy:.2f}, "
-            f"busiest 1 % take {self.hot:.0%}; write strength {self.rate:.2f}, gate {self.gate:.2f}, adds "
-            f"{self.contribution:.0%} of its input's norm"
+            f"busiest 1 % take {self.hot:.0%}; write strength {self.rate:.2f}, "
+            f"gate {self.gate:.2f}, adds {self.contribution:.0%} of its input's norm"
         )
         return "\n".join([numbers, *(f"warning: {text}" for text in self.warnings())])
 
