@@ -54,9 +54,9 @@ def test_end_to_end(at_home):
 
 def test_health_is_reported_when_asked(at_home, capsys):
     assert main(["evaluate", "runs/tiny", "--arms", "document", "--health"]) == 0
-    assert "blocks.1.memory: " in (report := capsys.readouterr().out)
+    report = capsys.readouterr().out
+    assert "blocks.1.memory: " in report
     assert "of slots addressed" in report
-    assert "warning: the model ignores this memory" in report  # four steps teach it nothing
     assert main(["evaluate", "runs/tiny", "--arms", "document"]) == 0
     assert "of slots addressed" not in capsys.readouterr().out
 
