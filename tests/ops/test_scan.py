@@ -116,7 +116,8 @@ class TestInvariants:
     def test_a_masked_step_writes_nothing(self, backend):
         case = segment(time=9, masked=0, resets=0)
         case.mask[:, 4] = False
-        case.value[:, 4] = float("nan")  # padding may hold anything
+        for name in ("value", "rate", "log_retention", "write_weight", "read_weight"):
+            getattr(case, name)[:, 4] = float("nan")  # padding may hold anything
         _, final = case.scan(backend=backend)
         case.value[:, 4] = 1e6
         _, other = case.scan(backend=backend)

@@ -119,7 +119,10 @@ def scan(
 
     if mask is not None:  # a step that writes at rate 0 and keeps everything leaves no trace
         real = mask[..., None]
-        rate, value = torch.where(real, rate, 0), torch.where(real[..., None], value, 0)
+        write_weight, value, read_weight = (
+            torch.where(real[..., None], x, 0) for x in (write_weight, value, read_weight)
+        )
+        rate = torch.where(real, rate, 0)
         log_retention = None if log_retention is None else torch.where(real, log_retention, 0)
     if reset is not None and not reset.any():
         reset = None
