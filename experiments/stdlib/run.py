@@ -7,6 +7,7 @@ results.md and results.png beside this file. Stopped, it goes on where it was.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -88,29 +89,37 @@ def summarise(found: dict[str, list[dict]]) -> str:
 
 
 def draw(found: dict[str, list[dict]], path: Path) -> None:
-    """Loss of each text, against how much was read before it."""
+    """Perplexity of all that was read so far, relative to the model without memory."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    def nats(scores: dict, arm: str) -> list[float]:
+        return list(accumulate(text["nats"] for text in scores["arms"][arm]["texts"]))
+
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    first = found["demo-static"][0]["arms"]["static"]["texts"]
+    read = list(accumulate(text["tokens"] for text in first))
+    none = [nats(scores, "static") for scores in found["demo-static"]]
     for model, arm, label in (
-        ("demo-static", "static", "no memory"),
-        ("demo-dense", "carried", "dense memory, carried"),
-        ("demo", "document", "sparse memory, emptied at each text"),
-        ("demo", "carried", "sparse memory, carried"),
+        ("demo-dense", "carried", "dense, carried"),
+        ("demo", "document", "sparse, emptied at each text"),
+        ("demo", "carried", "sparse, carried"),
     ):
-        texts = [scores["arms"][arm]["texts"] for scores in found[model]]
-        loss = [[text["nats"] / text["tokens"] for text in one] for one in texts]
-        read = list(accumulate(text["tokens"] for text in texts[0]))
-        middle = [mean(values) for values in zip(*loss, strict=True)]
-        low, high = ([f(values) for values in zip(*loss, strict=True)] for f in (min, max))
+        ratios = [
+            [math.exp((n - m) / t) for n, m, t in zip(nats(scores, arm), base, read, strict=True)]
+            for scores, base in zip(found[model], none, strict=True)
+        ]
+        middle, low, high = ([f(v) for v in zip(*ratios, strict=True)] for f in (mean, min, max))
         (line,) = axes.plot(read, middle, marker="o", markersize=3, label=label)
         axes.fill_between(read, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set_xlabel("tokens read, a point at the end of each text")
-    axes.set_ylabel("nats per token of the text")
-    axes.set_title("Held-out packages, in order: mean and range over the seeds", loc="left")
+    axes.axhline(1, color="black", linestyle="--", linewidth=1, label="no memory, equal size")
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("tokens of the held-out packages read so far; a point at the end of each text")
+    axes.set_ylabel("perplexity so far, against no memory")
+    axes.set_title("Memory while reading: mean and range over the seeds", loc="left")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
