@@ -106,10 +106,12 @@ def test_imports_are_found_inside_functions():
 
 def test_public_names():
     assert sparsemeta.__all__ == [
+        "Addressing",
         "CheckpointError",
         "ConfigError",
         "CorpusError",
         "FastWeights",
+        "Health",
         "LayerWeights",
         "MemoryConfig",
         "MetaLearner",
@@ -120,8 +122,11 @@ def test_public_names():
         "StateError",
         "TrainingError",
         "__version__",
+        "checked",
         "dense_address",
         "memory_off",
+        "observe",
+        "product_address",
         "scan",
         "topk_address",
     ]

@@ -21,16 +21,25 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from sparsemeta.fast_weights import FastWeights, LayerWeights
-    from sparsemeta.nn import MetaLearner, SparseMemory, memory_off
-    from sparsemeta.ops import dense_address, scan, topk_address
+    from sparsemeta.nn import (
+        Addressing,
+        Health,
+        MetaLearner,
+        SparseMemory,
+        memory_off,
+        observe,
+    )
+    from sparsemeta.ops import checked, dense_address, product_address, scan, topk_address
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Addressing",
     "CheckpointError",
     "ConfigError",
     "CorpusError",
     "FastWeights",
+    "Health",
     "LayerWeights",
     "MemoryConfig",
     "MetaLearner",
@@ -41,8 +50,11 @@ __all__ = [
     "StateError",
     "TrainingError",
     "__version__",
+    "checked",
     "dense_address",
     "memory_off",
+    "observe",
+    "product_address",
     "scan",
     "topk_address",
 ]
@@ -51,8 +63,8 @@ _HOMES = {
     "config": ("MemoryConfig",),
     "errors": ("MissingExtra", *(name for name in __all__ if name.endswith("Error"))),
     "fast_weights": ("FastWeights", "LayerWeights"),
-    "nn": ("MetaLearner", "SparseMemory", "memory_off"),
-    "ops": ("dense_address", "scan", "topk_address"),
+    "nn": ("Addressing", "Health", "MetaLearner", "SparseMemory", "memory_off", "observe"),
+    "ops": ("checked", "dense_address", "product_address", "scan", "topk_address"),
 }
 
 

@@ -62,8 +62,10 @@ def compact(write_index: Tensor, read_index: Tensor, reset: Tensor | None, slots
 
 def take(table: Tensor, rows: Tensor) -> Tensor:
     """Rows (B, H, U, V) of a table (B, H, N, V); an index of N gives some row, never an error."""
-    rows = rows.clamp(max=table.shape[2] - 1)
-    return table.gather(2, rows[..., None].expand(*rows.shape, table.shape[3]))
+    batch = torch.arange(table.shape[0], device=table.device)[:, None, None]
+    head = torch.arange(table.shape[1], device=table.device)[:, None]
+    # Not gather: that would save the table for the backward pass, and it may be overwritten.
+    return table[batch, head, rows.clamp(max=table.shape[2] - 1)]
 
 
 def put(table: Tensor, rows: Rows, values: Tensor) -> Tensor:

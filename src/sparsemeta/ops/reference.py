@@ -70,7 +70,9 @@ def scan_reference(
 
 def _rows(memory: Tensor, index: Tensor) -> Tensor:
     """The rows (B, H, A, V) that an address names."""
-    return memory.gather(2, index[..., None].expand(*index.shape, memory.shape[-1]))
+    batch = torch.arange(memory.shape[0], device=memory.device)[:, None, None]
+    head = torch.arange(memory.shape[1], device=memory.device)[:, None]
+    return memory[batch, head, index]  # not gather: that would keep every step's memory alive
 
 
 def _add_rows(memory: Tensor, index: Tensor, rows: Tensor) -> Tensor:
