@@ -93,18 +93,24 @@ def language_model(options: Options) -> None:
             for name, model in models.items()
         }
 
+    def run(name, streams, length):  # on and on, as training and reading do
+        state = states[name][streams]
+        logits, state = models[name](tokens[:streams, :length], state, overwrite=True)
+        states[name][streams] = state.detach()
+        return logits
+
     def train(name):
         with torch.autocast("cpu", torch.bfloat16):
-            logits, _ = models[name](tokens[:, :-1], states[name][training.streams])
+            logits = run(name, training.streams, training.segment)
         cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read(name):
-        models[name](tokens[:1, :-1], states[name][1])
+        run(name, 1, training.segment)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read_one(name):
-        models[name](tokens[:1, :1], states[name][1])
+        run(name, 1, 1)
 
     for label, work, count in (
         (f"training, {training.streams} x {training.segment}, bf16", train, training.streams),
