@@ -109,7 +109,7 @@ def set_up(recipe: Recipe, latest: Path | None, progress: Progress) -> Session:
         tokens, streams=config.streams, segment=config.segment, separator=tokenizer.separator
     )
     progress.message(
-        f"{len(documents)} documents, {streams.tokens:,} tokens: {streams.steps_per_epoch} steps "
+        f"{len(documents)} {'document' if len(documents) == 1 else 'documents'}, {streams.tokens:,} tokens: {streams.steps_per_epoch} steps "
         f"to read once; {sum(p.numel() for p in model.parameters()):,} parameters"
     )
 
