@@ -108,8 +108,9 @@ def set_up(recipe: Recipe, latest: Path | None, progress: Progress) -> Session:
     streams = Streams(
         tokens, streams=config.streams, segment=config.segment, separator=tokenizer.separator
     )
+    noun = "document" if len(documents) == 1 else "documents"
     progress.message(
-        f"{len(documents)} {'document' if len(documents) == 1 else 'documents'}, {streams.tokens:,} tokens: {streams.steps_per_epoch} steps "
+        f"{len(documents)} {noun}, {streams.tokens:,} tokens: {streams.steps_per_epoch} steps "
         f"to read once; {sum(p.numel() for p in model.parameters()):,} parameters"
     )
 
