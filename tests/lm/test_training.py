@@ -291,5 +291,5 @@ def test_progress_tells_what_goes_on(recipe, tmp_path):
     stream = io.StringIO()
     train(recipe, tmp_path / "run", progress=Progress(stream=stream))
     assert "text.txt" in stream.getvalue()
-    assert "1 documents" in stream.getvalue()
+    assert "1 document, " in stream.getvalue()
     assert "step 12/12" in stream.getvalue()
