@@ -17,9 +17,16 @@ class CorpusConfig:
     """What is read, in which order, and what is kept apart."""
 
     train: tuple[str, ...] = ("stdlib",)
-    """Files and folders of UTF-8 text, or `stdlib`: the source of Python's standard library."""
+    """Files, folders and globs of UTF-8 text; .jsonl files, a document a line; `stdlib`, the source
+    of Python's standard library; `hf:NAME/CONFIG[:split]`, a dataset of the Hugging Face hub."""
+    validation: tuple[str, ...] = ()
+    """Texts, named like those of `train`, that are read while training to choose a checkpoint."""
     holdout: tuple[str, ...] = ()
     """Documents kept out of training, by name or glob, matched against the document's path."""
+    field: str = "text"
+    """Which field of a .jsonl line or dataset row is the text."""
+    wikitext: bool = False
+    """Cut files of the WikiText kind into their articles, at lines like ` = Title = `."""
     suffixes: tuple[str, ...] = (".txt", ".md", ".rst", ".py", ".tokens")
     """Which files of a folder are text."""
 
@@ -28,10 +35,11 @@ class CorpusConfig:
 class TokenizerConfig:
     """How text becomes tokens."""
 
-    kind: Literal["bpe", "bytes"] = "bpe"
-    """bpe: byte-level pairs learned from the training text; bytes: one token a byte."""
+    kind: Literal["bpe", "bytes", "words"] = "bpe"
+    """bpe: byte-level pairs learned from the training text; bytes: one token a byte; words: what
+    stands between white space, `<eos>` for each line's end, `<unk>` for the rest."""
     vocabulary: int = 4096
-    """Tokens of the bpe tokenizer, its 256 bytes and the separator included."""
+    """Most tokens of the bpe tokenizer (its 256 bytes and the separator included) or of words."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +103,29 @@ class TrainingConfig:
     """Seed of the initial weights."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
+    accumulate: int = 1
+    """Segments of every stream whose gradients make one optimizer step."""
+    validate_every: int = 0
+    """Steps between readings of `corpus.validation`; 0 never reads it. The best is kept."""
+    patience: int = 0
+    """Stop after this many readings in a row without a better one; 0 never stops early."""
+    devices: int = 1
+    """Processes that train together, each with its share of the streams."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """fsdp shards weights and optimizer over the processes; auto is ddp where there are several."""
+    tensorboard: bool = False
+    """Also write the log for TensorBoard."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "streams", "segment", "checkpoint_every"):
+        for name in ("steps", "streams", "segment", "checkpoint_every", "accumulate", "devices"):
             require(getattr(self, name) >= 1, f"training.{name} must be at least 1")
-        require(self.warmup >= 0, "training.warmup must not be negative")
+        for name in ("warmup", "validate_every", "patience"):
+            require(getattr(self, name) >= 0, f"training.{name} must not be negative")
+        require(
+            self.streams % self.devices == 0,
+            f"training.streams = {self.streams} must be a multiple of training.devices = "
+            f"{self.devices}",
+        )
         for name in ("learning_rate", "clip"):
             require(getattr(self, name) > 0, f"training.{name} must be positive")
 
