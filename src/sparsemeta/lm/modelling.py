@@ -100,6 +100,19 @@ class LanguageModel(nn.Module):
         Returns:
             Logits (B, T, vocab_size), a function of tokens up to t alone, and the state after.
         """
+        hidden, state = self.hidden(tokens, state, mask=mask, reset=reset, overwrite=overwrite)
+        return self.head(hidden), state
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        state: LMState | None = None,
+        *,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        overwrite: bool = False,
+    ) -> tuple[Tensor, LMState]:
+        """What `head` turns into logits, (B, T, D), and the state after; arguments as `forward`."""
         came = rms_norm(self.embedding(tokens), (self.config.width,))
         x, memory, window = came, {}, []
         for i, block in enumerate(self.blocks):
@@ -109,8 +122,8 @@ class LanguageModel(nn.Module):
             window.append(seen)
             if held is not None:
                 memory[str(i)] = held
-        logits = self.head(rms_norm(x, (self.config.width,)))
-        return logits, LMState(FastWeights.join(memory), tuple(window))
+        state = LMState(FastWeights.join(memory), tuple(window))
+        return rms_norm(x, (self.config.width,)), state
 
 
 class Block(nn.Module):
