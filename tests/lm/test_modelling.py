@@ -122,6 +122,114 @@ def test_gradients_reach_every_weight_through_the_memory():
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
+def places(kind):
+    """Which of 3 x 40 steps are real: the first row has no padding, the others their own."""
+    mask = torch.ones(3, 40, dtype=torch.bool)
+    mask[1:] = torch.rand(2, 40, generator=torch.Generator().manual_seed(5)) < 0.6
+    if kind != "scattered":
+        mask[1:] = mask[1:].sort(1, descending=kind == "right").values
+    if kind == "empty":
+        mask[2] = False
+    return mask
+
+
+@pytest.mark.parametrize("kind", ["left", "right", "scattered", "empty"])
+@pytest.mark.parametrize("window", [1, 2, 8, 100])
+@pytest.mark.parametrize("cuts", [(0, 40), (0, 3, 4, 20, 40)])
+def test_padding_is_as_if_it_were_not_there(kind, window, cuts):
+    """Invariant 4: outputs, state and gradients are those of each stream read alone."""
+    model, x, mask = make(window=window), tokens(3, 40), places(kind)
+    state, parts = None, []
+    for a, b in pairwise(cuts):
+        logits, state = model(x[:, a:b], state, mask=mask[:, a:b])
+        parts.append(logits)
+    found = torch.cat(parts, dim=1)
+    assert found.isfinite().all()
+    found[mask].logsumexp(-1).sum().backward()
+    gradients = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    after = model(x[:, :5], state)[0]
+    for i, row in enumerate(mask):
+        alone = x[i : i + 1, row]
+        if not alone.numel():
+            torch.testing.assert_close(after[i : i + 1], model(x[i : i + 1, :5])[0])
+            continue
+        logits, final = model(alone)
+        torch.testing.assert_close(found[i, row], logits[0])
+        logits.logsumexp(-1).sum().backward()
+        torch.testing.assert_close(after[i : i + 1], model(x[i : i + 1, :5], final)[0])
+        for name, tensor in final.memory.tensors().items():
+            torch.testing.assert_close(state.memory.select([i]).tensors()[name], tensor)
+    for gradient, parameter in zip(gradients, model.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad)
+
+
+def test_padding_is_forgotten_once_the_window_is_full():
+    model, x = make(), tokens(2, 20)
+    mask = torch.ones(2, 20, dtype=torch.bool)
+    mask[0, :5] = False
+    _, state = model(x[:, :8], mask=mask[:, :8])
+    assert state.real.tolist() == [3, 7]
+    rebuilt = LMState.from_tensors(state.tensors())
+    assert torch.equal(model(x[:, 8:], state)[0], model(x[:, 8:], rebuilt)[0])
+    _, state = model(x[:, 8:], state)
+    assert state.real is None
+    assert model(x, mask=torch.ones_like(mask))[1].real is None
+
+
+def test_streams_of_a_state_can_be_selected():
+    model, x, mask = make(), tokens(3, 14), places("left")[:, -6:]
+    _, state = model(x[:, :6], mask=mask)
+    rows = torch.tensor([2, 0, 0])
+    found = model(x[:, 6:], state.select(rows))[0]
+    for i, row in enumerate(rows.tolist()):
+        alone = state.select([row])
+        torch.testing.assert_close(found[i], model(x[i : i + 1, 6:], alone)[0][0])
+
+
+def test_a_memory_may_come_without_a_window():
+    model, x = make(), tokens(2, 12)
+    _, state = model(x)
+    empty = tuple((k[:, :, :0], v[:, :, :0]) for k, v in state.window)
+    found = model(x, LMState(state.memory))[0]
+    assert torch.equal(found, model(x, LMState(state.memory, empty))[0])
+    assert not torch.allclose(found, model(x, state)[0])
+
+
+@pytest.mark.parametrize("mask", [None, places("left")[:2, 20:]], ids=["whole", "padded"])
+def test_recomputed_activations_change_no_gradient(mask):
+    """And the state comes back the same, though it may not be overwritten meanwhile."""
+    model, x = make(), tokens(2, 40)
+    results = []
+    for recompute in (False, True):
+        model.zero_grad()
+        model.recompute = recompute
+        before = model(x[:, :20])[1]
+        logits, state = model(x[:, 20:], before, mask=mask, overwrite=recompute)
+        loss = logits.logsumexp(-1) if mask is None else logits.logsumexp(-1)[mask]
+        (loss.sum() + state.memory.layers["2.memory"].table.square().sum()).backward()
+        results.append((logits, *state.tensors().values(), *(p.grad for p in model.parameters())))
+    for kept, recomputed in zip(*results, strict=True):
+        torch.testing.assert_close(recomputed, kept, rtol=0, atol=0)
+
+
+def kept_bytes(model, x):
+    """How much autograd keeps for the backward pass."""
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: sizes.append(tensor.nbytes), lambda _: None
+    ):
+        model(x)
+    return sum(sizes)
+
+
+def test_recomputing_keeps_less():
+    model, x = make(), tokens(2, 40)
+    every = kept_bytes(model, x)
+    model.recompute = True
+    assert kept_bytes(model, x) < every / 4
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

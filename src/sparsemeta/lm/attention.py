@@ -1,0 +1,126 @@
+"""Causal attention over a sliding window of the real steps of each stream.
+
+Rotary attention depends on distances alone, so keys are carried unrotated and positions count from
+the oldest key carried: a stream of any length never runs out of them. Padding counts for no
+distance and is seen by no other step, so that a stream reads the same wherever it is padded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import rms_norm, scaled_dot_product_attention
+
+from sparsemeta.lm.config import ModelConfig
+
+
+class View(NamedTuple):
+    """What every step of a segment sees; the same in all blocks. S keys: those carried, then T.
+
+    Attributes:
+        rotation: cosine and sine (2, S, d / 2) of the rotary angles, or (2, B, 1, S, d / 2).
+        visible: (T, S) bool, or (B, 1, T, S), which keys a step attends to.
+        kept: which keys go on to the next segment; where there was padding, (B, kept) int64.
+        real: (B,) int64, how many of them are real, the last ones; None where all are.
+    """
+
+    rotation: Tensor
+    visible: Tensor
+    kept: Tensor | slice
+    real: Tensor | None
+
+
+def view(
+    config: ModelConfig,
+    tokens: Tensor,
+    carried: int,
+    mask: Tensor | None = None,
+    real: Tensor | None = None,
+) -> View:
+    """What the steps of a segment see.
+
+    Args:
+        config: the architecture.
+        tokens: (B, T), the segment.
+        carried: how many keys the last segment left.
+        mask: (B, T) bool, True where the token is real; None where all are.
+        real: (B,) int64, how many of the keys carried are real; None where all are.
+    """
+    total, kept = carried + tokens.shape[1], min(carried + tokens.shape[1], config.window - 1)
+    index = torch.arange(total, device=tokens.device)
+    width = config.width // config.heads
+    if mask is None and real is None:
+        distance = index[carried:, None] - index
+        visible = (distance >= 0) & (distance < config.window)
+        return View(_rotation(index, width), visible, slice(total - kept, total), None)
+
+    mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
+    known = mask.new_ones(len(mask), carried)
+    if real is not None:
+        known = index[:carried] >= carried - real[:, None]
+    known = torch.cat([known, mask], dim=1)
+    position = known.cumsum(1)  # in the stream without its padding
+    distance = position[:, carried:, None] - position[:, None]
+    visible = known[:, None] & (distance >= 0) & (distance < config.window)
+    visible |= index[carried:, None] == index  # even padding sees something: itself
+    order = known.to(torch.uint8).argsort(dim=1, stable=True)
+    count = known.sum(1).clamp(max=kept)
+    return View(
+        _rotation(position, width)[:, :, None],
+        visible[:, None],
+        order[:, total - kept :],
+        None if bool((count == kept).all()) else count,
+    )
+
+
+class WindowAttention(nn.Module):
+    """Attention with normalised queries and keys."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.output = nn.Linear(config.width, config.width, bias=False)
+        nn.init.zeros_(self.output.weight)
+
+    def forward(
+        self, x: Tensor, seen: tuple[Tensor, Tensor] | None, view: View
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Attend; returns (B, T, D) and the last window - 1 keys and values, for the next call."""
+        q, k, v = rearrange(self.qkv(x), "b t (n h d) -> n b h t d", n=3, h=self.heads)
+        q, k = (rms_norm(part, part.shape[-1:]).to(v.dtype) for part in (q, k))
+        if seen is not None:
+            k, v = (torch.cat([old.to(v.dtype), n], 2) for old, n in zip(seen, (k, v), strict=True))
+        attended = scaled_dot_product_attention(
+            _rotate(q, view.rotation[..., -q.shape[2] :, :]),
+            _rotate(k, view.rotation),
+            v,
+            attn_mask=view.visible,
+        )
+        carried = (_take(k, view.kept), _take(v, view.kept))
+        return self.output(rearrange(attended, "b h t d -> b t (h d)")), carried
+
+
+def _rotation(position: Tensor, width: int) -> Tensor:
+    """Cosine and sine (2, ..., width / 2) of the rotary angles of positions (...)."""
+    # float64: the same distance gives the same angle wherever in a stream it is measured.
+    step = torch.arange(0, width, 2, device=position.device, dtype=torch.float64)
+    angle = position[..., None] * 10_000.0 ** -(step / width)
+    return torch.stack([angle.cos(), angle.sin()])
+
+
+def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Rotate the two halves of every head (B, H, T, d) by its position's angles."""
+    cos, sin = rotation.to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+def _take(x: Tensor, kept: Tensor | slice) -> Tensor:
+    """The keys or values (B, H, S, d) that are kept."""
+    if isinstance(kept, slice):
+        return x[:, :, kept]
+    return x.gather(2, kept[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3]))
