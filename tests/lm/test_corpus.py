@@ -3,9 +3,10 @@ import sysconfig
 import pytest
 
 from sparsemeta.errors import CorpusError
+from sparsemeta.lm.config import CorpusConfig
 from sparsemeta.lm.corpus import Document, read_documents, split_holdout
 
-SUFFIXES = (".txt", ".py")
+CONFIG = CorpusConfig(suffixes=(".txt", ".py"))
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def folder(tmp_path):
 
 
 def test_folder_is_read_in_path_order(folder):
-    documents = read_documents([str(folder)], SUFFIXES)
+    documents = read_documents([str(folder)], CONFIG)
     base = folder.as_posix()
     assert documents == [
         Document(f"{base}/a.b/c.py", "zeroth"),
@@ -36,7 +37,7 @@ def test_folder_is_read_in_path_order(folder):
 
 def test_files_are_read_in_the_order_given_whatever_their_suffix(folder):
     sources = [str(folder / "notes.log"), str(folder / "b.txt")]
-    documents = read_documents(sources, SUFFIXES)
+    documents = read_documents(sources, CONFIG)
     assert [document.text for document in documents] == ["not text", "second"]
     assert documents[0].name == (folder / "notes.log").as_posix()
 
@@ -55,27 +56,27 @@ def test_unusable_file(tmp_path, data, message):
     path = tmp_path / "text.txt"
     path.write_bytes(data)
     with pytest.raises(CorpusError, match=rf"text\.txt: {message}"):
-        read_documents([str(path)], SUFFIXES)
+        read_documents([str(path)], CONFIG)
 
 
 def test_unusable_file_inside_a_folder_is_named(folder):
     (folder / "a" / "bad.txt").write_bytes(b"\xff")
     with pytest.raises(CorpusError, match=r"a/bad\.txt: is not UTF-8"):
-        read_documents([str(folder)], SUFFIXES)
+        read_documents([str(folder)], CONFIG)
 
 
 def test_missing_source():
     with pytest.raises(CorpusError, match=r"nowhere\.txt: cannot be read .*Check the path"):
-        read_documents(["nowhere.txt"], SUFFIXES)
+        read_documents(["nowhere.txt"], CONFIG)
 
 
 def test_folder_without_text(folder):
     with pytest.raises(CorpusError, match=r"no file with text .* \.csv, \.tsv.*corpus\.suffixes"):
-        read_documents([str(folder)], (".csv", ".tsv"))
+        read_documents([str(folder)], CorpusConfig(suffixes=(".csv", ".tsv")))
 
 
 def test_standard_library_is_code_only():
-    documents = read_documents(["stdlib"], SUFFIXES)
+    documents = read_documents(["stdlib"], CONFIG)
     names = [document.name for document in documents]
     assert names == sorted(names)
     assert {"stdlib/json/decoder.py", "stdlib/argparse.py"} <= set(names)
@@ -87,7 +88,7 @@ def test_standard_library_is_code_only():
 def test_standard_library_without_source(monkeypatch, tmp_path):
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "python.zip"))
     with pytest.raises(CorpusError, match=r"python\.zip: .*Name files or folders of your own"):
-        read_documents(["stdlib"], SUFFIXES)
+        read_documents(["stdlib"], CONFIG)
 
 
 DOCUMENTS = [Document(name, "text") for name in ("lib/json/a.py", "lib/json/b.py", "lib/a.py", "c")]

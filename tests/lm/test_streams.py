@@ -5,22 +5,19 @@ import torch
 from sparsemeta.errors import CorpusError
 from sparsemeta.lm.streams import Streams
 
-SEPARATOR = 99
-DOCUMENTS = [np.arange(1, 6), np.arange(6, 9), np.empty(0, np.int64), np.arange(9, 14)]
-# 99 1 2 3 4 5 99 6 | 7 8 99 99 9 10 11 12 | 13: the last token fits no shard
+# The last token fits no shard.
+TEXT = np.array([99, 1, 2, 3, 4, 5, 99, 6] + [7, 8, 99, 99, 9, 10, 11, 12] + [13], np.uint8)
 
 
 def streams(count=2, segment=3):
-    return Streams(DOCUMENTS, streams=count, segment=segment, separator=SEPARATOR)
+    return Streams(TEXT, streams=count, segment=segment)
 
 
 def test_first_batch():
     batch = streams().next_batch()
     assert batch.tokens.tolist() == [[99, 1, 2], [7, 8, 99]]
     assert batch.targets.tolist() == [[1, 2, 3], [8, 99, 99]]
-    assert batch.reset.tolist() == [[True, False, False], [False, False, True]]
     assert (batch.tokens.dtype, batch.targets.dtype) == (torch.int64, torch.int64)
-    assert batch.reset.dtype == torch.bool
     assert batch.tokens.is_contiguous()
     assert batch.targets.is_contiguous()
 
@@ -68,4 +65,4 @@ def test_too_little_text(count, segment):
 
 def test_no_text():
     with pytest.raises(CorpusError, match="0 tokens"):
-        Streams([], streams=1, segment=1, separator=SEPARATOR)
+        Streams(TEXT[:0], streams=1, segment=1)

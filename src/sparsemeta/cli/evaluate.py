@@ -139,14 +139,14 @@ def choose_texts(command: Evaluate) -> list[Document]:
     """The texts named, or those that the model's recipe held out."""
     recipe = recipe_of(command.model)
     if command.texts:
-        return read_documents(command.texts, (recipe or Recipe()).corpus.suffixes)
+        return read_documents(command.texts, (recipe or Recipe()).corpus)
     if recipe is None or not recipe.corpus.holdout:
         missing = "has no recipe.toml" if recipe is None else "held no document out of training"
         raise ConfigError(
             f"{command.model}: {missing}, so there is nothing to read. "
             "Name texts: sparsemeta evaluate MODEL TEXT..."
         )
-    documents = read_documents(recipe.corpus.train, recipe.corpus.suffixes)
+    documents = read_documents(recipe.corpus.train, recipe.corpus)
     return split_holdout(documents, recipe.corpus.holdout)[1]
 
 

@@ -1,47 +1,64 @@
-"""Documents: text files, folders of them, and the source of Python's standard library."""
+"""Documents: what the sources of a corpus hold, in order.
+
+    stdlib                            the source of Python's standard library
+    hf:OWNER/NAME[/CONFIG][:SPLIT]    a Hugging Face dataset, a document a row; SPLIT: `train`
+    hf:FOLDER[:SPLIT]                 the same of a local folder
+    a file, a folder, a glob          a document a file; of .jsonl files, a document a line
+
+A file or folder that is really called so is `./stdlib`.
+"""
 
 from __future__ import annotations
 
-import sys
-import sysconfig
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from sparsemeta.errors import CorpusError
+from sparsemeta.lm.config import CorpusConfig
+from sparsemeta.lm.sources import Document, read_dataset, read_paths, read_stdlib
 
-STDLIB = "stdlib"
-
-# Left out: tables and help texts, long runs of data rather than language; applications and tests,
-# so that one kind of text, library code, remains.
-_LEFT_OUT = {"encodings", "pydoc_data", "msilib", "lib2to3", "idlelib", "turtledemo"}
-_LEFT_OUT |= {"test", "tests", "html/entities.py"}
-
-
-@dataclass(frozen=True)
-class Document:
-    """One text, read from its start to its end."""
-
-    name: str
-    """Its path, with forward slashes."""
-    text: str
+# An article's first line stands between blank ones. Without that, lines of tables and formulas
+# such as ` = 7 / 2 = ` would count as titles: WikiText-2 has 600, 60 and 60 articles.
+_HEADING = re.compile(r"(?:\A|^ \n)( = (?!= )(.+) = \n)(?= \n)", re.MULTILINE)
 
 
-def read_documents(sources: Sequence[str], suffixes: tuple[str, ...]) -> list[Document]:
+def read_documents(sources: Sequence[str], config: CorpusConfig) -> list[Document]:
     """Read texts, in the order given.
 
     Args:
-        sources: files; folders, read recursively in the order of their paths, without hidden and
-            empty files; or `stdlib`, the source of Python's standard library (a folder of that
-            name is `./stdlib`).
-        suffixes: which files of a folder are text; a file named as a source is read whatever its
-            suffix.
+        sources: as above. Folders are read recursively in the order of their paths, globs in
+            sorted order, both without what is hidden. Documents without text are left out.
+        config: which files of a folder are text; which field of a line or row is; and whether
+            files are cut into WikiText articles.
 
     Raises:
-        CorpusError: a source is missing or empty, or a file is not UTF-8 text.
+        CorpusError: a source is missing or holds no text, a file is not UTF-8, or a line of a
+            .jsonl file or a dataset has no such field of text.
+        MissingExtra: a dataset is named and `datasets` is not installed.
     """
-    return [document for source in sources for document in _read_source(source, suffixes)]
+    found = [document for source in sources for document in _read_source(source, config)]
+    if config.wikitext:
+        return [article for document in found for article in split_articles(document)]
+    return found
+
+
+def split_articles(document: Document) -> list[Document]:
+    """Cut a WikiText file before each level-one heading, ` = Title = ` between blank lines.
+
+    Returns:
+        Articles named `file#Title`, whose texts joined are the file's. What stands before the first
+        heading belongs to the first article; a document without headings stays whole.
+    """
+    headings = list(_HEADING.finditer(document.text))
+    if not headings:
+        return [document]
+    starts = [0, *(heading.start(1) for heading in headings[1:])]
+    ends = [*starts[1:], len(document.text)]
+    return [
+        Document(f"{document.name}#{heading[2]}", document.text[start:end])
+        for heading, start, end in zip(headings, starts, ends, strict=True)
+    ]
 
 
 def split_holdout(
@@ -81,69 +98,9 @@ def _matches(document: Document, pattern: str) -> bool:
     return fnmatchcase(document.name, pattern) or fnmatchcase(document.name, f"*/{pattern}")
 
 
-def _read_source(source: str, suffixes: tuple[str, ...]) -> list[Document]:
-    if source == STDLIB:
-        return _read_stdlib()
-    path = Path(source)
-    if not path.is_dir():
-        document = _read_file(path, path.as_posix())
-        if not document.text.strip():
-            raise CorpusError(f"{path}: is empty. Give a file with text, or leave it out.")
-        return [document]
-    documents = _read_folder(path, path.as_posix(), _files(path, suffixes))
-    if not documents:
-        raise CorpusError(
-            f"{path}: no file with text in this folder ends in {', '.join(suffixes)}. "
-            "Check the folder, or set corpus.suffixes."
-        )
-    return documents
-
-
-def _read_stdlib() -> list[Document]:
-    folder = Path(sysconfig.get_path("stdlib"))
-    documents = _read_folder(folder, STDLIB, filter(_is_library_code, _files(folder, (".py",))))
-    if not documents:
-        raise CorpusError(
-            f"{folder}: this Python comes without the source of its standard library. "
-            "Name files or folders of your own instead of `stdlib`."
-        )
-    return documents
-
-
-def _is_library_code(path: Path) -> bool:
-    return (
-        path.parts[0].removesuffix(".py") in sys.stdlib_module_names  # no site-packages
-        and path.as_posix() not in _LEFT_OUT
-        and _LEFT_OUT.isdisjoint(path.parts)
-    )
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The visible files with these suffixes, relative to the folder, sorted."""
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix in suffixes)
-    visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
-    return sorted(visible, key=Path.as_posix)
-
-
-def _read_folder(folder: Path, name: str, paths: Iterable[Path]) -> list[Document]:
-    files = (path for path in paths if (folder / path).is_file())
-    documents = (_read_file(folder / path, f"{name}/{path.as_posix()}") for path in files)
-    return [document for document in documents if document.text.strip()]
-
-
-def _read_file(path: Path, name: str) -> Document:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
-    if b"\0" in data:
-        raise CorpusError(
-            f"{path}: is binary (NUL at byte {data.index(0)}). Leave it out or convert it to UTF-8."
-        )
-    try:
-        return Document(name, data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise CorpusError(
-            f"{path}: is not UTF-8 at byte {error.start}, line {line}. Convert it with iconv."
-        ) from None
+def _read_source(source: str, config: CorpusConfig) -> list[Document]:
+    if source == "stdlib":
+        return read_stdlib()
+    if source.startswith("hf:"):
+        return read_dataset(source.removeprefix("hf:"), config.field)
+    return read_paths(source, config)

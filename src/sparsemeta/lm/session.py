@@ -96,7 +96,7 @@ def set_up(recipe: Recipe, latest: Path | None, progress: Progress) -> Session:
     engine = Engine(precision=config.precision, devices=1, seed=config.seed)
 
     progress.message(f"reading {', '.join(recipe.corpus.train)}")
-    documents = read_documents(recipe.corpus.train, recipe.corpus.suffixes)
+    documents = read_documents(recipe.corpus.train, recipe.corpus)
     documents, _ = split_holdout(documents, recipe.corpus.holdout)
     if latest:
         progress.message(f"going on from {latest}")
@@ -105,9 +105,9 @@ def set_up(recipe: Recipe, latest: Path | None, progress: Progress) -> Session:
         tokenizer = train_tokenizer(recipe.tokenizer, documents)
         model = LanguageModel(recipe.model, tokenizer.vocab_size)
     tokens = tokenizer.encode_all([document.text for document in documents])
-    streams = Streams(
-        tokens, streams=config.streams, segment=config.segment, separator=tokenizer.separator
-    )
+    opened = [part for document in tokens for part in ([tokenizer.separator], document)]
+    text = np.concatenate(opened, dtype=np.int32)
+    streams = Streams(text, streams=config.streams, segment=config.segment)
     noun = "document" if len(documents) == 1 else "documents"
     progress.message(
         f"{len(documents)} {noun}, {streams.tokens:,} tokens: {streams.steps_per_epoch} steps "

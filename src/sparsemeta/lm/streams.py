@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,46 +20,44 @@ class Batch:
     """(B, T) int64."""
     targets: Tensor
     """(B, T) int64, the token that follows each token."""
-    reset: Tensor
-    """(B, T) bool, True where the token is a separator: a new document starts here."""
 
 
 class Streams:
-    """Documents in order, each opened by a separator, as B streams read side by side.
+    """A text as B streams read side by side, or one process's share of them.
 
-    The concatenation is cut into B shards of equal length; fewer than B tokens at its end are left
-    out. Every shard is read around and around: its first token follows its last.
+    The text is cut into B shards of equal length; fewer than B tokens at its end are left out.
+    Every shard is read around and around: its first token follows its last. Of several processes
+    each reads B / world streams, the first process the first ones.
 
     Args:
-        documents: the tokens of each document, integers of shape (tokens,).
-        streams: streams read side by side (B).
+        tokens: the text, integers of shape (tokens,); a memory map stays on the disk.
+        streams: streams read side by side by all processes together (B).
         segment: tokens of each stream per batch (T).
-        separator: the token that opens a document.
+        rank: which of the processes this is, counted from 0.
+        world: how many there are; it divides B.
 
     Attributes:
         position: tokens already read from each stream, over all epochs. Set it to resume there.
-        tokens: tokens in all shards together, separators included.
+        tokens: tokens in all shards of all processes, separators included.
 
     Raises:
         CorpusError: there is too little text for one batch.
     """
 
     def __init__(
-        self, documents: Sequence[np.ndarray], *, streams: int, segment: int, separator: int
+        self, tokens: np.ndarray, *, streams: int, segment: int, rank: int = 0, world: int = 1
     ):
-        total = sum(len(document) + 1 for document in documents)
-        length = total // streams
+        length = len(tokens) // streams
         if length < segment:
             raise CorpusError(
-                f"the text has {total} tokens, but {streams} streams of {segment} tokens need "
-                f"{streams * segment}. Add text, or lower training.streams or training.segment."
+                f"the text has {len(tokens)} tokens, but {streams} streams of {segment} tokens "
+                f"need {streams * segment}. Add text, or lower training.streams or "
+                "training.segment."
             )
-        opening = np.array([separator], dtype=np.int32)
-        parts = [part for document in documents for part in (opening, document)]
-        text = np.concatenate(parts, dtype=np.int32)
-        self._shards = text[: streams * length].reshape(streams, length)
+        shards = tokens[: streams * length].reshape(streams, length)
+        share = streams // world
+        self._shards = shards[rank * share : (rank + 1) * share]
         self._segment = segment
-        self._separator = separator
         self.position = 0
         self.tokens = streams * length
 
@@ -79,4 +76,4 @@ class Streams:
         self.position += self._segment
         tokens = torch.from_numpy(window[:, :-1].copy())
         targets = torch.from_numpy(window[:, 1:].copy())
-        return Batch(tokens, targets, reset=tokens == self._separator)
+        return Batch(tokens, targets)

@@ -6,6 +6,7 @@ text can encode to it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -60,6 +61,10 @@ class Tokenizer(ABC):
     def save(self, folder: Path) -> None:
         """Write tokenizer.json into an existing folder."""
         (folder / _FILE_NAME).write_text(self._to_json(), encoding="utf-8")
+
+    def fingerprint(self) -> str:
+        """Hash of tokenizer.json, the same for tokenizers that encode alike."""
+        return hashlib.sha256(self._to_json().encode("utf-8")).hexdigest()
 
     @abstractmethod
     def _encode(self, texts: Sequence[str], data: list[bytes]) -> list[np.ndarray]:
