@@ -24,8 +24,8 @@ def segment(slots: int, *, time: int = 1024, active: int = 8, layered: bool = Tr
             read; else write and read at random slots, where every row is far from every other.
     """
     if layered:
-        halves = torch.randn(2, 1, time + 1, 1, round(slots**0.5))
-        index, weight = product_address(halves[0], halves[1], active)
+        query, keys = torch.randn(1, 1, time + 1, 64), torch.randn(2, 1, round(slots**0.5), 32)
+        index, weight = (x.transpose(1, 2) for x in product_address(query, keys, active))
         written, read = slice(None, -1), slice(1, None)
     else:
         index = torch.randint(0, slots, (1, 2 * time, 1, active))

@@ -61,7 +61,11 @@ def test_a_dense_address_is_the_gated_delta_rule(backend):
     log_retention = -torch.rand(batch, time, heads, generator=g)
     initial = torch.randn(batch, heads, keys, width, generator=g)
 
-    write, read = dense_address(key), dense_address(query)
+    same = torch.eye(keys).expand(heads, keys, keys)  # then the logits are the query itself
+    write, read = (
+        [part.transpose(1, 2) for part in dense_address(x.transpose(1, 2), same)]
+        for x in (key, query)
+    )
     found, final = scan(
         *write, value, rate, log_retention, *read, slots=keys, initial=initial, backend=backend
     )
@@ -78,30 +82,78 @@ def test_a_dense_address_is_the_gated_delta_rule(backend):
     torch.testing.assert_close(final, expected_final, rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(params=["numba", "torch"])
+def form(request, monkeypatch):
+    """Both forms of what addresses are computed with."""
+    if request.param == "torch":
+        monkeypatch.setattr("sparsemeta.ops.addressing.find_spec", lambda name: None)
+
+
+def queries_and_keys(slots, *, width=4, parts=()):
+    g = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 3, 5, width, generator=g, dtype=torch.float64, requires_grad=True)
+    shape = (*parts, 3, slots, width // 2 if parts else width)
+    return query, torch.randn(shape, generator=g, dtype=torch.float64, requires_grad=True)
+
+
 @pytest.mark.parametrize("active", [1, 3, 7])
-def test_topk_address_takes_the_best_slots(active):
-    logits = torch.randn(5, 2, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    index, weight = topk_address(logits, active)
-    assert index.shape == weight.shape == (5, 2, active)
+def test_topk_address_takes_the_best_slots(active, form):
+    query, keys = queries_and_keys(7)
+    index, weight = topk_address(query, keys, active)
+    assert index.shape == weight.shape == (2, 3, 5, active)
     assert (weight > 0).all()
-    torch.testing.assert_close(weight.norm(dim=-1), torch.ones(5, 2, dtype=torch.float64))
+    torch.testing.assert_close(weight.norm(dim=-1), torch.ones(2, 3, 5, dtype=torch.float64))
+    logits = query @ keys.mT
     chosen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, index, True)
     floor = logits.masked_fill(~chosen, float("inf")).min(-1).values
     assert (logits.masked_fill(chosen, float("-inf")).max(-1).values <= floor).all()
+    expected = logits.gather(-1, index).exp()
+    torch.testing.assert_close(weight, expected / expected.norm(dim=-1, keepdim=True))
 
 
-def test_addresses_are_differentiable():
-    logits = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: topk_address(x, 3)[1], logits)
-    assert torch.autograd.gradcheck(lambda x: dense_address(x)[1], logits)
+def test_addresses_are_differentiable(form):
+    halves, whole = queries_and_keys(4, parts=(2,)), queries_and_keys(6)
+    assert torch.autograd.gradcheck(lambda q, k: topk_address(q, k, 3)[1], whole)
+    assert torch.autograd.gradcheck(lambda q, k: product_address(q, k, 3)[1], halves)
+    assert torch.autograd.gradcheck(lambda q, k: dense_address(q, k)[1], whole)
 
 
-@pytest.mark.parametrize("active", [1, 3, 6, 20])
-def test_product_address_is_the_exact_top(active):
-    g = torch.Generator().manual_seed(0)
-    first, second = torch.randn(2, 50, 6, generator=g, dtype=torch.float64)
-    index, weight = product_address(first, second, active)
-    sums = (first[:, :, None] + second[:, None, :]).flatten(1)
-    expected_index, expected_weight = topk_address(sums, active)
+@pytest.mark.parametrize(("side", "active"), [(6, 1), (6, 3), (6, 6), (6, 20), (6, 36), (77, 8)])
+def test_product_address_is_the_exact_top(side, active, form):
+    query, halves = queries_and_keys(side, parts=(2,))
+    # Slot i S + j of the product has the left key i and the right key j.
+    left, right = (x.expand(3, side, side, 2) for x in (halves[0, :, :, None], halves[1, :, None]))
+    expected_index, expected = topk_address(
+        query, torch.cat([left, right], -1).flatten(1, 2), active
+    )
+    index, weight = product_address(query, halves, active)
     assert torch.equal(index, expected_index)
-    torch.testing.assert_close(weight, expected_weight)
+    torch.testing.assert_close(weight, expected)
+    loss = torch.randn_like(weight)
+    (found, wanted) = (
+        torch.autograd.grad((x * loss).sum(), (query, halves)) for x in (weight, expected)
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_product_address_of_equal_scores_or_of_none_names_slots(form):
+    keys = torch.ones(2, 1, 4, 1)
+    index, _ = product_address(torch.ones(1, 3, 2), keys, 16)
+    assert index.sort().values.tolist() == [[list(range(16))] * 3]
+    index, weight = product_address(torch.full((1, 3, 2), float("nan")), keys, 5)
+    assert index.min() >= 0
+    assert index.max() < 16
+    assert weight.isnan().all()  # what is wrong stays to be seen
+
+
+def test_what_training_saves_does_not_grow_with_the_slots(form):
+    def saved(side):
+        """Numbers kept for the backward pass, beyond the keys themselves."""
+        query = torch.randn(1, 1, 50, 4, requires_grad=True)
+        keys = torch.randn(2, 1, side, 2, requires_grad=True)
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda _: None):
+            product_address(query, keys, 4)
+        return sum(x.numel() for x in kept if x.shape[-2:] != keys.shape[-2:])
+
+    assert saved(8) == saved(64)

@@ -1,6 +1,7 @@
 """Invariant 1: every form equals the plain loop in float64, outputs and gradients alike."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -190,6 +191,66 @@ class TestInvariants:
         assert all(torch.equal(getattr(case, name), tensor) for name, tensor in before.items())
 
 
+@pytest.mark.parametrize("backend", FAST)
+class TestOverwriting:
+    """What has been overwritten is never used for a gradient as if it had not been."""
+
+    def loss(self, case, reads, memory):
+        reads = torch.where(case.mask[:, :, None, None], reads, 0)
+        return reads.sin().sum() + memory.cos().sum()
+
+    @pytest.mark.parametrize("slots", [8, 4096])
+    def test_a_learned_memory_is_kept(self, backend, slots):
+        case = segment(slots=slots, resets=0)
+        learned = case.initial.clone().requires_grad_()
+        read, final = replace(case, initial=learned).scan(backend=backend, overwrite=True)
+        assert torch.equal(learned, case.initial)
+        self.loss(case, read, final).backward()
+        expected = run(case, backend="reference")["d_initial"]
+        torch.testing.assert_close(learned.grad, expected, rtol=1e-10, atol=1e-12)
+
+    def test_part_of_another_tensor_may_be_passed(self, backend):
+        case = segment(slots=4096, resets=0)
+        value, memory = case.value.clone().requires_grad_(), torch.stack([case.initial] * 2)
+        case = replace(case, value=value, initial=memory[1])
+        self.loss(case, *case.scan(backend=backend, overwrite=True)).backward()
+        expected = run(segment(slots=4096, resets=0), backend="reference")["d_value"]
+        torch.testing.assert_close(value.grad, expected, rtol=1e-10, atol=1e-12)
+        assert torch.equal(memory[0], segment(slots=4096).initial)
+
+    def test_who_needed_it_as_it_was_is_told(self, backend):
+        case = segment(slots=4096, resets=0)
+        factor = torch.ones((), dtype=torch.float64, requires_grad=True)
+        needs = (factor * case.initial).sum()
+        with torch.no_grad():
+            case.scan(backend=backend, overwrite=True)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            needs.backward()
+
+
+def test_training_costs_what_is_touched():
+    """The table stays where it is, and what is saved for the backward pass knows nothing of N."""
+    saved = {64: [], 4096: []}
+    for slots, sizes in saved.items():
+        case = segment(slots=64, resets=0, masked=0)
+        value = case.value.clone().requires_grad_()
+        table = torch.zeros(2, 2, slots, 4, dtype=torch.float64)
+        case = replace(case, value=value, slots=slots, initial=table)
+        note = partial(lambda sizes, x: sizes.append(x.numel()), sizes)
+        with torch.autograd.graph.saved_tensors_hooks(note, id):
+            _, final = case.scan(backend="native", overwrite=True)
+        assert final.data_ptr() == table.data_ptr()
+    assert saved[64] == saved[4096]
+
+
+def test_without_gradients_nothing_is_saved(monkeypatch):
+    """Not even where weights that could learn are among the inputs."""
+    monkeypatch.setattr("sparsemeta.ops.native._NativeScan", None)
+    case = segment()
+    with torch.no_grad():
+        replace(case, value=case.value.clone().requires_grad_()).scan(backend="native")
+
+
 def test_a_retained_row_is_scaled_once_though_named_twice():
     index = torch.zeros(1, 1, 1, 2, dtype=torch.int64)
     weight, value = torch.full((1, 1, 1, 2), 0.5), torch.zeros(1, 1, 1, 3)
@@ -238,8 +299,8 @@ def test_values_are_looked_at_when_asked():
 
 
 def test_an_address_cannot_have_more_slots_than_there_are():
-    logits = torch.randn(3, 4)
+    query, keys = torch.randn(1, 3, 2), torch.randn(2, 1, 4, 1)
     with pytest.raises(ScanError, match="5 slots cannot be taken from 4"):
-        topk_address(logits, 5)
+        topk_address(query, torch.randn(1, 4, 2), 5)
     with pytest.raises(ScanError, match="17 slots cannot be taken from 16"):
-        product_address(logits, logits, 17)
+        product_address(query, keys, 17)

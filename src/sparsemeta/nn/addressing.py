@@ -45,14 +45,13 @@ class Addressing(nn.Module):
         """
         query = rearrange(self.query(x), "b t (h k) -> b h t k", h=self.config.heads)
         query = normalize(query, dim=-1) * self.temperature.exp()
-        keys = normalize(self.keys, dim=-1).mT
+        keys = normalize(self.keys, dim=-1)
         match self.config.addressing:
             case "topk":
-                index, weight = topk_address(query @ keys, self.config.active)
+                index, weight = topk_address(query, keys, self.config.active)
             case "product":
-                left, right = query.chunk(2, dim=-1)
-                index, weight = product_address(left @ keys[0], right @ keys[1], self.config.active)
+                index, weight = product_address(query, keys, self.config.active)
             case "dense":
-                index, weight = dense_address(query @ keys)
+                index, weight = dense_address(query, keys)
         dtype = torch.promote_types(self.keys.dtype, torch.float32)
         return index.transpose(1, 2), weight.transpose(1, 2).to(dtype)

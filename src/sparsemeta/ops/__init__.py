@@ -8,9 +8,12 @@ V width of what a slot holds.
     native.py      the same, exactly, as a compiled loop for CPUs
     compact.py     from a table of N slots to the rows that a segment touches, and back
     scan.py        the one entry: checks its input, then picks a form
-    addressing.py  logits to addresses
+    addressing.py  from queries and keys to addresses
+    top.py         the best pairs of half-keys, compiled for CPUs
+    scores.py      the scores of chosen keys, compiled for CPUs
     slots.py       a table that holds only the rows of slots that were written
     hashing.py     its search for a slot's row, compiled for CPUs
+    threads.py     runs compiled loops on several threads
 """
 
 from sparsemeta.ops.addressing import dense_address, product_address, topk_address

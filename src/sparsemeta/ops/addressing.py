@@ -1,4 +1,10 @@
-"""From logits over slots to an address: which slots, and with what weights (equation 1)."""
+"""From a query and all keys to an address: which slots, and with what weights (equation 1).
+
+Which slots are best is found without a gradient; their scores are then computed once more, with
+one. So what training saves and differentiates is the A chosen keys, not the scores of all N.
+"""
+
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float, Int
@@ -9,70 +15,76 @@ from sparsemeta.errors import ScanError
 
 
 def topk_address(
-    logits: Float[Tensor, "*batch N"], active: int
-) -> tuple[Int[Tensor, "*batch A"], Float[Tensor, "*batch A"]]:
-    r"""The A best slots, weighted $w_i \propto e^{l_i}$ with $\|w\|_2 = 1$.
+    query: Float[Tensor, "*batch H T K"], keys: Float[Tensor, "H N K"], active: int
+) -> tuple[Int[Tensor, "*batch H T A"], Float[Tensor, "*batch H T A"]]:
+    r"""The A best slots by score $l = K q$, weighted $w_i \propto e^{l_i}$ with $\|w\|_2 = 1$.
 
     Non-negative, and of unit norm so that a write at rate <= 1 cannot overshoot (design, 2).
 
     Args:
-        logits: one score per slot.
+        query: one for each head and step.
+        keys: one for each head and slot.
         active: A, from 1 to N.
 
     Returns:
-        Slot indices (int64), best first, and their weights (dtype of the logits).
+        Slot indices (int64), best first, and their weights, never coarser than float32.
 
-    >>> index, weight = topk_address(torch.tensor([0.0, 5.0, 5.0, 1.0]), active=2)
-    >>> sorted(index.tolist()), round(weight.square().sum().item(), 6)
+    >>> keys = torch.tensor([[[0.0], [5.0], [5.0], [1.0]]])
+    >>> index, weight = topk_address(torch.ones(1, 1, 1), keys, active=2)
+    >>> sorted(index.flatten().tolist()), round(weight.square().sum().item(), 6)
     ([1, 2], 1.0)
     """
-    _require_slots(active, logits.shape[-1])
-    best, index = logits.topk(active, dim=-1)
-    return index, _unit(best)
+    _require_slots(active, keys.shape[1])
+    with torch.no_grad():
+        index = (query @ keys.mT).topk(active, dim=-1).indices
+    return index, _unit(_scores(query, keys, index))
 
 
 def product_address(
-    first: Float[Tensor, "*batch S"], second: Float[Tensor, "*batch S"], active: int
-) -> tuple[Int[Tensor, "*batch A"], Float[Tensor, "*batch A"]]:
+    query: Float[Tensor, "*batch H T K"], keys: Float[Tensor, "2 H S K/2"], active: int
+) -> tuple[Int[Tensor, "*batch H T A"], Float[Tensor, "*batch H T A"]]:
     r"""The A best of $N = S^2$ slots, where slot $i S + j$ scores $l_i + l'_j$: exact top-A.
 
-    Whatever is among the A best sums has its halves among the A best of each half, so A^2
-    candidates suffice: O(S + A^2) for an address (Lample et al. 2019, section 3.1).
+    Whatever is among the A best sums has its halves among the A best of each half: O(S + A^2) for
+    an address (Lample et al. 2019, section 3.1).
 
     Args:
-        first: one score per left half-key.
-        second: one score per right half-key.
+        query: one for each head and step; its halves meet one half-key each.
+        keys: the left half-keys, then the right.
         active: A, from 1 to N.
 
     Returns:
         Slot indices (int64), best first, and their weights as those of `topk_address`.
 
-    >>> index, _ = product_address(torch.tensor([0.0, 9.0]), torch.tensor([5.0, 1.0]), active=2)
+    >>> keys = torch.tensor([[[[0.0], [9.0]]], [[[5.0], [1.0]]]])
+    >>> index, _ = product_address(torch.ones(1, 1, 2), keys, active=2)
     >>> index.tolist()
-    [2, 3]
+    [[[2, 3]]]
     """
-    side = first.shape[-1]
+    side = keys.shape[2]
     _require_slots(active, side**2)
-    count = min(active, side)
-    left, i = first.topk(count, dim=-1)
-    right, j = second.topk(count, dim=-1)
-    best, pair = (left[..., :, None] + right[..., None, :]).flatten(-2).topk(active, dim=-1)
-    return i.gather(-1, pair // count) * side + j.gather(-1, pair % count), _unit(best)
+    left, right = query.chunk(2, dim=-1)
+    with torch.no_grad():
+        index = _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active)
+    scores = _scores(left, keys[0], index // side) + _scores(right, keys[1], index % side)
+    return index, _unit(scores)
 
 
 def dense_address(
-    logits: Float[Tensor, "*batch N"],
-) -> tuple[Int[Tensor, "*batch N"], Float[Tensor, "*batch N"]]:
+    query: Float[Tensor, "*batch H T K"], keys: Float[Tensor, "H N K"]
+) -> tuple[Int[Tensor, "*batch H T N"], Float[Tensor, "*batch H T N"]]:
     r"""Every slot, weighted $w = l / \|l\|_2$: the signed dense key of a delta-rule network.
 
     The control for `topk_address`: same interface, with A = N.
 
     Args:
-        logits: one score per slot.
+        query: one for each head and step.
+        keys: one for each head and slot.
 
     Returns:
-        Slot indices 0 to N-1 (int64) and their weights (dtype of the logits).
+        Slot indices 0 to N-1 (int64) and their weights.
     """
+    logits = query @ keys.mT
     slots = torch.arange(logits.shape[-1], device=logits.device)
     return slots.expand(logits.shape), normalize(logits, dim=-1)
 
@@ -82,6 +94,36 @@ def _require_slots(active: int, slots: int) -> None:
         raise ScanError(f"an address of {active} slots cannot be taken from {slots}")
 
 
-def _unit(best: Tensor) -> Tensor:
-    """The softmax of scores, best first, scaled to unit norm."""
-    return normalize(torch.exp(best - best[..., :1].detach()), dim=-1)
+def _best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
+    """The A best pairs (..., A) of scores (..., S), best first; a pair is i S + j."""
+    if _compiled(first):
+        from sparsemeta.ops.top import best_pairs
+
+        return best_pairs(first, second, active)
+    side = first.shape[-1]
+    count = min(active, side)
+    left, i = first.topk(count, dim=-1)
+    right, j = second.topk(count, dim=-1)
+    pair = (left[..., :, None] + right[..., None, :]).flatten(-2).topk(active, dim=-1).indices
+    return i.gather(-1, pair // count) * side + j.gather(-1, pair % count)
+
+
+def _scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
+    """The scores (..., H, T, A) of the slots of an address, by keys (H, N, K)."""
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    query, keys = query.to(dtype), keys.to(dtype)
+    if _compiled(query):
+        from sparsemeta.ops.scores import chosen_scores
+
+        return chosen_scores(query, keys, index)
+    head = torch.arange(len(keys), device=keys.device)[:, None, None]
+    return (query[..., None, :] * keys[head, index]).sum(-1)
+
+
+def _compiled(x: Tensor) -> bool:
+    return x.device.type == "cpu" and find_spec("numba") is not None
+
+
+def _unit(scores: Tensor) -> Tensor:
+    """The softmax of scores, scaled to unit norm."""
+    return normalize(scores.softmax(-1), dim=-1)

@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from sparsemeta.ops.native import over_heads
+from sparsemeta.ops.threads import spread
 
 MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(32))
 
@@ -44,8 +44,30 @@ def claim(
     write, read = torch.empty_like(write_index), torch.empty_like(read_index)
     fits = torch.ones(slot.shape[:2], dtype=torch.bool)
     marks = (written.contiguous(), reset.contiguous())
-    over_heads(_claim, (write_index, read_index, *marks, slot, bucket, write, read, fits))
+    arrays = (write_index, read_index, *marks, slot, bucket, write, read, fits)
+    spread(_claim, fits.numel(), arrays)
     return write, read, bool(fits.all())
+
+
+@njit(nogil=True, cache=True)
+def number(w_index, r_index, w_row, r_row):
+    """Number the slots of one head 1, 2, ... as they come; returns the slot of each, from 1.
+
+    Args:
+        w_index: (T, A), slots written.
+        r_index: (T, R), slots read.
+        w_row: (T, A) int32, set to their numbers.
+        r_row: (T, R) int32, likewise.
+    """
+    most = w_index.size + r_index.size
+    size = 2
+    while size < 2 * most:
+        size *= 2
+    slot, bucket, count = np.empty(most + 1, np.int64), np.zeros(size, np.int32), 0
+    for t in range(len(w_index)):
+        count = _write(w_index[t], w_row[t], True, slot, bucket, count)
+        count = _write(r_index[t], r_row[t], True, slot, bucket, count)
+    return slot[: count + 1]
 
 
 @njit(nogil=True, cache=True)

@@ -1,17 +1,18 @@
 """Equations (3)-(5) as a compiled loop: on a CPU, a few rows at a time fit its cache.
 
-The rows that each step is about to change are saved first; the backward pass walks the steps in
-reverse and puts them back, so it sees every table as it was and never copies one. Needs numba.
+The table is updated in place. When gradients are wanted, each step saves the rows that it is about
+to change and the rows that it reads; the backward pass then needs no table, and sums the gradients
+of the touched rows in a small one of its own. So nothing costs more when there are more slots.
+Needs numba.
 """
-
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
+
+from sparsemeta.ops.hashing import number
+from sparsemeta.ops.threads import spread
 
 # Sums may be reordered (that is what makes them SIMD); NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -34,80 +35,60 @@ def scan_native(
     """
     if log_retention is None:
         log_retention = torch.zeros_like(rate)
-    return _NativeScan.apply(  # type: ignore[return-value]
-        write_index,
-        write_weight,
-        value,
-        rate,
-        log_retention,
-        read_index,
-        read_weight,
-        rows,
-        rule == "delta",
-    )
+    given = (write_index, write_weight, value, rate, log_retention, read_index, read_weight)
+    inputs = tuple(x.contiguous() for x in given)
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (*inputs, rows)):
+        read, rows_after = _NativeScan.apply(*inputs, rows, rule)  # type: ignore[misc]
+    else:
+        (read, _, _), rows_after = _run(inputs, rows, rule, save=False), rows
+    if not rows.is_inference():
+        torch.autograd.graph.increment_version(rows)  # whoever needs it as it was must be told
+    return read, rows_after
+
+
+def _run(
+    inputs: tuple[Tensor, ...], rows: Tensor, rule: str, save: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is read, and, if they are to be saved, the rows before each write and at each read."""
+    w_index, _, value, _, _, r_index, _ = inputs
+    batch, _, heads, width = value.shape
+    read = torch.empty_like(value)
+    old, seen = (value.new_empty(*i.shape, width if save else 0) for i in (w_index, r_index))
+    spread(_forward, batch * heads, (*inputs, rows, read, old, seen), rule == "delta")
+    return read, old, seen
 
 
 class _NativeScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, w_index, w_weight, value, rate, log_retention, r_index, r_weight, rows, delta):
-        training = any(ctx.needs_input_grad)
-        inputs = [
-            x.contiguous()
-            for x in (w_index, w_weight, value, rate, log_retention, r_index, r_weight)
-        ]
-        # The same memory as another tensor: to autograd, an output and not a changed input.
-        rows = torch.from_numpy(rows.detach().numpy())
-        read = torch.empty_like(inputs[2])
-        saved = value.new_empty(*w_index.shape, value.shape[-1] if training else 0)
-        over_heads(_forward, (*inputs, rows, read, saved), delta)
-        ctx.save_for_backward(*inputs, rows, saved)
-        ctx.delta = delta
+    def forward(ctx, *args):
+        *inputs, rows, rule = args
+        read, old, seen = _run(tuple(inputs), rows, rule, save=True)
+        ctx.save_for_backward(*inputs, old, seen)
         ctx.set_materialize_grads(False)
-        return read, rows
+        ctx.rule, ctx.slots = rule, rows.shape[2]
+        # The same memory as another tensor: mark_dirty refuses views, and a detached state is one.
+        return read, torch.from_numpy(rows.detach().numpy())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_read, d_rows):  # type: ignore[override]
-        *inputs, rows, saved = ctx.saved_tensors
-        gradients = [torch.empty_like(inputs[i]) for i in (1, 2, 3, 4, 6)]
-        if d_read is None:
-            d_read = torch.zeros_like(inputs[2])
-        if d_rows is None:  # truncated: nothing after the segment looks back
-            d_rows = torch.zeros_like(rows)
-        else:
+        *inputs, old, seen = ctx.saved_tensors
+        value = inputs[2]
+        batch, _, heads, width = value.shape
+        d_write, d_value, d_rate, d_retention, d_read_weight = (
+            torch.empty_like(inputs[i]) for i in (1, 2, 3, 4, 6)
+        )
+        d_read = torch.zeros_like(value) if d_read is None else d_read.contiguous()
+        if d_rows is not None:
             d_rows = d_rows.clone(memory_format=torch.contiguous_format)
-        arrays = (*inputs, rows.clone(), d_read.contiguous(), saved, *gradients, d_rows)
-        over_heads(_backward, arrays, ctx.delta)
-        d_write, d_value, d_rate, d_retention, d_read_weight = gradients
-        return None, d_write, d_value, d_rate, d_retention, None, d_read_weight, d_rows, None
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="sparsemeta")
-
-
-def over_heads(kernel, tensors: tuple[Tensor, ...], *options: bool) -> None:
-    """Run a kernel over all (batch, head) pairs, split evenly over torch's threads.
-
-    Args:
-        kernel: called as kernel(first pair, last pair, *options, *arrays).
-        tensors: what it reads and writes; the first is (B, T, H, A).
-        options: what else it is told.
-    """
-    arrays = [x.detach().numpy() for x in tensors]
-    pairs = arrays[0].shape[0] * arrays[0].shape[2]
-    threads = min(torch.get_num_threads(), pairs)
-    if threads == 1 or arrays[0].size < 4096:  # too little work to hand to another thread
-        kernel(0, pairs, *options, *arrays)
-        return
-    cuts = np.linspace(0, pairs, threads + 1).astype(int)
-    jobs: list[Future] = [
-        _pool(threads).submit(kernel, first, last, *options, *arrays)
-        for first, last in pairwise(cuts)
-    ]
-    for job in jobs:
-        job.result()
+        else:  # nothing looks back at the rows left; does anything look at those found?
+            slots = ctx.slots if ctx.needs_input_grad[7] else 0
+            d_rows = value.new_zeros(batch, heads, slots, width)
+        gradients = (d_write, d_value, d_rate, d_retention, d_read_weight, d_rows)
+        arrays = (*inputs, d_read, old, seen, *gradients)
+        spread(_backward, batch * heads, arrays, ctx.rule == "delta")
+        d_initial = d_rows if ctx.needs_input_grad[7] else None
+        return None, d_write, d_value, d_rate, d_retention, None, d_read_weight, d_initial, None
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -119,6 +100,29 @@ def _seen_before(index, a):
     return False
 
 
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _save(table, index, rows):
+    """Copy the rows of an address, unless there is no room for them."""
+    for a in range(len(index)):
+        row, copy = table[index[a]], rows[a]
+        for v in range(len(copy)):
+            copy[v] = row[v]
+
+
+@njit(nogil=True, cache=True)
+def _same(one, other):
+    """Whether two addresses name the same slots in the same order.
+
+    A layer writes where it last read: the rows read are then those saved before the next write.
+    """
+    if len(one) != len(other):
+        return False
+    for a in range(len(one)):  # noqa: SIM110 (numba compiles no generator)
+        if one[a] != other[a]:
+            return False
+    return True
+
+
 # In the kernels a row is always taken out as a view first: LLVM then sees one stretch of memory and
 # turns the loop over it into SIMD, which is five times faster than indexing the table.
 
@@ -126,7 +130,7 @@ def _seen_before(index, a):
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _forward(
     first, last, delta, w_index, w_weight, value, rate, log_retention, r_index, r_weight,
-    tables, read, saved,
+    tables, read, olds, seen,
 ):  # fmt: skip
     _, time, heads, active = w_index.shape
     width = value.shape[3]
@@ -136,11 +140,7 @@ def _forward(
         table = tables[b, h]
         for t in range(time):
             index, weight = w_index[b, t, h], w_weight[b, t, h]
-            if saved.shape[4]:
-                for a in range(active):
-                    row, copy = table[index[a]], saved[b, t, h, a]
-                    for v in range(width):
-                        copy[v] = row[v]
+            _save(table, index, olds[b, t, h])
 
             if log_retention[b, t, h] != 0:  # (3) retain
                 keep = np.exp(log_retention[b, t, h])
@@ -170,12 +170,14 @@ def _forward(
                 row, w = table[index[a]], weight[a]
                 for v in range(width):
                     out[v] += w * row[v]
+            if t + 1 == time or not _same(index, w_index[b, t + 1, h]):
+                _save(table, index, seen[b, t, h])
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _backward(
     first, last, delta, w_index, w_weight, value, rate, log_retention, r_index, r_weight,
-    tables, d_read, saved, d_w_weight, d_value, d_rate, d_retention, d_r_weight, d_tables,
+    d_read, olds, seen, d_w_weight, d_value, d_rate, d_retention, d_r_weight, d_tables,
 ):  # fmt: skip
     _, time, heads, active = w_index.shape
     width = value.shape[3]
@@ -183,12 +185,20 @@ def _backward(
     d_error = np.empty(width, value.dtype)
     for pair in range(first, last):
         b, h = pair // heads, pair % heads
-        table, d_table = tables[b, h], d_tables[b, h]
+        w_row = np.empty((time, active), np.int32)
+        r_row = np.empty((time, r_index.shape[3]), np.int32)
+        slot = number(w_index[b, :, h], r_index[b, :, h], w_row, r_row)
+        d_table = np.zeros((len(slot), width), value.dtype)
+        if d_tables.shape[2]:
+            for i in range(1, len(slot)):
+                d_table[i] = d_tables[b, h, slot[i]]
         for t in range(time - 1, -1, -1):
-            index, weight = r_index[b, t, h], r_weight[b, t, h]  # (5) read
-            d_out = d_read[b, t, h]
+            index, weight = r_row[t], r_weight[b, t, h]  # (5) read
+            d_out, rows = d_read[b, t, h], seen[b, t, h]
+            if t + 1 < time and _same(r_index[b, t, h], w_index[b, t + 1, h]):
+                rows = olds[b, t + 1, h]
             for a in range(len(index)):
-                row, d_row, w = table[index[a]], d_table[index[a]], weight[a]
+                row, d_row, w = rows[a], d_table[index[a]], weight[a]
                 total = value.dtype.type(0)
                 for v in range(width):
                     total += d_out[v] * row[v]
@@ -196,15 +206,14 @@ def _backward(
                 d_r_weight[b, t, h, a] = total
 
             # (4) write: rows = kept + w (x) beta (value - kept^T w), where kept = keep * old
-            index, weight = w_index[b, t, h], w_weight[b, t, h]
+            index, weight = w_row[t], w_weight[b, t, h]
             beta, keep = rate[b, t, h], np.exp(log_retention[b, t, h])
             error[:] = value[b, t, h]
             d_error[:] = 0
             for a in range(active):
-                row, d_row, old = table[index[a]], d_table[index[a]], saved[b, t, h, a]
+                d_row, old = d_table[index[a]], olds[b, t, h, a]
                 w, kept = weight[a], keep * weight[a]
                 for v in range(width):
-                    row[v] = old[v]
                     d_error[v] += w * d_row[v]
                 if delta:
                     for v in range(width):
@@ -216,7 +225,7 @@ def _backward(
             d_rate[b, t, h] = total
             d_value[b, t, h] = d_error
             for a in range(active):
-                d_row, old = d_table[index[a]], saved[b, t, h, a]
+                d_row, old = d_table[index[a]], olds[b, t, h, a]
                 total = value.dtype.type(0)
                 for v in range(width):
                     total += beta * error[v] * d_row[v]
@@ -233,8 +242,11 @@ def _backward(
             total = value.dtype.type(0)  # (3) retain
             for a in range(active):
                 if not _seen_before(index, a):
-                    d_row, old = d_table[index[a]], saved[b, t, h, a]
+                    d_row, old = d_table[index[a]], olds[b, t, h, a]
                     for v in range(width):
                         total += keep * d_row[v] * old[v]
                         d_row[v] *= keep
             d_retention[b, t, h] = total
+        if d_tables.shape[2]:
+            for i in range(1, len(slot)):
+                d_tables[b, h, slot[i]] = d_table[i]

@@ -78,7 +78,8 @@ def scan(
         rule: hebbian leaves out the correction $M_t^\top w_t$.
         chunk: steps to a chunk of the chunked form.
         overwrite: allow `initial` to be overwritten, so that time does not grow with N: without it
-            the table is copied. Use only what is returned afterwards.
+            the table is copied. Use only what is returned afterwards. A leaf that requires a
+            gradient is copied all the same.
         backend: auto takes the compiled loop (native) for few rows on a CPU where numba is
             installed, else the chunked form; reference is the plain loop.
 
@@ -126,14 +127,15 @@ def scan(
         log_retention = None if log_retention is None else torch.where(real, log_retention, 0)
     if reset is not None and not reset.any():
         reset = None
-    in_place = overwrite and not torch.is_grad_enabled()  # a backward pass needs the rows as left
+    if initial.requires_grad and initial.is_leaf:
+        overwrite = False  # a learned memory is kept
     rows, table = None, initial
     few = slots <= time * (active + read_index.shape[3])
-    if reset is not None or not (few or (in_place and backend == "native")):
+    if reset is not None or (backend == "chunked" and not few):
         rows = compact(write_index, read_index, reset, slots)
         write_index, read_index = rows.write_index, rows.read_index
         table = torch.where(rows.opened[..., None], 0, take(initial, rows.slot))
-    elif not in_place:
+    elif not overwrite:
         table = initial.clone(memory_format=torch.contiguous_format)
     args = (write_index, write_weight, value, rate, log_retention, read_index, read_weight, table)
     if backend == "native":

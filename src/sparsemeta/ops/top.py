@@ -1,0 +1,71 @@
+"""The best pairs of half-keys, compiled: exact, without sorting what cannot be among them.
+
+A score that is NaN is never among the best; where too few others are left, slot 0 stands in.
+Needs numba.
+"""
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from sparsemeta.ops.threads import spread
+
+
+def best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
+    """The A best of S^2 pairs, where pair i S + j scores first[i] + second[j].
+
+    Args:
+        first: (..., S), of a floating-point dtype.
+        second: (..., S), of the same dtype.
+        active: A, from 1 to S^2.
+
+    Returns:
+        Indices of pairs (..., A) int64, best first; either one where two are equally good.
+    """
+    index = torch.zeros(*first.shape[:-1], active, dtype=torch.int64)
+    wide = torch.promote_types(first.dtype, torch.float32)  # numpy has no bfloat16
+    halves = (x.to(wide).contiguous().view(-1, x.shape[-1]) for x in (first, second))
+    spread(_best_pairs, index.shape.numel() // active, (*halves, index.view(-1, active)))
+    return index
+
+
+@njit(nogil=True, cache=True)
+def _best_pairs(start, stop, firsts, seconds, index):
+    side, active = firsts.shape[1], index.shape[1]
+    count = min(active, side)
+    left, right = np.empty(count, firsts.dtype), np.empty(count, firsts.dtype)
+    i, j = np.empty(count, np.int64), np.empty(count, np.int64)
+    best = np.empty(active, firsts.dtype)
+    for n in range(start, stop):
+        _best(firsts[n], left, i)
+        _best(seconds[n], right, j)
+        best[:] = -np.inf
+        # Before pair (p, q) come the (p + 1) (q + 1) - 1 pairs that are at least as good on both
+        # sides: it can be among the best only if they leave it a place.
+        for p in range(count):
+            for q in range(min(count, active // (p + 1))):
+                score = left[p] + right[q]
+                if not score > best[-1]:
+                    break
+                _keep(best, index[n], score, i[p] * side + j[q])
+
+
+@njit(nogil=True, cache=True)
+def _best(scores, best, at):
+    """List the best scores, and where they are."""
+    best[:] = -np.inf
+    at[:] = 0
+    for i in range(len(scores)):
+        if scores[i] > best[-1]:
+            _keep(best, at, scores[i], i)
+
+
+@njit(nogil=True, cache=True)
+def _keep(best, at, score, i):
+    """Take a score into a list, best first, whose last it beats."""
+    a = len(best) - 1
+    while a > 0 and best[a - 1] < score:
+        best[a], at[a] = best[a - 1], at[a - 1]
+        a -= 1
+    best[a], at[a] = score, i
