@@ -16,12 +16,14 @@ DOCUMENTS = [
     Document("b.md", "a separator is not <sep>, and 𝄞 naïve text stays naïve text\r\n" * 5),
 ]
 CONFIG = TokenizerConfig(vocabulary=300)
-TOKENIZERS = [train_tokenizer(CONFIG, DOCUMENTS), ByteTokenizer()]
+WORDS = train_tokenizer(TokenizerConfig(kind="words", vocabulary=16), DOCUMENTS)
+TOKENIZERS = [train_tokenizer(CONFIG, DOCUMENTS), ByteTokenizer(), WORDS]
 
-any_tokenizer = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bpe", "bytes"])
+any_tokenizer = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bpe", "bytes", "words"])
+lossless = pytest.mark.parametrize("tokenizer", TOKENIZERS[:2], ids=["bpe", "bytes"])
 
 
-@any_tokenizer
+@lossless
 @settings(deadline=None, derandomize=True)
 @given(text=st.text(max_size=40))
 def test_any_text_comes_back_and_never_holds_the_separator(tokenizer, text):
@@ -31,7 +33,7 @@ def test_any_text_comes_back_and_never_holds_the_separator(tokenizer, text):
     assert (ids < tokenizer.separator).all()
 
 
-@any_tokenizer
+@lossless
 @pytest.mark.parametrize("text", ["<|endoftext|>", "<sep>", "[SEP]</s>", "\0\x1c", "  \n\t\n  x  "])
 def test_text_that_looks_special_is_plain_text(tokenizer, text):
     ids = tokenizer.encode(text)
@@ -39,7 +41,7 @@ def test_text_that_looks_special_is_plain_text(tokenizer, text):
     assert tokenizer.decode(ids) == text
 
 
-@any_tokenizer
+@lossless
 def test_decode_drops_separators(tokenizer):
     ids = [tokenizer.separator, *tokenizer.encode("one"), tokenizer.separator]
     assert tokenizer.decode(ids) == "one"
@@ -51,6 +53,7 @@ def test_many_texts_encode_as_each_alone(tokenizer):
     for ids, text in zip(tokenizer.encode_all(texts), texts, strict=True):
         assert ids.dtype == np.int32
         assert ids.tolist() == tokenizer.encode(text).tolist()
+        assert ((ids >= 0) & (ids < tokenizer.vocab_size)).all()
 
 
 @any_tokenizer
@@ -65,6 +68,8 @@ def test_save_and_load(tokenizer, tmp_path):
     loaded = load_tokenizer(tmp_path)
     assert type(loaded) is type(tokenizer)
     assert loaded.vocab_size == tokenizer.vocab_size
+    assert loaded.separator == tokenizer.separator
+    assert loaded.fingerprint() == tokenizer.fingerprint()
     assert loaded.encode(DOCUMENTS[1].text).tolist() == tokenizer.encode(DOCUMENTS[1].text).tolist()
 
 
@@ -99,6 +104,11 @@ def test_configured_kind_and_size():
         train_tokenizer(TokenizerConfig(vocabulary=256), DOCUMENTS)
 
 
+def test_fingerprints_tell_tokenizers_apart():
+    other = train_tokenizer(TokenizerConfig(vocabulary=301), DOCUMENTS)
+    assert len({tokenizer.fingerprint() for tokenizer in [*TOKENIZERS, other]}) == 4
+
+
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: cannot be used .*Restore it"):
         load_tokenizer(tmp_path)
@@ -113,7 +123,7 @@ def _damaged():
     del short["model"]["vocab"]["a"]
     short["model"]["merges"] = []
     whole = (json.dumps(item) for item in (lossy, prefix, gap, short))
-    return [b"", saved[: len(saved) // 2].encode(), b"\xff\xfe", b'{"kind": "words"}', b"[]"] + [
+    return [b"", saved[: len(saved) // 2].encode(), b"\xff\xfe", b'{"kind": "tokens"}', b"[]"] + [
         item.encode() for item in whole
     ]
 

@@ -1,7 +1,8 @@
-"""Text to tokens and back, without loss: byte-level pairs learned from text, or plain bytes.
+"""Text to tokens and back: byte-level pairs learned from text, plain bytes, or words.
 
-A tokenizer's last id is the separator that stands between documents. It has no spelling, so no
-text can encode to it.
+A separator stands before each document. Of the byte-level kinds, which lose nothing, it is the last
+id and has no spelling, so no text can encode to it. Of words it is `<eos>`, as in the literature's
+one long stream, and decoding gives back words and lines but not the white space between.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from sparsemeta.config import require
 from sparsemeta.errors import CheckpointError, CorpusError
-from sparsemeta.lm import bpe
+from sparsemeta.lm import bpe, words
 from sparsemeta.lm.config import TokenizerConfig
 from sparsemeta.lm.corpus import Document
 
@@ -32,7 +33,7 @@ class Tokenizer(ABC):
 
     @property
     def separator(self) -> int:
-        """The id that stands between documents; never produced by `encode`."""
+        """The id that stands before each document."""
         return self.vocab_size - 1
 
     def encode(self, text: str) -> np.ndarray:
@@ -55,8 +56,11 @@ class Tokenizer(ABC):
         return self._encode(texts, data)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; separators vanish, part of a character becomes U+FFFD."""
-        return self._decode([int(i) for i in ids if i != self.separator])
+        """The text of `ids`. Part of a character becomes U+FFFD.
+
+        A separator that no text encodes to vanishes.
+        """
+        return self._decode([int(i) for i in ids])
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json into an existing folder."""
@@ -86,7 +90,7 @@ class ByteTokenizer(Tokenizer):
         return [np.frombuffer(item, dtype=np.uint8).astype(np.int32) for item in data]
 
     def _decode(self, ids: list[int]) -> str:
-        return bytes(ids).decode("utf-8", errors="replace")
+        return bytes(i for i in ids if i < self.separator).decode("utf-8", errors="replace")
 
     def _to_json(self) -> str:
         return json.dumps(_BYTES_FILE)
@@ -107,10 +111,37 @@ class BPETokenizer(Tokenizer):
         return bpe.encode(self._pairs, texts)
 
     def _decode(self, ids: list[int]) -> str:
-        return self._pairs.decode(ids)
+        return self._pairs.decode([i for i in ids if i < self.separator])
 
     def _to_json(self) -> str:
         return self._pairs.to_str()
+
+
+class WordTokenizer(Tokenizer):
+    """Words, and `<eos>` for each line's end; decoding loses other white space and rare words.
+
+    Args:
+        vocabulary: what `words.train` or `words.parse` returned.
+    """
+
+    def __init__(self, vocabulary: list[str]):
+        self._words = vocabulary
+        self._ids = {word: i for i, word in enumerate(vocabulary)}
+        self.vocab_size = len(vocabulary)
+
+    @property
+    def separator(self) -> int:
+        """`<eos>`: a document begins as a line does."""
+        return self._ids[words.EOS]
+
+    def _encode(self, texts: Sequence[str], data: list[bytes]) -> list[np.ndarray]:
+        return [words.encode(self._ids, text) for text in texts]
+
+    def _decode(self, ids: list[int]) -> str:
+        return words.decode(self._words, ids)
+
+    def _to_json(self) -> str:
+        return json.dumps({"kind": "words", "words": self._words})
 
 
 def train_tokenizer(config: TokenizerConfig, documents: Iterable[Document]) -> Tokenizer:
@@ -121,25 +152,34 @@ def train_tokenizer(config: TokenizerConfig, documents: Iterable[Document]) -> T
         documents: the training text; too little of it gives a smaller vocabulary.
 
     Raises:
-        ConfigError: the vocabulary cannot hold every byte and the separator.
+        ConfigError: the vocabulary cannot hold every byte and the separator, or any word.
     """
     if config.kind == "bytes":
         return ByteTokenizer()
+    texts = (item.text for item in documents)
+    if config.kind == "words":
+        require(
+            config.vocabulary >= 3, "tokenizer.vocabulary must be at least 3: two and a word"
+        )
+        return WordTokenizer(words.train(texts, config.vocabulary))
     require(config.vocabulary >= 257, "tokenizer.vocabulary must be at least 257: bytes, separator")
-    return BPETokenizer(bpe.train((item.text for item in documents), config.vocabulary - 1))
+    return BPETokenizer(bpe.train(texts, config.vocabulary - 1))
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Read the tokenizer.json of a model folder.
 
     Raises:
-        CheckpointError: the file is missing, damaged or not a byte-level tokenizer.
+        CheckpointError: the file is missing, damaged or of no kind that is known.
     """
     path = folder / _FILE_NAME
     try:
         text = path.read_text(encoding="utf-8")
-        if json.loads(text) == _BYTES_FILE:
+        data = json.loads(text)
+        if data == _BYTES_FILE:
             return ByteTokenizer()
+        if isinstance(data, dict) and data.get("kind") == "words":
+            return WordTokenizer(words.parse(data.get("words")))
         return BPETokenizer(bpe.parse(text))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
