@@ -1,6 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sparsemeta.errors import CorpusError
 from sparsemeta.lm.streams import Streams
@@ -66,3 +70,37 @@ def test_too_little_text(count, segment):
 def test_no_text():
     with pytest.raises(CorpusError, match="0 tokens"):
         Streams(TEXT[:0], streams=1, segment=1)
+
+
+@settings(deadline=None, derandomize=True)
+@given(share=st.integers(1, 3), world=st.integers(1, 4), segment=st.integers(1, 5), data=st.data())
+def test_processes_share_the_streams(share, world, segment, data):
+    count = share * world
+    text = np.arange(data.draw(st.integers(count * segment, 100)), dtype=np.uint16)
+    alone = Streams(text, streams=count, segment=segment)
+    ranks = [
+        Streams(text, streams=count, segment=segment, rank=rank, world=world)
+        for rank in range(world)
+    ]
+    alone.position = data.draw(st.integers(0, 1000))
+    for reader in ranks:
+        reader.position = alone.position
+        assert (reader.tokens, reader.steps_per_epoch) == (alone.tokens, alone.steps_per_epoch)
+    for _ in range(3):
+        whole, parts = alone.next_batch(), [reader.next_batch() for reader in ranks]
+        assert torch.cat([batch.tokens for batch in parts]).equal(whole.tokens)
+        assert torch.cat([batch.targets for batch in parts]).equal(whole.targets)
+        assert {reader.position for reader in ranks} == {alone.position}
+
+
+def test_the_text_stays_on_the_disk(tmp_path):
+    np.arange(4_000_000, dtype=np.uint16).tofile(tmp_path / "tokens.bin")
+    text = np.memmap(tmp_path / "tokens.bin", np.uint16, mode="r")
+    tracemalloc.start()
+    try:
+        reader = Streams(text, streams=4, segment=8, rank=1, world=2)
+        reader.next_batch()
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert reader.next_batch().tokens[0, 0] == (2_000_000 + 8) % 65536

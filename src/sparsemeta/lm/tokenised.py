@@ -149,9 +149,9 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
     for line in lines:
         try:
             entry = Entry(**json.loads(line))
+            if entry.end > held:
+                break
         except (ValueError, TypeError):  # cut off by a kill
-            break
-        if entry.end > held:
             break
         entries.append(entry)
     return header, entries
