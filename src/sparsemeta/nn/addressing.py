@@ -3,7 +3,6 @@
 import math
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -43,8 +42,8 @@ class Addressing(nn.Module):
         Returns:
             Slot indices (B, T, H, A) int64 and weights (B, T, H, A), never coarser than float32.
         """
-        query = rearrange(self.query(x), "b t (h k) -> b h t k", h=self.config.heads)
-        query = normalize(query, dim=-1) * self.temperature.exp()
+        query = self.query(x).unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+        query = query * (self.temperature.exp() / query.norm(dim=-1, keepdim=True).clamp(min=1e-12))
         keys = normalize(self.keys, dim=-1)
         match self.config.addressing:
             case "topk":

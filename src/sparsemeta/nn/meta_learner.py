@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -56,9 +55,9 @@ class MetaLearner(nn.Module):
             Values, rates and retentions, never coarser than float32.
         """
         dtype = torch.promote_types(self.value.weight.dtype, torch.float32)
-        now = torch.cat([x, feedback], dim=-1)
-        value = rearrange(self.value(now), "b t (h v) -> b t h v", h=self.heads)
-        gates = self.gates(torch.cat([previous, now], dim=-1)).to(dtype)
+        seen = torch.cat([previous, x, feedback], dim=-1)
+        value = self.value(seen[..., x.shape[-1] :]).unflatten(-1, (self.heads, -1))
+        gates = self.gates(seen).to(dtype)
         rate, *retention = gates.split(self.heads, dim=-1)
         kept = logsigmoid(retention[0]) if retention else None
         return Generated(value.to(dtype), torch.sigmoid(rate), kept)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from sparsemeta.config import MemoryConfig
@@ -130,7 +129,7 @@ class SparseMemory(nn.Module):
         )
         gate = torch.sigmoid(self.gate(x))[..., None]
         recalled = self.norm(read.to(self.norm.weight.dtype)).to(gate.dtype)
-        y = self.output(rearrange(gate * recalled, "b t h v -> b t (h v)"))
+        y = self.output((gate * recalled).flatten(2))
         last = _take_steps(context, follows.last)[:, -1].to(before.last.dtype)
         after = LayerWeights(table, last, follows.steps, held.slot, held.bucket)
         return y.to(x.dtype), FastWeights({NAME: after})
@@ -195,8 +194,8 @@ def _predecessors(
 ) -> _Predecessors:
     batch, time, _ = x.shape
     if mask is None and reset is None:
-        known = (steps > 0)[:, None].repeat(1, time)
-        known[:, 1:] = True
+        later = steps.new_ones(batch, time - 1, dtype=torch.bool)
+        known = torch.cat([(steps > 0)[:, None], later], dim=1)
         return _Predecessors(slice(0, -1), known, slice(-1, None), steps + time)
     step = torch.arange(1, time + 1, device=x.device).expand(batch, time)
     real = step if mask is None else torch.where(mask, step, 0)

@@ -1,7 +1,7 @@
 """From a query and all keys to an address: which slots, and with what weights (equation 1).
 
-Which slots are best is found without a gradient; their scores are then computed once more, with
-one. So what training saves and differentiates is the A chosen keys, not the scores of all N.
+Which slots are best is found without a gradient; where one is wanted, their scores are computed
+once more. So what training saves and differentiates is the A chosen keys, not the scores of all N.
 """
 
 from importlib.util import find_spec
@@ -27,7 +27,7 @@ def topk_address(
         active: A, from 1 to N.
 
     Returns:
-        Slot indices (int64), best first, and their weights, never coarser than float32.
+        Slot indices (int64), best first, and their weights.
 
     >>> keys = torch.tensor([[[0.0], [5.0], [5.0], [1.0]]])
     >>> index, weight = topk_address(torch.ones(1, 1, 1), keys, active=2)
@@ -36,8 +36,10 @@ def topk_address(
     """
     _require_slots(active, keys.shape[1])
     with torch.no_grad():
-        index = (query @ keys.mT).topk(active, dim=-1).indices
-    return index, _unit(_scores(query, keys, index))
+        best, index = (query @ keys.mT).topk(active, dim=-1)
+    if torch.is_grad_enabled():
+        best = _scores(query, keys, index)
+    return index, _unit(best)
 
 
 def product_address(
@@ -65,9 +67,10 @@ def product_address(
     _require_slots(active, side**2)
     left, right = query.chunk(2, dim=-1)
     with torch.no_grad():
-        index = _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active)
-    scores = _scores(left, keys[0], index // side) + _scores(right, keys[1], index % side)
-    return index, _unit(scores)
+        best, index = _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active)
+    if torch.is_grad_enabled():
+        best = _scores(left, keys[0], index // side) + _scores(right, keys[1], index % side)
+    return index, _unit(best)
 
 
 def dense_address(
@@ -94,8 +97,8 @@ def _require_slots(active: int, slots: int) -> None:
         raise ScanError(f"an address of {active} slots cannot be taken from {slots}")
 
 
-def _best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
-    """The A best pairs (..., A) of scores (..., S), best first; a pair is i S + j."""
+def _best_pairs(first: Tensor, second: Tensor, active: int) -> tuple[Tensor, Tensor]:
+    """The A best sums (..., A) of scores (..., S), best first, and their pairs i S + j."""
     if _compiled(first):
         from sparsemeta.ops.top import best_pairs
 
@@ -104,8 +107,8 @@ def _best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
     count = min(active, side)
     left, i = first.topk(count, dim=-1)
     right, j = second.topk(count, dim=-1)
-    pair = (left[..., :, None] + right[..., None, :]).flatten(-2).topk(active, dim=-1).indices
-    return i.gather(-1, pair // count) * side + j.gather(-1, pair % count)
+    best, pair = (left[..., :, None] + right[..., None, :]).flatten(-2).topk(active, dim=-1)
+    return best, i.gather(-1, pair // count) * side + j.gather(-1, pair % count)
 
 
 def _scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
@@ -125,5 +128,5 @@ def _compiled(x: Tensor) -> bool:
 
 
 def _unit(scores: Tensor) -> Tensor:
-    """The softmax of scores, scaled to unit norm."""
-    return normalize(scores.softmax(-1), dim=-1)
+    """The softmax of scores, scaled to unit norm: the root of the softmax of their doubles."""
+    return torch.exp(torch.log_softmax(2 * scores, dim=-1) / 2)
