@@ -29,8 +29,8 @@ FLOORS = {
 }
 
 HOMES = {
-    "lightning": ("engine.py",),
-    "lightning_fabric": ("engine.py",),
+    "lightning": ("engine/fabric.py",),
+    "lightning_fabric": ("engine/fabric.py",),
     "transformers": ("lm/", "augment/"),
     "tokenizers": ("lm/",),
     "gymnasium": ("rl/",),
@@ -92,7 +92,7 @@ def test_layering():
         ("lm/training.py", "lightning_fabric"),
         ("lm/report.py", "matplotlib.figure"),
         ("nn/layer.py", "transformers"),
-        ("engine.py", "sparsemeta.lm.config"),
+        ("engine/log.py", "sparsemeta.lm.config"),
     ],
 )
 def test_layering_refuses(file, module):

@@ -76,7 +76,6 @@ def test_missing_recipe(project, capsys):
         (b"\x7fELF\0\0", "is binary (NUL at byte 4). Leave it out or convert it"),
         (b"good\nb\xe4d\n", "is not UTF-8 at byte 6, line 2. Convert it"),
         (None, "cannot be read (No such file or directory). Check the path"),
-        (b"too short", "Add text, or lower training.streams"),
     ],
 )
 def test_bad_text(project, capsys, content, words):
@@ -87,6 +86,13 @@ def test_bad_text(project, capsys, content, words):
     assert words in message
     assert "bad.txt" in message
     assert not (project / "runs").exists()
+
+
+def test_too_little_text(project, capsys):
+    (project / "short.txt").write_text("too short")
+    command = ["train", "tiny.toml", "--corpus.train", "short.txt", "--corpus.holdout"]
+    assert "Add text, or lower training.streams" in refused(command, capsys)
+    assert [path.name for path in (project / "runs/tiny").glob("[!.]*")] == ["corpus"]
 
 
 def test_holdout_that_matches_nothing(project, capsys):

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from sparsemeta.config import read_toml, require
+from sparsemeta.errors import SparseMetaError
 from sparsemeta.lm.config import Recipe
 
 
@@ -22,7 +23,8 @@ class Train:
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     run: Path | None = None
-    """Folder of the run: recipe.toml, log.jsonl and checkpoints/. If left out: runs/NAME."""
+    """Folder of the run: recipe.toml, log.jsonl and checkpoints/. If left out: runs/NAME. Other
+    commands take it for its best checkpoint, or its newest where there is no validation."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew, and delete the checkpoints of the run. Otherwise it goes on from the newest."""
 
@@ -39,9 +41,15 @@ def main(arguments: Sequence[str]) -> None:
     )
     require(bool(asked), "name the recipe first: sparsemeta train RECIPE.toml [OPTIONS]")
 
-    from sparsemeta.engine import Progress
+    from sparsemeta.engine import Interrupted, Progress, is_main
     from sparsemeta.lm.training import train
 
     run = command.run or Path("runs") / command.recipe.name
-    folder = train(command.recipe, run, resume=not command.restart, progress=Progress())
-    print(folder)
+    try:
+        folder = train(command.recipe, run, resume=not command.restart, progress=Progress())
+    except (SparseMetaError, Interrupted):
+        if is_main():
+            raise
+        return  # the main process says the same
+    if is_main():
+        print(folder)

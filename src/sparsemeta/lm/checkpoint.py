@@ -46,6 +46,8 @@ class TrainingState:
     """Fingerprint of that text."""
     recipe: dict[str, Any]
     """The recipe, as plain dictionaries."""
+    best: dict[str, Any] | None = None
+    """The best reading of the validation text: its `step`, and what `validation.Best` holds."""
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """The tensors of `optimizer`, `stream` and `random`."""
 
@@ -60,7 +62,7 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
     """Read a model and its tokenizer.
 
     Args:
-        path: a model folder, or a run folder: then its newest checkpoint.
+        path: a model folder, or a run folder: see `find_model`.
 
     Returns:
         The model, on the CPU, and its tokenizer.
@@ -96,7 +98,10 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
 
 
 def find_model(path: Path) -> Path:
-    """The model folder at a path: the path itself, or the newest checkpoint of that run.
+    """The model folder at a path: the path itself, or a checkpoint of that run.
+
+    A run that reads a validation text while it trains means its best checkpoint, as of the newest;
+    any other its newest.
 
     Raises:
         CheckpointError: there is none.
@@ -104,20 +109,22 @@ def find_model(path: Path) -> Path:
     engine.settle(path)
     if (path / "config.json").is_file():
         return path
-    folder = engine.newest(path / "checkpoints")
+    checkpoints = path / "checkpoints"
+    folder = engine.newest(checkpoints)
     if folder is None:
         what = "holds no model (no config.json)" if path.is_dir() else "is not a folder"
         raise CheckpointError(
             f"{path}: {what}. Give a model folder, or the folder of a run that has saved a "
             "checkpoint (runs/NAME)."
         )
-    return folder
+    best = _best(checkpoints, _read_json(folder / "training.json").get("best"))
+    return best if best and best.is_dir() else folder
 
 
 def save_checkpoint(
     checkpoints: Path, model: LanguageModel, tokenizer: Tokenizer, training: TrainingState
 ) -> Path:
-    """Write the checkpoint of a step and keep only the newest `KEPT`.
+    """Write the checkpoint of a step; keep the newest `KEPT` and the best.
 
     Args:
         checkpoints: the folder that holds all checkpoints of the run.
@@ -127,8 +134,12 @@ def save_checkpoint(
 
     Returns:
         The checkpoint's folder, `checkpoints/step-N`.
+
+    Raises:
+        CheckpointError: it cannot be written, the disk being full for example; those before it are
+            as they were.
     """
-    folder = checkpoints / f"step-{training.step:06d}"
+    folder = _step_folder(checkpoints, training.step)
     names = [f.name for f in dataclasses.fields(training) if f.name != "tensors"]
     record = {name: getattr(training, name) for name in names}
     tensors = {
@@ -136,11 +147,19 @@ def save_checkpoint(
         for group, named in training.tensors.items()
         for name, value in named.items()
     }
-    with engine.write_folder(folder) as aside:
-        _write_model(aside, model, tokenizer)
-        safetensors.torch.save_file(tensors, aside / "training.safetensors")
-        _write_json(aside / "training.json", {"format": FORMAT, **record})
-    engine.prune(checkpoints, KEPT)
+    try:
+        with engine.write_folder(folder) as aside:
+            _write_model(aside, model, tokenizer)
+            safetensors.torch.save_file(tensors, aside / "training.safetensors")
+            _write_json(aside / "training.json", {"format": FORMAT, **record})
+    except (OSError, SafetensorError) as error:
+        last = engine.newest(checkpoints)
+        kept = f"{last} is whole" if last else "there is none before it"
+        raise CheckpointError(
+            f"{folder}: cannot be written ({error}); {kept}. Make room on the disk, and run the "
+            "same command to go on."
+        ) from None
+    engine.prune(checkpoints, KEPT, spare=_best(checkpoints, training.best))
     return folder
 
 
@@ -164,6 +183,15 @@ def load_training(folder: Path) -> TrainingState:
         return TrainingState(**record, tensors=tensors)
     except TypeError as error:
         raise _damaged(folder / "training.json", error) from None
+
+
+def _step_folder(checkpoints: Path, step: int) -> Path:
+    return checkpoints / f"step-{step:06d}"
+
+
+def _best(checkpoints: Path, best: dict[str, Any] | None) -> Path | None:
+    """Where the best checkpoint is, by what another one says of it."""
+    return _step_folder(checkpoints, best["step"]) if best else None
 
 
 def _write_model(folder: Path, model: LanguageModel, tokenizer: Tokenizer) -> None:

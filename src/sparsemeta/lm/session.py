@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from sparsemeta.config import require, to_dict
-from sparsemeta.engine import Engine, Progress, optimizer_tensors, restore_optimizer
-from sparsemeta.errors import CorpusError
+from sparsemeta.engine import (
+    Engine,
+    Progress,
+    is_main,
+    newest,
+    optimizer_tensors,
+    restore_optimizer,
+    whole,
+)
+from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import TrainingState, load_model, load_training, save_checkpoint
 from sparsemeta.lm.config import Recipe
-from sparsemeta.lm.corpus import read_documents, split_holdout
+from sparsemeta.lm.corpus import Document, read_documents, split_holdout
 from sparsemeta.lm.modelling import LanguageModel, LMState
 from sparsemeta.lm.streams import Streams
-from sparsemeta.lm.tokenizer import Tokenizer, train_tokenizer
+from sparsemeta.lm.tokenised import tokenise
+from sparsemeta.lm.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from sparsemeta.lm.validation import Best
 
-FREE = ("training.steps", "training.checkpoint_every")
+FREE = {
+    f"training.{name}"
+    for name in ("steps", "checkpoint_every", "patience", "devices", "strategy", "tensorboard")
+}
 """What may change when a run is taken up again; any other change would make it another run."""
 
 REMEDY = "begin anew with --restart, or choose another --run"
@@ -34,6 +46,8 @@ class Session:
     """A model in training and its place in the text."""
 
     recipe: Recipe
+    run: Path
+    """Folder of the run."""
     engine: Engine
     model: LanguageModel
     forward: Callable[..., tuple[Tensor, LMState]]
@@ -43,88 +57,177 @@ class Session:
     streams: Streams
     corpus: str
     """Fingerprint of the text."""
+    validation: list[Document]
+    """Texts that are read while training."""
+    latest: Path | None = None
+    """The newest checkpoint."""
     state: LMState | None = None
     """What the streams have left in the model's attention windows and memories."""
     step: int = 0
     """Optimizer steps done."""
     seconds: float = 0.0
     """Time they took."""
+    best: Best | None = None
+    """The best reading of the validation texts."""
 
-    def save(self, checkpoints: Path) -> Path:
-        """Write the checkpoint of this moment; return its folder."""
+    @property
+    def early(self) -> bool:
+        """Whether to stop because the last readings were no better."""
+        patience = self.recipe.training.patience
+        return patience > 0 and self.best is not None and self.best.since >= patience
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.step >= self.recipe.training.steps or self.early
+
+    def save(self) -> None:
+        """Write the checkpoint of this moment."""
+        model, optimizer = self.whole_model(), optimizer_tensors(self.optimizer)
+        stream = self._gather_state()
         training = TrainingState(
             step=self.step,
             seconds=self.seconds,
             position=self.streams.position,
             corpus=self.corpus,
             recipe=to_dict(self.recipe),
+            best=self.best.to_dict() if self.best else None,
             tensors={
-                "optimizer": optimizer_tensors(self.optimizer),
-                "stream": {} if self.state is None else self.state.tensors(),
+                "optimizer": optimizer,
+                "stream": stream,
                 "random": {"generator": torch.get_rng_state()},
             },
         )
-        return save_checkpoint(checkpoints, self.model, self.tokenizer, training)
+        folder = self.run / "checkpoints"
+        self.latest = self.engine.once(
+            lambda: save_checkpoint(folder, model, self.tokenizer, training)
+        )
 
     def restore(self, saved: TrainingState) -> None:
         """Go back to the moment of a checkpoint; the model has its weights already."""
         self.step, self.seconds = saved.step, saved.seconds
+        self.best = Best(**saved.best) if saved.best else None
         self.streams.position = saved.position
         restore_optimizer(self.optimizer, saved.tensors["optimizer"])
         stream = {k: v.to(self.engine.device) for k, v in saved.tensors["stream"].items()}
-        self.state = LMState.from_tensors(stream) if stream else None
+        if stream:
+            share = self.recipe.training.streams // self.engine.world
+            mine = slice(self.engine.rank * share, (self.engine.rank + 1) * share)
+            self.state = LMState.from_tensors(stream).select(mine)
         torch.set_rng_state(saved.tensors["random"]["generator"])
 
+    def whole_model(self) -> LanguageModel:
+        """The model, or a copy that has all its weights where each process holds a share."""
+        if self.engine.strategy != "fsdp":
+            return self.model
+        weights = {name: whole(value) for name, value in self.model.state_dict().items()}
+        copy = LanguageModel(self.model.config, self.model.vocab_size).to(self.engine.device)
+        copy.load_state_dict(weights)
+        return copy
 
-def set_up(recipe: Recipe, latest: Path | None, progress: Progress) -> Session:
-    """Everything that a step needs.
+    def _gather_state(self) -> dict[str, Tensor]:
+        """The state of all processes' streams side by side, in the main process."""
+        if self.state is None:
+            return {}
+        mine = {name: tensor.cpu() for name, tensor in self.state.tensors().items()}
+        return _side_by_side(self.engine.gather(mine))
+
+
+def read_text(recipe: Recipe, progress: Progress) -> tuple[list[Document], list[Document]]:
+    """The documents to train on, and those to validate on.
+
+    Raises:
+        ConfigError: there is to be validation, but no text for it.
+        CorpusError: the text cannot be read.
+    """
+    corpus, config = recipe.corpus, recipe.training
+    require(
+        bool(corpus.validation) or not config.validate_every,
+        f"training.validate_every = {config.validate_every}, but corpus.validation names no text. "
+        "Name some, or set training.validate_every = 0.",
+    )
+    require(
+        bool(config.validate_every) or not config.patience,
+        f"training.patience = {config.patience} counts readings of corpus.validation, but "
+        "training.validate_every = 0 never reads it. Set both, or neither.",
+    )
+    progress.message(f"reading {', '.join(corpus.train)}")
+    documents, _ = split_holdout(read_documents(corpus.train, corpus), corpus.holdout)
+    validation = read_documents(corpus.validation, corpus) if config.validate_every else []
+    return documents, validation
+
+
+def set_up(
+    recipe: Recipe,
+    run: Path,
+    text: tuple[list[Document], list[Document]],
+    *,
+    resume: bool = True,
+    progress: Progress,
+) -> Session:
+    """Everything that a step needs; starts the other processes, if there are to be any.
 
     Args:
-        recipe: what to train, on what.
-        latest: the checkpoint to go on from, or None to begin anew.
+        recipe: what to train.
+        run: folder of the run; the tokens of its text are kept there.
+        text: what `read_text` returned.
+        resume: go on from the newest checkpoint, if there is one.
         progress: told what is going on.
 
     Raises:
         ConfigError: the checkpoint was trained with another recipe.
-        CorpusError: the text cannot be read, or is not the checkpoint's.
+        CorpusError: the text is too short, or not the checkpoint's.
         CheckpointError: the checkpoint is damaged.
     """
-    config = recipe.training
+    config, (documents, validation) = recipe.training, text
+    latest = newest(run / "checkpoints") if resume else None
     saved = load_training(latest) if latest else None
     if latest and saved:
         require_same_recipe(recipe, saved, latest)
-    engine = Engine(precision=config.precision, devices=1, seed=config.seed)
-
-    progress.message(f"reading {', '.join(recipe.corpus.train)}")
-    documents = read_documents(recipe.corpus.train, recipe.corpus)
-    documents, _ = split_holdout(documents, recipe.corpus.holdout)
-    if latest:
         progress.message(f"going on from {latest}")
-        model, tokenizer = load_model(latest)
-    else:
-        tokenizer = train_tokenizer(recipe.tokenizer, documents)
-        model = LanguageModel(recipe.model, tokenizer.vocab_size)
-    tokens = tokenizer.encode_all([document.text for document in documents])
-    opened = [part for document in tokens for part in ([tokenizer.separator], document)]
-    text = np.concatenate(opened, dtype=np.int32)
-    streams = Streams(text, streams=config.streams, segment=config.segment)
-    noun = "document" if len(documents) == 1 else "documents"
-    progress.message(
-        f"{len(documents)} {noun}, {streams.tokens:,} tokens: {streams.steps_per_epoch} steps "
-        f"to read once; {sum(p.numel() for p in model.parameters()):,} parameters"
-    )
+    loaded = load_model(latest) if latest else None
+    tokenizer = loaded[1] if loaded else _new_tokenizer(recipe, run / "corpus", documents)
+    expected = saved.corpus if saved else None
+    corpus = tokenise(documents, tokenizer, run / "corpus", progress, expected=expected)
 
+    engine = Engine(
+        precision=config.precision,
+        devices=config.devices,
+        strategy=config.strategy,
+        seed=config.seed,
+    )
+    streams = Streams(
+        corpus.tokens,
+        streams=config.streams,
+        segment=config.segment,
+        rank=engine.rank,
+        world=engine.world,
+    )
+    model = loaded[0] if loaded else LanguageModel(recipe.model, tokenizer.vocab_size)
+    noun = "document" if len(documents) == 1 else "documents"
+    steps = math.ceil(streams.steps_per_epoch / config.accumulate)
+    progress.message(
+        f"{len(documents)} {noun}, {streams.tokens:,} tokens: {steps} steps to read once; "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters"
+    )
+    forward = engine.setup(model.train())
     groups = parameter_groups(model, config.weight_decay)
     optimizer = AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
-    forward = engine.setup(model.train(), optimizer)
-    corpus = fingerprint(tokens)
-    session = Session(recipe, engine, model, forward, optimizer, tokenizer, streams, corpus)
-    if latest and saved:
-        if corpus != saved.corpus:
-            raise CorpusError(
-                f"the training text is not the one that {latest} was trained on. Put the text "
-                f"back, {REMEDY}."
-            )
+    engine.setup_optimizer(optimizer)
+    session = Session(
+        recipe=recipe,
+        run=run,
+        engine=engine,
+        model=model,
+        forward=forward,
+        optimizer=optimizer,
+        tokenizer=tokenizer,
+        streams=streams,
+        corpus=corpus.fingerprint,
+        validation=validation,
+        latest=latest,
+    )
+    if saved:
         session.restore(saved)
     return session
 
@@ -164,13 +267,26 @@ def require_same_recipe(recipe: Recipe, saved: TrainingState, latest: Path) -> N
     )
 
 
-def fingerprint(tokens: Sequence[np.ndarray]) -> str:
-    """A hash of the documents' tokens and of where each document ends."""
-    digest = hashlib.sha256()
-    for document in tokens:
-        digest.update(len(document).to_bytes(8, "little"))
-        digest.update(document.tobytes())
-    return digest.hexdigest()
+def _new_tokenizer(recipe: Recipe, folder: Path, documents: list[Document]) -> Tokenizer:
+    """Learn the tokenizer, and leave it beside the tokens for the other processes."""
+    if not is_main():
+        return load_tokenizer(folder)
+    tokenizer = train_tokenizer(recipe.tokenizer, documents)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder)
+    return tokenizer
+
+
+def _side_by_side(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of several processes' states as those of one state."""
+    if len(parts) < 2:
+        return parts[0] if parts else {}
+    memory = FastWeights.concat([LMState.from_tensors(part).memory for part in parts])
+    tensors = {f"memory.{name}": tensor for name, tensor in memory.tensors().items()}
+    for name in parts[0]:
+        if not name.startswith("memory."):
+            tensors[name] = torch.cat([part[name] for part in parts])
+    return tensors
 
 
 def _flat(nested: dict[str, Any], where: str = "") -> dict[str, Any]:

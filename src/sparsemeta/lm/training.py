@@ -1,23 +1,38 @@
-"""Training: set up, then step, log and save until done.
+"""Training: set up, then step, log, validate and save until done.
 
 Streams of text are read side by side. Gradients stop at the start of each segment, the state does
-not: truncated back-propagation through time.
+not: truncated back-propagation through time. Several processes read a share of the streams each,
+and average their gradients.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sparsemeta.config import write_toml
-from sparsemeta.engine import Interrupted, JsonlLog, Progress, newest, prune, signals_deferred
+from sparsemeta.engine import (
+    Interrupted,
+    JsonlLog,
+    Progress,
+    TensorBoardLog,
+    is_main,
+    locked,
+    prune,
+    signals_deferred,
+)
 from sparsemeta.errors import TrainingError
+from sparsemeta.lm.checkpoint import find_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
-from sparsemeta.lm.session import REMEDY, Session, set_up
+from sparsemeta.lm.session import REMEDY, Session, read_text, set_up
+from sparsemeta.lm.validation import validate
 
 
 def train(
@@ -25,64 +40,75 @@ def train(
 ) -> Path:
     """Train a language model, or go on training it.
 
-    A run that is stopped and resumed gives, bit for bit, the weights of one that was not.
+    A run that is stopped and resumed gives, bit for bit, the weights of one that was not. With
+    `training.devices` the running command is started once more for each further process.
 
     Args:
         recipe: everything that decides the result.
-        run: folder of the run: `recipe.toml`, `log.jsonl` and `checkpoints/`.
+        run: folder of the run: `recipe.toml`, `log.jsonl`, `checkpoints/` and `corpus/`, the text
+            as tokens; `tensorboard/` if asked for.
         resume: go on from the newest checkpoint in `run`; otherwise begin anew and delete it.
         progress: where to show how it goes; nothing is shown without it.
 
     Returns:
-        The last checkpoint's folder, a model folder for `load_model`.
+        A model folder for `load_model`: the checkpoint that read `corpus.validation` best, or the
+        last one if there is no validation.
 
     Raises:
-        ConfigError: the newest checkpoint was trained with another recipe.
+        ConfigError: the newest checkpoint was trained with another recipe, or there is no text to
+            validate on.
         CorpusError: the text cannot be read, or is not the one that the run began with.
-        CheckpointError: the newest checkpoint is damaged.
-        TrainingError: the loss or its gradient is not finite.
+        CheckpointError: the newest checkpoint is damaged, or a new one cannot be written.
+        TrainingError: the loss or its gradient is not finite, or another process trains in `run`.
         Interrupted: Ctrl-C or SIGTERM; what was done is saved.
     """
-    run, config = Path(run), recipe.training
-    progress = progress or Progress(quiet=True)
-    checkpoints = run / "checkpoints"
-    latest = newest(checkpoints) if resume else None
-    session = set_up(recipe, latest, progress)
-    if latest is None:
-        prune(checkpoints, keep=0)
-    elif session.step == config.steps:
-        return latest
-    run.mkdir(parents=True, exist_ok=True)
-    write_toml(run / "recipe.toml", recipe)
+    run = Path(run)
+    progress = progress if progress and is_main() else Progress(quiet=True)
+    text = read_text(recipe, progress)  # before the folder is made: bad text leaves no trace
+    with locked(run) if is_main() else nullcontext():
+        session = set_up(recipe, run, text, resume=resume, progress=progress)
+        del text  # it may be large, and is on the disk as tokens
+        if not session.finished:
+            _step_until_finished(session, progress)
+    return find_model(run)
 
-    with (
-        signals_deferred() as stop,
-        JsonlLog(run / "log.jsonl", step=session.step) as log,
-        progress.track(session.step, config.steps),
-    ):
-        while True:
-            record = take_step(session, latest)
-            log.write(record)
-            progress.update(session.step, record["loss"], config.streams * config.segment)
-            last = session.step == config.steps or stop.made
-            if last or session.step % config.checkpoint_every == 0:
-                latest = session.save(checkpoints)
-                if last:
-                    break
-    if session.step < config.steps:
+
+def _step_until_finished(session: Session, progress: Progress) -> None:
+    config, stopped = session.recipe.training, False
+    if is_main():
+        if session.latest is None:
+            prune(session.run / "checkpoints", keep=0)
+        write_toml(session.run / "recipe.toml", session.recipe)
+    with ExitStack() as stack:
+        stop = stack.enter_context(signals_deferred())
+        logs = [stack.enter_context(log) for log in _open_logs(session)]
+        stack.enter_context(progress.track(session.step, config.steps))
+        while not (stopped or session.finished):
+            records = [take_step(session)]
+            progress.update(session.step, records[0]["loss"], _tokens(config))
+            if _due(session.step, config):
+                records.append(validate(session))
+                progress.message(_told(session, records[-1]["validation"]))
+            for log in logs:
+                for record in records:
+                    log.write(record)
+            stopped = session.engine.any(stop.made)
+            best = session.best is not None and session.best.step == session.step
+            regular = session.step % config.checkpoint_every == 0
+            if best or regular or stopped or session.finished:
+                session.save()
+    if not session.finished:
         raise Interrupted(
-            f"Stopped after step {session.step} of {config.steps}; saved in {latest}. "
+            f"Stopped after step {session.step} of {config.steps}; saved in {session.latest}. "
             "Run the same command (without --restart) to go on."
         )
-    return latest
 
 
-def take_step(session: Session, latest: Path | None) -> dict[str, Any]:
-    """One optimizer step on the next segment of every stream.
+def take_step(session: Session) -> dict[str, Any]:
+    """One optimizer step on the next segments of every stream.
 
     Args:
         session: what is trained; its state is carried into the step and out of it.
-        latest: the last checkpoint, named in the error.
 
     Returns:
         The step's line of the log; loss in nats per token, learning_rate, grad_norm before
@@ -97,20 +123,14 @@ def take_step(session: Session, latest: Path | None) -> dict[str, Any]:
     for group in session.optimizer.param_groups:
         group["lr"] = rate
 
-    batch = session.streams.next_batch()
-    tokens = batch.tokens.to(engine.device)
-    logits, state = session.forward(tokens, session.state, overwrite=True)
-    targets = batch.targets.to(engine.device)
-    loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-    engine.backward(loss)
+    loss = add_gradients(session)
     norm = engine.clip_gradients(config.clip)
     nats = loss.item()
     if not (math.isfinite(nats) and math.isfinite(norm)):
-        raise _diverged(session, nats, norm, latest)
+        raise _diverged(session, nats, norm)
     engine.step()
 
-    count, seconds = targets.numel(), time.perf_counter() - began
-    session.state = state.detach()
+    seconds = time.perf_counter() - began
     session.step += 1
     session.seconds += seconds
     return {
@@ -118,10 +138,30 @@ def take_step(session: Session, latest: Path | None) -> dict[str, Any]:
         "loss": nats,
         "learning_rate": rate,
         "grad_norm": norm,
-        "tokens": session.step * count,
+        "tokens": session.step * _tokens(config),
         "seconds": round(session.seconds, 3),
-        "tokens_per_second": round(count / seconds, 1),
+        "tokens_per_second": round(_tokens(config) / seconds, 1),
     }
+
+
+def add_gradients(session: Session) -> Tensor:
+    """Read a step's segments, and leave the gradients of their mean loss in the parameters.
+
+    Returns:
+        That loss, over the streams of all processes: scalar, in nats per token.
+    """
+    config, engine = session.recipe.training, session.engine
+    losses = []
+    for left in reversed(range(config.accumulate)):
+        batch = session.streams.next_batch()
+        tokens, targets = batch.tokens.to(engine.device), batch.targets.to(engine.device)
+        with engine.unsynchronised(left > 0):
+            logits, state = session.forward(tokens, session.state, overwrite=True)
+            loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+            engine.backward(loss / config.accumulate)
+        session.state = state.detach()
+        losses.append(loss.detach())
+    return engine.mean(torch.stack(losses).mean())
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -133,7 +173,40 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * fraction
 
 
-def _diverged(session: Session, loss: float, norm: float, latest: Path | None) -> TrainingError:
+def _open_logs(session: Session) -> list[JsonlLog | TensorBoardLog]:
+    """The run's logs, where this process is the one that writes them."""
+    if not is_main():
+        return []
+    logs: list[JsonlLog | TensorBoardLog] = [JsonlLog(session.run / "log.jsonl", step=session.step)]
+    if session.recipe.training.tensorboard:
+        logs.append(TensorBoardLog(session.run / "tensorboard", step=session.step))
+    return logs
+
+
+def _tokens(config: TrainingConfig) -> int:
+    """How many tokens a step reads."""
+    return config.streams * config.segment * config.accumulate
+
+
+def _due(step: int, config: TrainingConfig) -> bool:
+    """Whether a step is followed by a reading of the validation text."""
+    every = config.validate_every
+    return every > 0 and (step % every == 0 or step == config.steps)
+
+
+def _told(session: Session, found: dict[str, Any]) -> str:
+    """A reading in words."""
+    best, line = session.best, f"step {session.step}: validation "
+    line += f"{found['bits_per_byte']:.3f} bits per byte, perplexity {found['perplexity']:.2f}"
+    assert best is not None  # there has been a reading
+    if best.step == session.step:
+        return f"{line}, the best so far"
+    line += f"; the best was {best.bits_per_byte:.3f} at step {best.step}"
+    return f"{line}: stopping early" if session.early else line
+
+
+def _diverged(session: Session, loss: float, norm: float) -> TrainingError:
+    latest = session.latest
     kept = f"{latest}, the last good checkpoint, is untouched" if latest else "nothing was saved"
     lower = session.recipe.training.learning_rate / 2
     return TrainingError(
