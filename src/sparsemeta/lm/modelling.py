@@ -37,6 +37,11 @@ class LMState:
     real: Tensor | None = None
 
     @property
+    def batch(self) -> int:
+        """How many streams it holds (B)."""
+        return len(next(iter(self.tensors().values())))
+
+    @property
     def nbytes(self) -> int:
         """Size in memory, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors().values())

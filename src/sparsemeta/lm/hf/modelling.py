@@ -1,0 +1,198 @@
+"""`SparseMetaForCausalLM`: a `LanguageModel` as transformers wants it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput, can_return_tuple
+
+from sparsemeta.config import require
+from sparsemeta.errors import CheckpointError, StateError
+from sparsemeta.fast_weights import FastWeights
+from sparsemeta.lm.hf.cache import FastWeightCache, merge, require_ours
+from sparsemeta.lm.hf.configuration import SparseMetaConfig
+from sparsemeta.lm.hf.generation import MemoryGenerationMixin
+from sparsemeta.lm.modelling import LanguageModel
+
+_INITIALISED = "_is_hf_initialized"  # how transformers marks a weight that has its values
+
+
+@dataclass
+class CausalLMOutputWithMemory(ModelOutput):
+    """What a forward pass returns.
+
+    Attributes:
+        loss: mean cross entropy in nats, if there were labels.
+        logits: (B, T, vocab_size), or the last steps of it.
+        memory: the fast weights after the segment.
+        past_key_values: the cache, if one is used.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    memory: FastWeights | None = None
+    past_key_values: FastWeightCache | None = None
+
+
+class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
+    """An adaptive language model; the network itself, a `LanguageModel`, is its `model`.
+
+    A memory of `model` is a memory of this: the files are the same.
+    """
+
+    config_class = SparseMetaConfig
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = True
+    _is_stateful = True  # so that assisted decoding is refused
+    _supports_sdpa = True
+    _no_split_modules = ["Block"]  # noqa: RUF012
+    _skip_keys_device_placement = ["past_key_values", "memory"]  # noqa: RUF012
+    _tied_weights_keys = {"model.head.weight": "model.embedding.weight"}  # noqa: RUF012
+
+    def __init__(self, config: SparseMetaConfig):
+        super().__init__(config)
+        self.model = LanguageModel(config.to_model(), config.vocab_size)
+        if self.device.type != "meta":  # else the values come from a file
+            for parameter in self.parameters():
+                setattr(parameter, _INITIALISED, True)
+        self.post_init()
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> SparseMetaForCausalLM:
+        """A model of ours, from its folder or from the folder of a run: then its newest checkpoint.
+
+        Raises:
+            CheckpointError: there is no model, or it is damaged, or of another format or shape.
+        """
+        from sparsemeta.lm.checkpoint import load_model
+
+        model, tokenizer = load_model(path)
+        config = SparseMetaConfig.from_model(
+            model.config,
+            model.vocab_size,
+            bos_token_id=tokenizer.separator,
+            eos_token_id=tokenizer.separator,
+            pad_token_id=tokenizer.separator,
+        )
+        made = cls(config).eval()
+        made.model.load_state_dict(model.state_dict())
+        return made
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        memory: FastWeights | None = None,
+        past_key_values: FastWeightCache | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        num_items_in_batch: Tensor | int | None = None,
+        overwrite: bool = False,
+        **unsupported: Any,
+    ) -> CausalLMOutputWithMemory:
+        """Read a segment and predict, at each step, the token that follows.
+
+        Args:
+            input_ids: (B, T) int64.
+            attention_mask: (B, T or more), 0 where a token is padding, which is as if it were not
+                there; the last T count.
+            memory: the fast weights to begin with; they win over those of the cache.
+            past_key_values: what an earlier segment left; it takes over the state after this one.
+            labels: (B, T) int64, the tokens themselves; -100 where none is to be predicted.
+            use_cache: whether to return a cache; the configuration's choice if None, but not in
+                training. Where False, a cache that is given is read and left as it is.
+            logits_to_keep: how many of the last steps to compute logits of, or which; 0 is all.
+            num_items_in_batch: what to divide the loss by; the number of labels if None.
+            overwrite: allow the state passed in to be overwritten, which saves copying its tables.
+            unsupported: other arguments that transformers may pass, which must be None or False.
+
+        Raises:
+            ConfigError: an argument that this model cannot take.
+            StateError: the memory or the cache is not of this model or of these streams.
+        """
+        given = [
+            name for name, value in unsupported.items() if not (value is None or value is False)
+        ]
+        require(not given, f"SparseMetaForCausalLM takes no {', '.join(given)}: leave it out")
+        state = None if past_key_values is None else require_ours(past_key_values).state
+        state = merge(state, memory)
+        if state is not None and state.batch != len(input_ids):
+            raise StateError(
+                f"the memory or cache holds {state.batch} streams but input_ids has "
+                f"{len(input_ids)} rows: give one row for each stream"
+            )
+        mask = _real(attention_mask, input_ids)
+        hidden, state = self.model.hidden(input_ids, state, mask=mask, overwrite=overwrite)
+        steps = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.model.head(hidden[:, steps])
+        loss = None
+        if labels is not None:
+            size, items = self.config.vocab_size, num_items_in_batch
+            loss = self.loss_function(logits, labels, vocab_size=size, num_items_in_batch=items)
+        if use_cache is None:
+            use_cache = self.config.use_cache and not self.training
+        if use_cache:
+            past_key_values = FastWeightCache() if past_key_values is None else past_key_values
+            past_key_values.advance(state, input_ids)
+        return CausalLMOutputWithMemory(
+            loss, logits, state.memory, past_key_values if use_cache else None
+        )
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether the blocks' activations are computed again in the backward pass."""
+        return self.model.recompute
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, enabled: bool) -> None:
+        self.model.recompute = enabled
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Tokens to vectors."""
+        return self.model.embedding
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace them."""
+        self.model.embedding = value  # type: ignore[assignment]
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Vectors to logits; tied to the input embeddings."""
+        return self.model.head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace them."""
+        self.model.head = new_embeddings  # type: ignore[assignment]
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """The network has initialised itself; what a folder lacks is not made up."""
+        missing = [
+            name
+            for name, parameter in module.named_parameters(recurse=False)
+            if not getattr(parameter, _INITIALISED, False)
+        ]
+        if missing:
+            raise CheckpointError(
+                f"{self.config.name_or_path}: the weights lack {', '.join(missing)} of a "
+                f"{type(module).__name__}. Put back the two files that were saved together."
+            )
+
+
+def _real(attention_mask: Tensor | None, input_ids: Tensor) -> Tensor | None:
+    """Which tokens (B, T) are no padding; None where all are."""
+    if attention_mask is None:
+        return None
+    rows, steps = input_ids.shape
+    require(
+        attention_mask.dim() == 2
+        and len(attention_mask) == rows
+        and attention_mask.shape[1] >= steps,
+        f"attention_mask is {tuple(attention_mask.shape)} but should be ({rows}, {steps} or more)",
+    )
+    mask = attention_mask[:, -steps:].bool()
+    return None if mask.all() else mask
