@@ -1,7 +1,7 @@
 """From a query and all keys to an address: which slots, and with what weights (equation 1).
 
-Which slots are best is found without a gradient; where one is wanted, their scores are computed
-once more. So what training saves and differentiates is the A chosen keys, not the scores of all N.
+Which slots are best is found without a gradient; their scores are then computed once more, with
+one. So what training saves and differentiates is the A chosen keys, not the scores of all N.
 """
 
 from importlib.util import find_spec
@@ -36,10 +36,8 @@ def topk_address(
     """
     _require_slots(active, keys.shape[1])
     with torch.no_grad():
-        best, index = (query @ keys.mT).topk(active, dim=-1)
-    if torch.is_grad_enabled():
-        best = _scores(query, keys, index)
-    return index, _unit(best)
+        index = (query @ keys.mT).topk(active, dim=-1).indices
+    return index, _unit(_scores(query, keys[None], index))
 
 
 def product_address(
@@ -67,10 +65,8 @@ def product_address(
     _require_slots(active, side**2)
     left, right = query.chunk(2, dim=-1)
     with torch.no_grad():
-        best, index = _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active)
-    if torch.is_grad_enabled():
-        best = _scores(left, keys[0], index // side) + _scores(right, keys[1], index % side)
-    return index, _unit(best)
+        index = _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active)
+    return index, _unit(_scores(query, keys, index))
 
 
 def dense_address(
@@ -97,8 +93,8 @@ def _require_slots(active: int, slots: int) -> None:
         raise ScanError(f"an address of {active} slots cannot be taken from {slots}")
 
 
-def _best_pairs(first: Tensor, second: Tensor, active: int) -> tuple[Tensor, Tensor]:
-    """The A best sums (..., A) of scores (..., S), best first, and their pairs i S + j."""
+def _best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
+    """The A best sums of scores (..., S): their pairs i S + j (..., A), best first."""
     if _compiled(first):
         from sparsemeta.ops.top import best_pairs
 
@@ -107,20 +103,23 @@ def _best_pairs(first: Tensor, second: Tensor, active: int) -> tuple[Tensor, Ten
     count = min(active, side)
     left, i = first.topk(count, dim=-1)
     right, j = second.topk(count, dim=-1)
-    best, pair = (left[..., :, None] + right[..., None, :]).flatten(-2).topk(active, dim=-1)
-    return best, i.gather(-1, pair // count) * side + j.gather(-1, pair % count)
+    pair = (left[..., :, None] + right[..., None, :]).flatten(-2).topk(active, dim=-1).indices
+    return i.gather(-1, pair // count) * side + j.gather(-1, pair % count)
 
 
 def _scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
-    """The scores (..., H, T, A) of the slots of an address, by keys (H, N, K)."""
+    """The scores (..., H, T, A) of an address by keys (P, H, S, K/P), S^P = N, a key in P parts."""
     dtype = torch.promote_types(query.dtype, torch.float32)
     query, keys = query.to(dtype), keys.to(dtype)
     if _compiled(query):
         from sparsemeta.ops.scores import chosen_scores
 
         return chosen_scores(query, keys, index)
-    head = torch.arange(len(keys), device=keys.device)[:, None, None]
-    return (query[..., None, :] * keys[head, index]).sum(-1)
+    parts, heads, side, _ = keys.shape
+    head = torch.arange(heads, device=keys.device)[:, None, None]
+    digits = [index // side ** (parts - 1 - part) % side for part in range(parts)]
+    chosen = torch.cat([keys[part, head, digit] for part, digit in enumerate(digits)], dim=-1)
+    return (query[..., None, :] * chosen).sum(-1)
 
 
 def _compiled(x: Tensor) -> bool:

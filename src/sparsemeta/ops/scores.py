@@ -16,24 +16,23 @@ def chosen_scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
 
     Args:
         query: (..., H, T, K).
-        keys: (H, N, K), of the same dtype.
-        index: (..., H, T, A) int64 in [0, N).
+        keys: (P, H, S, K/P), of the same dtype: P parts of a key, named by the P digits of an
+            index to base S.
+        index: (..., H, T, A) int64 in [0, S^P).
 
     Returns:
         (..., H, T, A), differentiable in query and keys.
     """
-    query, index = query.contiguous(), index.contiguous()
-    flat = (query.view(-1, *query.shape[-3:]), keys.contiguous(), index.view(-1, *index.shape[-3:]))
-    if torch.is_grad_enabled() and (query.requires_grad or keys.requires_grad):
-        scores = _ChosenScores.apply(*flat)
-    else:
-        scores = _scores(*flat)
+    query, keys, index = query.contiguous(), keys.contiguous(), index.contiguous()
+    flat = (query.view(-1, *query.shape[-3:]), keys, index.view(-1, *index.shape[-3:]))
+    training = torch.is_grad_enabled() and (query.requires_grad or keys.requires_grad)
+    scores = _ChosenScores.apply(*flat) if training else _scores(*flat)
     return scores.view(index.shape)  # type: ignore[union-attr]
 
 
 def _scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
     scores = query.new_empty(index.shape)
-    spread(_forward, len(keys), (index, query, keys, scores))
+    spread(_forward, keys.shape[1], (index, query, keys, scores))
     return scores
 
 
@@ -49,34 +48,42 @@ class _ChosenScores(torch.autograd.Function):
         query, keys, index = ctx.saved_tensors
         d_query, d_keys = torch.zeros_like(query), torch.zeros_like(keys)
         arrays = (index, query, keys, d_scores.contiguous(), d_query, d_keys)
-        spread(_backward, len(keys), arrays)
+        spread(_backward, keys.shape[1], arrays)
         return d_query, d_keys, None
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _forward(first, last, indices, queries, keys, scores):
     batch, _, time, active = indices.shape
+    parts, _, side, width = keys.shape
     for h in range(first, last):
         for b in range(batch):
             for t in range(time):
-                query, index, score = queries[b, h, t], indices[b, h, t], scores[b, h, t]
                 for a in range(active):
-                    key, total = keys[h, index[a]], queries.dtype.type(0)
-                    for k in range(len(key)):
-                        total += query[k] * key[k]
-                    score[a] = total
+                    slot, total = indices[b, h, t, a], queries.dtype.type(0)
+                    for part in range(parts - 1, -1, -1):
+                        key = keys[part, h, slot % side]
+                        query = queries[b, h, t, part * width : (part + 1) * width]
+                        for k in range(width):
+                            total += query[k] * key[k]
+                        slot //= side
+                    scores[b, h, t, a] = total
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def _backward(first, last, indices, queries, keys, d_scores, d_queries, d_keys):
     batch, _, time, active = indices.shape
+    parts, _, side, width = keys.shape
     for h in range(first, last):
         for b in range(batch):
             for t in range(time):
-                query, index = queries[b, h, t], indices[b, h, t]
-                d_query, d_score = d_queries[b, h, t], d_scores[b, h, t]
                 for a in range(active):
-                    key, d_key, d = keys[h, index[a]], d_keys[h, index[a]], d_score[a]
-                    for k in range(len(key)):
-                        d_query[k] += d * key[k]
-                        d_key[k] += d * query[k]
+                    slot, d_score = indices[b, h, t, a], d_scores[b, h, t, a]
+                    for part in range(parts - 1, -1, -1):
+                        key, d_key = keys[part, h, slot % side], d_keys[part, h, slot % side]
+                        query = queries[b, h, t, part * width : (part + 1) * width]
+                        d_query = d_queries[b, h, t, part * width : (part + 1) * width]
+                        for k in range(width):
+                            d_query[k] += d_score * key[k]
+                            d_key[k] += d_score * query[k]
+                        slot //= side

@@ -12,7 +12,7 @@ from torch import Tensor
 from sparsemeta.ops.threads import spread
 
 
-def best_pairs(first: Tensor, second: Tensor, active: int) -> tuple[Tensor, Tensor]:
+def best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
     """The A best of S^2 pairs, where pair i S + j scores first[i] + second[j].
 
     Args:
@@ -21,28 +21,26 @@ def best_pairs(first: Tensor, second: Tensor, active: int) -> tuple[Tensor, Tens
         active: A, from 1 to S^2.
 
     Returns:
-        Scores (..., A), best first and never coarser than float32, and the indices of their pairs
-        (..., A) int64; either one where two are equally good.
+        Indices of pairs (..., A) int64, best first; either one where two are equally good.
     """
     wide = torch.promote_types(first.dtype, torch.float32)  # numpy has no bfloat16
     first, second = first.to(wide).contiguous(), second.to(wide).contiguous()
-    best = first.new_empty(*first.shape[:-1], active)
-    index = torch.zeros_like(best, dtype=torch.int64)
-    arrays = (x.view(-1, x.shape[-1]) for x in (first, second, best, index))
-    spread(_best_pairs, best.shape.numel() // active, tuple(arrays))
-    return best, index
+    index = torch.zeros(*first.shape[:-1], active, dtype=torch.int64)
+    arrays = tuple(x.view(-1, x.shape[-1]) for x in (first, second, index))
+    spread(_best_pairs, len(arrays[0]), arrays)
+    return index
 
 
 @njit(nogil=True, cache=True)
-def _best_pairs(start, stop, firsts, seconds, bests, index):
+def _best_pairs(start, stop, firsts, seconds, index):
     side, active = firsts.shape[1], index.shape[1]
     count = min(active, side)
     left, right = np.empty(count, firsts.dtype), np.empty(count, firsts.dtype)
     i, j = np.empty(count, np.int64), np.empty(count, np.int64)
+    best = np.empty(active, firsts.dtype)
     for n in range(start, stop):
         _best(firsts[n], left, i)
         _best(seconds[n], right, j)
-        best = bests[n]
         best[:] = -np.inf
         # Before pair (p, q) come the (p + 1) (q + 1) - 1 pairs that are at least as good on both
         # sides: it can be among the best only if they leave it a place.
