@@ -10,7 +10,7 @@ from sparsemeta.errors import CorpusError
 from sparsemeta.lm.streams import Streams
 
 # The last token fits no shard.
-TEXT = np.array([99, 1, 2, 3, 4, 5, 99, 6] + [7, 8, 99, 99, 9, 10, 11, 12] + [13], np.uint8)
+TEXT = np.array([99, 1, 2, 3, 4, 5, 99, 6, 7, 8, 99, 99, 9, 10, 11, 12, 13], np.uint8)
 
 
 def streams(count=2, segment=3):
