@@ -42,6 +42,9 @@ class MemoryConfig:
     """delta: a write corrects what its address already recalls; hebbian: it only adds."""
     retention: bool = False
     """Whether the meta-learner may also forget: scale down the rows it is about to write."""
+    initial: Literal["empty", "learned"] = "empty"
+    """learned: a memory that nothing was written to recalls something too, as trained; with product
+    addressing it is factorised like the keys."""
     capacity: int | None = None
     """Rows held in memory per head at most: a table that grows with what is written, for large N;
     None keeps a row for every slot."""

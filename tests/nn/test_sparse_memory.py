@@ -23,7 +23,15 @@ def make(**changes) -> SparseMemory:
     return layer
 
 
-@pytest.fixture(params=[{}, {"addressing": "dense"}, {"rule": "hebbian"}, {"retention": False}])
+@pytest.fixture(
+    params=[
+        {},
+        {"addressing": "dense"},
+        {"rule": "hebbian"},
+        {"retention": False},
+        {"slots": 25, "addressing": "product", "initial": "learned"},
+    ]
+)
 def layer(request):
     return make(**request.param)
 

@@ -12,6 +12,7 @@ from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
 from sparsemeta.nn.addressing import Addressing
+from sparsemeta.nn.initial import InitialMemory
 from sparsemeta.nn.meta_learner import MetaLearner
 from sparsemeta.ops import scan
 from sparsemeta.ops.slots import Held, locate
@@ -45,6 +46,7 @@ class SparseMemory(nn.Module):
         self.width, self.config = width, config
         self.addressing = Addressing(width, config)
         self.meta_learner = MetaLearner(width, config)
+        self.initial = InitialMemory(config) if config.initial == "learned" else None
         self.gate = nn.Linear(width, config.heads)
         self.norm = nn.RMSNorm(config.value_width)
         self.output = nn.Linear(config.heads * config.value_width, width, bias=False)
@@ -107,18 +109,21 @@ class SparseMemory(nn.Module):
             _take_steps(tensor, follows.position) for tensor in (context, index, weight)
         )
         made = self.meta_learner(previous, x, x if feedback is None else feedback)
+        value = made.value
+        if self.initial is not None and self.config.rule == "delta":  # it recalls I^T w already
+            value = value - self.initial(write_index, write_weight)
         written = follows.known if mask is None else follows.known & mask
-        write_index, read_index, held = self._rows(
+        write_row, read_row, held = self._rows(
             before, write_index, index[:, 1:], written, reset, overwrite
         )
         known = follows.known[..., None]  # nothing precedes a stream's first step: nothing to write
         read, table = scan(
-            write_index,
+            write_row,
             write_weight,
-            made.value,
+            value,
             made.rate * known,
             None if made.log_retention is None else made.log_retention * known,
-            read_index,
+            read_row,
             weight[:, 1:],
             slots=held.table.shape[2],
             initial=held.table,
@@ -127,6 +132,8 @@ class SparseMemory(nn.Module):
             rule=self.config.rule,
             overwrite=overwrite,
         )
+        if self.initial is not None:
+            read = read + self.initial(index[:, 1:], weight[:, 1:])
         gate = torch.sigmoid(self.gate(x))[..., None]
         recalled = self.norm(read.to(self.norm.weight.dtype)).to(gate.dtype)
         y = self.output((gate * recalled).flatten(2))
