@@ -17,7 +17,8 @@ from sparsemeta.errors import CorpusError
 from sparsemeta.lm import tokenised
 from sparsemeta.lm.config import TokenizerConfig
 from sparsemeta.lm.corpus import Document
-from sparsemeta.lm.tokenised import Entry, tokenise
+from sparsemeta.lm.manifest import Entry
+from sparsemeta.lm.tokenised import tokenise
 from sparsemeta.lm.tokenizer import ByteTokenizer, WordTokenizer, train_tokenizer
 
 QUIET = Progress(quiet=True)
@@ -189,6 +190,8 @@ def test_moved_files_are_the_same_text(tmp_path):
     corpus = tokenise(moved, BYTES, tmp_path, QUIET, expected=first.fingerprint)
     assert corpus.tokens.tolist() == first.tokens.tolist()
     assert corpus.documents[0] == Entry("elsewhere/a", 5, first.documents[0].sha256)
+    with pytest.raises(CorpusError, match=r"^elsewhere/d: is gone since"):
+        tokenise(moved[:3], BYTES, tmp_path, QUIET, expected=first.fingerprint)
 
 
 def test_a_full_disk_says_so_and_what_was_written_is_kept(tmp_path, monkeypatch):

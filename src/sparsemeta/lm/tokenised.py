@@ -9,13 +9,12 @@ beyond the manifest is cut off again, and tokenising goes on from there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import takewhile, zip_longest
+from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from sparsemeta.errors import CorpusError
 from sparsemeta.lm.corpus import Document
+from sparsemeta.lm.manifest import Entry, changed, describe, fingerprint, read_manifest
 from sparsemeta.lm.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -31,19 +31,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 _TOKENS, _MANIFEST = "tokens.bin", "manifest.jsonl"
 _CHARACTERS_AT_ONCE = 1 << 20  # then the disk is waited for: what a kill can cost
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A document's line of the manifest. Equal ones are of the same text under the same name."""
-
-    name: str
-    bytes: int
-    """Size of its text in UTF-8."""
-    sha256: str
-    """Hash of that."""
-    end: int = field(default=0, compare=False)
-    """Where it ends in tokens.bin, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +72,11 @@ def tokenise(
     """
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     header = {"format": FORMAT, "tokenizer": tokenizer.fingerprint(), "dtype": dtype.name}
-    wanted = [_describe(document) for document in documents]
-    fingerprint = _fingerprint(header, wanted)
-    found_header, found = _read_manifest(folder)
-    if expected and fingerprint != expected:
-        raise _changed(wanted, found if _fingerprint(found_header, found) == expected else wanted)
+    wanted = [describe(document) for document in documents]
+    text = fingerprint(header, wanted)
+    found_header, found = read_manifest(folder / _MANIFEST, folder / _TOKENS)
+    if expected and text != expected:
+        raise changed(wanted, found if fingerprint(found_header, found) == expected else wanted)
 
     pairs = zip(wanted, found, strict=False) if found_header == header else ()
     done = [old for _, old in takewhile(lambda pair: pair[0] == pair[1], pairs)]
@@ -104,57 +91,7 @@ def tokenise(
                 "another --run. What was written is kept: tokenising will go on from there."
             ) from None
     tokens = np.memmap(folder / _TOKENS, dtype, mode="r", shape=(done[-1].end,))
-    return Tokenised(tokens, tuple(done), fingerprint)
-
-
-def _describe(document: Document) -> Entry:
-    data = document.text.encode("utf-8")
-    return Entry(document.name, len(data), hashlib.sha256(data).hexdigest())
-
-
-def _fingerprint(header: dict[str, Any], entries: Iterable[Entry]) -> str:
-    hashes = [header.get("tokenizer", ""), *(entry.sha256 for entry in entries)]
-    return hashlib.sha256("".join(hashes).encode("ascii")).hexdigest()
-
-
-def _changed(wanted: Sequence[Entry], found: Sequence[Entry]) -> CorpusError:
-    """The error that names the first document that is not what it was."""
-    what = "the training text is not the one that training began with"
-    for now, then in zip_longest(wanted, found):
-        if now == then:
-            continue
-        if now is None:
-            what = f"{then.name}: is gone since the text was tokenised"
-        elif then is None:
-            what = f"{now.name}: was added since the text was tokenised"
-        elif now.name == then.name:
-            what = f"{now.name}: changed since it was tokenised"
-        else:
-            what = f"{now.name}: stands where {then.name} was when the text was tokenised"
-        break
-    return CorpusError(
-        f"{what}. Put the text back, begin anew with --restart, or choose another --run."
-    )
-
-
-def _read_manifest(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
-    """The header, and the documents whose tokens are all there; nothing without a manifest."""
-    try:
-        header, *lines = (folder / _MANIFEST).read_text(encoding="utf-8").splitlines()
-        header = json.loads(header)
-        held = (folder / _TOKENS).stat().st_size // np.dtype(header["dtype"]).itemsize
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}, []
-    entries: list[Entry] = []
-    for line in lines:
-        try:
-            entry = Entry(**json.loads(line))
-            if entry.end > held:
-                break
-        except (ValueError, TypeError):  # cut off by a kill
-            break
-        entries.append(entry)
-    return header, entries
+    return Tokenised(tokens, tuple(done), text)
 
 
 def _encoded(

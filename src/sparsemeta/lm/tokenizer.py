@@ -158,9 +158,7 @@ def train_tokenizer(config: TokenizerConfig, documents: Iterable[Document]) -> T
         return ByteTokenizer()
     texts = (item.text for item in documents)
     if config.kind == "words":
-        require(
-            config.vocabulary >= 3, "tokenizer.vocabulary must be at least 3: two and a word"
-        )
+        require(config.vocabulary >= 3, "tokenizer.vocabulary must be at least 3: two and a word")
         return WordTokenizer(words.train(texts, config.vocabulary))
     require(config.vocabulary >= 257, "tokenizer.vocabulary must be at least 257: bytes, separator")
     return BPETokenizer(bpe.train(texts, config.vocabulary - 1))
