@@ -53,7 +53,7 @@ class MemoryGenerationMixin(GenerationMixin):
         next_sequence_length: int | None = None,
         past_key_values: FastWeightCache | None = None,
         is_first_iteration: bool = False,
-        **inputs: Any,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """The tokens that were not read yet, and what goes with them."""
         if past_key_values is not None and is_first_iteration and next_sequence_length is not None:
@@ -63,7 +63,7 @@ class MemoryGenerationMixin(GenerationMixin):
             next_sequence_length=next_sequence_length,
             past_key_values=past_key_values,
             is_first_iteration=is_first_iteration,
-            **inputs,
+            **kwargs,
         )
         if past_key_values is not None and not is_first_iteration:
             made["attention_mask"] = past_key_values.running(made["input_ids"])[:, None]

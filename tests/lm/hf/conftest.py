@@ -1,0 +1,40 @@
+"""A tiny model in float64 whose every weight counts."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+
+from sparsemeta.config import MemoryConfig
+from sparsemeta.lm.config import ModelConfig
+from sparsemeta.lm.hf import SparseMetaConfig, SparseMetaForCausalLM
+
+VOCABULARY = 50
+STD = 2.0  # large enough that what is generated does not repeat one token
+MEMORY = MemoryConfig(slots=32, active=4, heads=2, key_width=8, value_width=8)
+CONFIG = ModelConfig(
+    layers=3, width=32, heads=2, window=8, mlp_width=64, memory_layers=(0, 2), memory=MEMORY
+)
+
+
+def make_model(config=CONFIG, **others) -> SparseMetaForCausalLM:
+    torch.manual_seed(3)
+    model = SparseMetaForCausalLM(SparseMetaConfig.from_model(config, VOCABULARY, **others)).eval()
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=STD)
+    return model.double()
+
+
+@pytest.fixture
+def model():
+    return make_model()
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(0, VOCABULARY, (3, 24), generator=torch.Generator().manual_seed(0))
