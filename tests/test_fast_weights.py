@@ -112,7 +112,7 @@ def test_what_changed_since(state):
     table[tuple(one)] += torch.tensor([3.0, 4.0, 0, 0, 0, 0])
     changed = other.diff(state)["memory"]
     assert changed == {"added": 0, "removed": 0, "changed": 1, "norm": pytest.approx(5)}
-    with pytest.raises(StateError, match="two states of one model"):
+    with pytest.raises(StateError, match="not two states of one model"):
         state.diff(state.select([0]))
 
 

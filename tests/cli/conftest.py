@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from sparsemeta.cli import main
+from sparsemeta.lm.checkpoint import save_model
+from sparsemeta.lm.tokenizer import ByteTokenizer
+from tests.tiny import tiny_model
 
 RECIPE = """
 name = "tiny"
@@ -54,6 +57,20 @@ def project(tmp_path, monkeypatch):
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def models(project):
+    """The models `tiny`, `other` and `growing`, untrained, and `plain` without memory."""
+    made = {
+        "tiny": tiny_model(),
+        "other": tiny_model(seed=1),
+        "growing": tiny_model(slots=1024, capacity=700),
+        "plain": tiny_model(memory_layers=()),
+    }
+    for name, model in made.items():
+        save_model(project / "models" / name, model, ByteTokenizer())
+    return project
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ command itself, after its arguments have been understood.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,6 +17,10 @@ from sparsemeta.errors import SparseMetaError
 COMMANDS = {
     "train": "train an adaptive language model by a recipe, or go on training it",
     "evaluate": "let a model read texts once, and measure how well it predicts them",
+    "read": "let a model read texts, and keep what it learned from them in a memory",
+    "generate": "let a model go on with a prompt, and with what its memory holds",
+    "memory": "show, compare, merge and erase memories",
+    "export": "write a model as a Hugging Face folder",
 }
 
 HELP = f"""\
@@ -25,6 +30,14 @@ Networks that keep learning while they run, by a forward pass alone.
 
 commands:
 {"".join(f"  {name:<10} {what}{chr(10)}" for name, what in COMMANDS.items())}
+from a text of yours to a model that knows it:
+  sparsemeta train recipes/demo.toml                       writes runs/demo
+  sparsemeta evaluate runs/demo notes/                     what does adapting bring here?
+  sparsemeta read runs/demo notes/ --out my.memory         read them, and remember
+  sparsemeta read runs/demo more.txt --memory my.memory    go on; my.memory is brought up to date
+  sparsemeta generate runs/demo --memory my.memory --prompt "As I wrote"
+  sparsemeta memory show my.memory
+
 `sparsemeta COMMAND --help` explains a command."""
 
 
@@ -52,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or "Stopped.", 130)
+    except BrokenPipeError:  # whoever read the output has gone; so must what is still buffered
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

@@ -86,7 +86,9 @@ class LayerWeights:
             ValueError: the rows are not in order, or are none of the layout's.
             StateError: they are more than the layout has capacity for.
         """
-        (batch, width), (heads, slots, _, capacity) = last.shape, layout
+        (batch, width), (heads, slots, value_width, capacity) = last.shape, layout
+        if rows.shape != (len(index), value_width) or steps.shape != (batch,):
+            raise ValueError("rows or steps of another shape")
         if len(index) and (index[0] < 0 or index[-1] >= batch * heads * slots):
             raise ValueError("a row outside the table")
         if (index.diff() <= 0).any():

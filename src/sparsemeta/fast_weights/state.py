@@ -8,7 +8,7 @@ it. On disk it holds the touched rows only, with the fingerprint of the model th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights import file
+from sparsemeta.fast_weights import compare, file
+from sparsemeta.fast_weights.file import Origin
 from sparsemeta.fast_weights.layer import LayerWeights
 
 
@@ -103,20 +104,41 @@ class FastWeights:
             {name: LayerWeights.concat([s.layers[name] for s in states]) for name in names.pop()}
         )
 
-    def reset(self, mask: Tensor | None = None) -> FastWeights:
-        """Forget: an empty memory, for the streams where `mask` (B,) is True, or for all."""
+    def reset(
+        self, mask: Tensor | None = None, *, layers: Collection[str] | None = None
+    ) -> FastWeights:
+        """Forget: an empty memory.
+
+        Args:
+            mask: (B,) bool, which streams; all if None.
+            layers: the names of the layers; all if None.
+
+        Raises:
+            StateError: it has no layer of such a name.
+        """
+        unknown = set(layers or ()) - self.layers.keys()
+        if unknown:
+            raise StateError(
+                f"no layer is called {', '.join(sorted(unknown))}. The layers are "
+                f"{', '.join(self.layers)}."
+            )
         if mask is None:
             device = next(iter(self.layers.values())).steps.device
             mask = torch.ones(self.batch, dtype=torch.bool, device=device)
-        return FastWeights({name: layer.reset(mask) for name, layer in self.layers.items()})
+        chosen = self.layers.keys() if layers is None else layers
+        return FastWeights(
+            {k: layer.reset(mask) if k in chosen else layer for k, layer in self.layers.items()}
+        )
 
     def stats(self) -> dict[str, dict[str, float]]:
-        """Per layer: share of slots in use, mean and largest row norm, steps read, bytes."""
+        """Per layer: slots, rows in use, their share and their norms, steps read, bytes."""
         report = {}
         for name, layer in self.layers.items():
             batch, heads, slots, _ = layer.shape
             norms = layer.touched()[1].norm(dim=-1)
             report[name] = {
+                "slots": batch * heads * slots,
+                "rows": len(norms),
                 "used": len(norms) / (batch * heads * slots),
                 "mean_norm": norms.sum().item() / max(1, len(norms)),
                 "max_norm": norms.max().item() if len(norms) else 0.0,
@@ -135,46 +157,61 @@ class FastWeights:
         Raises:
             StateError: the states do not have the same layers, streams and shapes.
         """
+        self._require_alike(earlier)
+        return {k: compare.diff(layer, earlier.layers[k]) for k, layer in self.layers.items()}
+
+    def merge(self, other: FastWeights, base: FastWeights | None = None) -> FastWeights:
+        """What this state and another learned since their common ancestor, as one memory.
+
+        A row that only one of them changed is taken as it is; where both did, the mean, weighted by
+        the steps that each has read since.
+
+        Args:
+            other: a state of the same model and streams.
+            base: the state that both grew from; None if they began empty.
+
+        Returns:
+            The merged memory, which has read the steps of both.
+
+        Raises:
+            StateError: the states do not have the same layers, streams and shapes, or one of them
+                has read less than the base.
+        """
+        self._require_alike(other)
+        if base is not None:
+            self._require_alike(base)
+        merged = {
+            name: compare.merge(layer, other.layers[name], base and base.layers[name])
+            for name, layer in self.layers.items()
+        }
+        return FastWeights(merged)
+
+    def _require_alike(self, other: FastWeights) -> None:
         shapes, others = (
-            {name: layer.shape for name, layer in state.layers.items()} for state in (self, earlier)
+            {name: layer.shape for name, layer in state.layers.items()} for state in (self, other)
         )
         if shapes != others:
-            raise StateError(f"diff needs two states of one model, not {shapes} and {others}")
-        report = {}
-        for name, layer in self.layers.items():
-            (index, rows), (index_before, rows_before) = (
-                layer.touched(),
-                earlier.layers[name].touched(),
-            )
-            every, place = torch.cat([index, index_before]).unique(return_inverse=True)
-            change = rows.new_zeros(len(every), rows.shape[1])
-            change[place[: len(index)]] = rows
-            change[place[len(index) :]] -= rows_before
-            added, removed = len(every) - len(index_before), len(every) - len(index)
-            report[name] = {
-                "added": added,
-                "removed": removed,
-                "changed": int(change.any(-1).sum()) - added - removed,
-                "norm": change.norm().item(),
-            }
-        return report
+            raise StateError(f"these are not two states of one model: {shapes} and {others}")
 
-    def save(self, path: str | Path, model: nn.Module) -> None:
+    def save(self, path: str | Path, model: nn.Module | Origin) -> None:
         """Write the touched rows to a safetensors file, aside first, then renamed into place.
 
         Args:
             path: the file.
-            model: the model whose memory this is; its fingerprint goes into the file.
+            model: the model whose memory this is; its fingerprint goes into the file. Or the origin
+                of this memory, as `read_origin` gives it.
         """
-        file.save(Path(path), model, self.layers)
+        origin = model if isinstance(model, Origin) else Origin(file.fingerprint(model))
+        file.save(Path(path), self.layers, origin)
 
     @classmethod
-    def load(cls, path: str | Path, model: nn.Module) -> FastWeights:
+    def load(cls, path: str | Path, model: nn.Module | None) -> FastWeights:
         """Read a memory back, bit for bit, in the form that the model's layers want.
 
         Args:
             path: the file.
-            model: the model that will use it.
+            model: the model that will use it; None to look at a memory without its model, in the
+                growing form.
 
         Raises:
             StateError: the file is missing, damaged, holds values that are not finite, was made by

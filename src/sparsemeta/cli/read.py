@@ -1,0 +1,161 @@
+"""`sparsemeta read MODEL TEXT...`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from sparsemeta.cli.evaluate import recipe_of
+from sparsemeta.cli.output import claim
+from sparsemeta.config import require
+from sparsemeta.errors import ConfigError, CorpusError
+from sparsemeta.lm.config import Recipe
+from sparsemeta.lm.corpus import Document, read_documents
+
+if TYPE_CHECKING:
+    from sparsemeta.lm.reading import Tally
+
+SAVE_EVERY = 60.0
+"""Seconds; a long reading is saved after the next text that ends."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Let a model read texts and keep what it learned from them.
+
+    The memory is saved at the end, and after a text if a minute has passed: renamed into place, so
+    that a kill leaves the file of before. Ctrl-C saves what was read to the last whole text. Each
+    text begins with an empty attention window: texts may be read in one call or in several.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """A model folder, or the folder of a run: then its newest checkpoint."""
+    texts: tyro.conf.Positional[tuple[str, ...]]
+    """Files, folders, globs, .jsonl files, `stdlib`, `hf:NAME/CONFIG[:split]`, or `-` for standard
+    input, read in this order."""
+    memory: Path | None = None
+    """The memory to begin with. If left out: an empty one."""
+    out: Path | None = None
+    """Where the memory is kept. If left out: --memory, which is brought up to date."""
+    overwrite: bool = False
+    """Replace a file at --out that is not --memory; otherwise that is an error."""
+    segment: int = 256
+    """Tokens per forward pass; it changes speed, not scores."""
+    precision: Literal["bf16-mixed", "32-true"] = "32-true"
+    """bf16-mixed: autocast; 32-true: float32 throughout."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the texts, show how it goes, and save the memory."""
+    command = tyro.cli(
+        Read,
+        args=list(arguments),
+        prog="sparsemeta read",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    out = command.out or command.memory
+    if out is None:
+        raise ConfigError("name a file to keep the memory in: --out FILE.")
+    require(bool(command.texts), "name texts to read: sparsemeta read MODEL TEXT... --out FILE")
+    with claim(out, updates=command.memory, overwrite=command.overwrite):
+        texts = texts_named(command)
+        total = read(command, texts, out)
+    print(f"{out} has read {_count(len(texts))}: {_described(total)}")
+
+
+def read(command: Read, texts: list[Document], out: Path) -> Tally:
+    """Read and save; what was read to its end is saved however this ends, but by a kill."""
+    import torch
+
+    from sparsemeta.engine import Interrupted, Progress, signals_deferred
+    from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
+    from sparsemeta.lm.checkpoint import load_model
+    from sparsemeta.lm.reading import Reader, Tally, require_memory
+
+    model, tokenizer = load_model(command.model)
+    require_memory(model)
+    memory, origin = None, Origin(fingerprint(model))
+    if command.memory:
+        memory, origin = FastWeights.load(command.memory, model), read_origin(command.memory)
+    reader = Reader(
+        model.to("cuda" if torch.cuda.is_available() else "cpu"),
+        tokenizer,
+        memory,
+        segment=command.segment,
+        precision=command.precision,
+    )
+    total, done, saved = Tally(), 0, 0
+    last_save = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved, last_save
+        if reader.memory and done > saved:
+            read_before = origin.texts + done, origin.bytes + total.bytes
+            reader.memory.save(out, Origin(origin.fingerprint, *read_before))
+            saved, last_save = done, time.monotonic()
+
+    def seen(tally: Tally) -> None:
+        if request.made:
+            raise Interrupted(f"Stopped in {texts[done].name}.")
+        now = total + tally
+        progress.show(now.bytes, f"text {done + 1}/{len(texts)}  {_described(now)}")
+
+    progress = Progress()
+    size = sum(len(text.text.encode("utf-8")) for text in texts)
+    with signals_deferred() as request, progress.track(0, size):
+        try:
+            for text in texts:
+                tally = reader.read(text, seen)
+                total, done = total + tally, done + 1
+                progress.message(f"{text.name}: {_described(tally)}")
+                if time.monotonic() - last_save > SAVE_EVERY:
+                    save()
+        finally:
+            save()
+            if done < len(texts):
+                kept = f"{out} has read {_count(done)}" if done else "nothing was saved"
+                progress.message(f"{kept}; {texts[done].name} was not read to its end.")
+    return total
+
+
+def _described(tally: Tally) -> str:
+    return (
+        f"{tally.tokens:,} tokens, {tally.bits_per_byte:.3f} bits per byte, "
+        f"{tally.tokens_per_second:,.0f} tokens/s"
+    )
+
+
+def _count(texts: int) -> str:
+    return f"{texts} {'text' if texts == 1 else 'texts'}"
+
+
+def texts_named(command: Read) -> list[Document]:
+    """The texts, `-` among them."""
+    config = (recipe_of(command.model) or Recipe()).corpus
+    texts = []
+    for source in command.texts:
+        texts += [read_stdin()] if source == "-" else read_documents((source,), config)
+    return texts
+
+
+def read_stdin() -> Document:
+    """Standard input as a text.
+
+    Raises:
+        CorpusError: it is empty, or no UTF-8.
+    """
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"standard input: is not UTF-8 at byte {error.start}. Convert it with iconv."
+        ) from None
+    if not text.strip():
+        raise CorpusError("standard input: is empty. Pipe a text into it, or name a file.")
+    return Document("standard input", text)

@@ -1,0 +1,120 @@
+"""Writing: one token after the other, each read, and so remembered, before the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from sparsemeta.fast_weights import FastWeights
+from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.reading import opened, read_on, start
+from sparsemeta.lm.sampling import Sampling
+from sparsemeta.lm.tokenizer import Tokenizer
+
+_INCOMPLETE = "\ufffd"
+
+
+class Writer:
+    """Goes on with a prompt: iterate over it for the tokens as they are made, or over `pieces`.
+
+    Args:
+        model: on the device it shall run on.
+        tokenizer: the model's own.
+        prompt: read first, from an empty attention window; a separator opens it.
+        memory: of one stream; None is empty. It stays as it is.
+        sampling: how tokens are chosen; the text ends at the next separator.
+
+    Attributes:
+        state: after the prompt and every token made so far; what it holds is overwritten by the
+            next.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        prompt: str,
+        memory: FastWeights | None = None,
+        sampling: Sampling | None = None,
+    ):
+        self._model, self._tokenizer, self._prompt = model, tokenizer, opened(tokenizer, prompt)
+        self._sampling = sampling or Sampling()
+        self._device = next(model.parameters()).device
+        self._random = torch.Generator()
+        seed = self._sampling.seed
+        self._random.manual_seed(self._random.seed() if seed is None else seed)
+        with torch.inference_mode():
+            self._logits, self.state = read_on(model, self._prompt, start(model, memory))
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield each token after it has been read."""
+        separator = self._tokenizer.separator
+        # A word model opens a text with the end of a line, which has a spelling and ends no text.
+        end = None if self._tokenizer.decode([separator]) else separator
+        for _ in range(self._sampling.tokens):
+            token = choose(self._logits, self._sampling, self._random)
+            if token == end:
+                return
+            with torch.inference_mode():
+                came = torch.tensor([[token]], device=self._device)
+                logits, self.state = self._model(came, self.state, overwrite=True)
+                self._logits = logits[0, -1].float()
+            yield token
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the text of the tokens as they are made, whole characters only."""
+        return as_text(self._tokenizer, self, after=self._prompt[-1:].tolist())
+
+
+def choose(logits: Tensor, sampling: Sampling, random: torch.Generator) -> int:
+    """Choose a token from logits (vocab_size,)."""
+    if sampling.greedy:
+        return int(logits.argmax())
+    # On the CPU, so that a seed means the same on every device.
+    probabilities = narrowed(logits, sampling).softmax(-1).cpu()
+    return int(torch.multinomial(probabilities, 1, generator=random))
+
+
+def narrowed(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Logits (vocab_size,) at the temperature, -inf where top_k or top_p leaves a token out."""
+    logits = logits / sampling.temperature
+    if sampling.top_k is not None:
+        least = logits.topk(min(sampling.top_k, len(logits))).values[-1]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if sampling.top_p is not None:
+        likeliest, order = logits.sort(descending=True)
+        probability = likeliest.softmax(-1)
+        # The token that crosses the threshold is kept, so one always is.
+        left_out = probability.cumsum(-1) - probability >= sampling.top_p
+        logits = logits.masked_fill(left_out.scatter(0, order, left_out), -torch.inf)
+    return logits
+
+
+def as_text(
+    tokenizer: Tokenizer, tokens: Iterable[int], after: Sequence[int] = ()
+) -> Iterator[str]:
+    """Turn tokens into text as they come; the bytes of a character are held back until it is whole.
+
+    Args:
+        tokenizer: what spells them.
+        tokens: as they come.
+        after: the token before them, if any: the context in which the first is spelt.
+
+    Yields:
+        Pieces whose concatenation is the text of all tokens.
+    """
+    pending = list(after)
+    shown = tokenizer.decode(pending)
+    for token in tokens:
+        pending.append(token)
+        text = tokenizer.decode(pending)
+        whole = text.removesuffix(_INCOMPLETE)
+        if len(whole) > len(shown):
+            yield whole[len(shown) :]
+            shown = whole
+        if whole == text:
+            pending = pending[-1:]
+            shown = tokenizer.decode(pending)
+    yield tokenizer.decode(pending)[len(shown) :]
