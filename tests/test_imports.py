@@ -33,6 +33,7 @@ HOMES = {
     "lightning_fabric": ("engine/fabric.py",),
     "transformers": ("lm/", "augment/"),
     "tokenizers": ("lm/",),
+    "datasets": ("lm/sources.py",),
     "gymnasium": ("rl/",),
     "matplotlib": ("lm/plots.py", "tasks/plots.py", "rl/plots.py"),
     "tyro": ("cli/",),
