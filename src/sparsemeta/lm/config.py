@@ -18,7 +18,8 @@ class CorpusConfig:
 
     train: tuple[str, ...] = ("stdlib",)
     """Files, folders and globs of UTF-8 text; .jsonl files, a document a line; `stdlib`, the source
-    of Python's standard library; `hf:NAME/CONFIG[:split]`, a dataset of the Hugging Face hub."""
+    of Python's standard library; `hf:OWNER/NAME[/CONFIG][:SPLIT]` or `hf:FOLDER[:SPLIT]`, what the
+    `datasets` library loads."""
     validation: tuple[str, ...] = ()
     """Texts, named like those of `train`, that are read while training to choose a checkpoint."""
     holdout: tuple[str, ...] = ()
