@@ -6,6 +6,7 @@ import pytest
 from sparsemeta.cli import main
 from sparsemeta.config import read_toml
 from sparsemeta.engine import Interrupted, step_folders
+from sparsemeta.errors import ConfigError
 from sparsemeta.lm import training
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.config import Recipe
@@ -120,6 +121,18 @@ def test_interrupted(project, capsys, monkeypatch, raised, words):
     monkeypatch.setattr(training, "train", interrupt)
     assert main(["train", "tiny.toml"]) == 130
     assert words in capsys.readouterr().err
+
+
+def test_only_the_main_process_speaks(project, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise ConfigError("said by all")
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(training, "train", fail)
+    assert main(["train", "tiny.toml"]) == 0
+    monkeypatch.setattr(training, "train", lambda *_, **__: "folder")
+    assert main(["train", "tiny.toml"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_front_door(capsys, monkeypatch):

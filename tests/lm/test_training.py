@@ -1,92 +1,25 @@
-import dataclasses
+import copy
 import io
 import itertools
-import json
 import math
 import os
+import resource
 import signal
-import subprocess
 import sys
-import textwrap
-import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from sparsemeta.config import MemoryConfig, read_toml, write_toml
+from sparsemeta.config import read_toml
 from sparsemeta.engine import Interrupted, Progress, newest, step_folders
-from sparsemeta.errors import CheckpointError, ConfigError, CorpusError, TrainingError
+from sparsemeta.errors import CheckpointError, ConfigError, CorpusError, MissingExtra, TrainingError
 from sparsemeta.lm import training
 from sparsemeta.lm.checkpoint import load_model
-from sparsemeta.lm.config import CorpusConfig, ModelConfig, Recipe, TokenizerConfig, TrainingConfig
+from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.session import parameter_groups, read_text, set_up
-from sparsemeta.lm.training import learning_rate, take_step, train
-
-MODEL = ModelConfig(
-    layers=2,
-    width=16,
-    heads=2,
-    window=8,
-    mlp_width=16,
-    memory_layers=(1,),
-    memory=MemoryConfig(slots=16, active=2, heads=1, key_width=8, value_width=8),
-)
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text("".join(f"{n} is {n % 7} and {n % 5}.\n" for n in range(200)))
-    return Recipe(
-        corpus=CorpusConfig(train=(str(text),)),
-        tokenizer=TokenizerConfig(kind="bytes"),
-        model=MODEL,
-        training=TrainingConfig(
-            steps=12,
-            streams=2,
-            segment=16,
-            learning_rate=1e-2,
-            warmup=3,
-            precision="32-true",
-            checkpoint_every=5,
-        ),
-    )
-
-
-def changed(recipe, part="training", **values):
-    part_changed = dataclasses.replace(getattr(recipe, part), **values)
-    return dataclasses.replace(recipe, **{part: part_changed})
-
-
-class Signal(Progress):
-    """Sends a signal to this process when a step is done."""
-
-    def __init__(self, step, number):
-        super().__init__(quiet=True)
-        self.at = (step, number)
-
-    def update(self, step, loss, tokens):
-        if step == self.at[0]:
-            signal.raise_signal(self.at[1])
-
-
-def records(run):
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-
-
-def assert_same_run(one, other):
-    for name in ("model.safetensors", "training.safetensors"):
-        tensors = load_file(newest(one / "checkpoints") / name)
-        others = load_file(newest(other / "checkpoints") / name)
-        assert tensors.keys() == others.keys()
-        for key, value in tensors.items():
-            assert value.dtype == others[key].dtype
-            assert torch.equal(value, others[key]), key
-    timed = ("seconds", "tokens_per_second")
-    logs = [[{k: r[k] for k in r if k not in timed} for r in records(run)] for run in (one, other)]
-    assert logs[0] == logs[1]
+from sparsemeta.lm.setup import parameter_groups
+from sparsemeta.lm.training import add_gradients, learning_rate, take_step, train
+from tests.lm.runs import MODEL, Signal, assert_same_run, begun, changed, records
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -112,44 +45,6 @@ def test_a_model_without_memory_trains_and_resumes_too(recipe, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-SLOW_TRAINING = """
-    import sys, time
-    import torch
-    from sparsemeta.config import read_toml
-    from sparsemeta.engine import Progress
-    from sparsemeta.lm.config import Recipe
-    from sparsemeta.lm.training import train
-
-    class Slow(Progress):
-        def update(self, step, loss, tokens):
-            time.sleep(0.1)
-
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    train(read_toml(sys.argv[1], Recipe), sys.argv[2], progress=Slow(quiet=True))
-"""
-
-
-def test_a_killed_run_is_resumed_exactly(recipe, tmp_path):
-    recipe = changed(recipe, steps=40, checkpoint_every=4)
-    script, file, run = tmp_path / "slow.py", tmp_path / "recipe.toml", tmp_path / "killed"
-    script.write_text(textwrap.dedent(SLOW_TRAINING))
-    write_toml(file, recipe)
-    process = subprocess.Popen([sys.executable, script, file, run], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while newest(run / "checkpoints") is None and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1].decode()
-        time.sleep(0.01)
-    time.sleep(0.05)
-    process.kill()
-    process.communicate()
-    assert newest(run / "checkpoints").name < "step-000040"
-    train(recipe, run)
-    train(recipe, tmp_path / "whole")
-    assert_same_run(run, tmp_path / "whole")
-    assert [r["step"] for r in records(run)] == list(range(1, 41))
-
-
 def test_the_loss_falls_and_the_log_says_so(recipe, tmp_path, capfd):
     recipe = changed(recipe, steps=60, checkpoint_every=100)
     folder = train(recipe, tmp_path / "run")
@@ -163,12 +58,6 @@ def test_the_loss_falls_and_the_log_says_so(recipe, tmp_path, capfd):
     assert read_toml(tmp_path / "run/recipe.toml", Recipe) == recipe
     assert load_model(tmp_path / "run")[0].config == load_model(folder)[0].config == MODEL
     assert capfd.readouterr() == ("", "")
-
-
-def begun(recipe, run):
-    """A session before its first step."""
-    quiet = Progress(quiet=True)
-    return set_up(recipe, run, read_text(recipe, quiet), progress=quiet)
 
 
 def test_the_state_is_carried_without_its_gradient(recipe, tmp_path):
@@ -185,6 +74,71 @@ def test_the_state_is_carried_without_its_gradient(recipe, tmp_path):
     assert seen == [carried]
     (layer,) = session.state.memory.layers.values()
     assert layer.steps.tolist() == [32, 32]
+
+
+def test_a_step_of_many_segments_has_the_mean_of_their_gradients(recipe, tmp_path):
+    session = begun(changed(recipe, accumulate=4), tmp_path / "run")
+    model, streams = copy.deepcopy(session.model), copy.deepcopy(session.streams)
+    losses, gradients, state = [], [], None
+    for _ in range(4):
+        batch = streams.next_batch()
+        logits, state = model(batch.tokens, state)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
+        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+        losses.append(loss.detach())
+        state = state.detach()
+    assert torch.equal(add_gradients(session), torch.stack(losses).mean())
+    for parameter, *found in zip(session.model.parameters(), *gradients, strict=True):
+        assert torch.equal(parameter.grad, sum(found) / 4)
+    assert session.streams.position == streams.position == 64
+    for name, tensor in state.tensors().items():
+        assert torch.equal(session.state.tensors()[name], tensor)
+
+
+def test_steps_of_many_segments_are_stopped_and_resumed_exactly(recipe, tmp_path):
+    recipe = changed(recipe, accumulate=3, steps=6)
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "parts", progress=Signal(2, signal.SIGINT))
+    train(recipe, tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert [r["tokens"] for r in records(tmp_path / "whole")] == [96 * n for n in range(1, 7)]
+
+
+def test_one_run_at_a_time_trains_in_a_folder(recipe, tmp_path):
+    class Second(Progress):
+        def update(self, step, loss, tokens):
+            with pytest.raises(TrainingError, match=f"process {os.getpid()} is training there"):
+                train(recipe, tmp_path)
+
+    train(changed(recipe, steps=1), tmp_path, progress=Second(quiet=True))
+
+
+def test_a_full_disk_is_said_and_costs_no_checkpoint(recipe, tmp_path):
+    train(changed(recipe, steps=6), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.glob("checkpoints/*/*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError) as error:
+            train(recipe, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    for part in ("step-000010: cannot be written (", "step-000006 is whole", "Make room"):
+        assert part in str(error.value)
+    assert {path: path.read_bytes() for path in tmp_path.glob("checkpoints/*/*")} == before
+    assert train(recipe, tmp_path).name == "step-000012"
+
+
+def test_tensorboard_shows_what_the_log_holds(recipe, tmp_path, monkeypatch):
+    recipe = changed(recipe, tensorboard=True, steps=3)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        with pytest.raises(MissingExtra, match=r"sparsemeta\[tensorboard\]"):
+            train(recipe, tmp_path)
+    pytest.importorskip("tensorboard")
+    train(recipe, tmp_path)
+    assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
 def test_weight_decay_is_for_matrices_that_are_not_embeddings():

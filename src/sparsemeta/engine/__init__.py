@@ -3,12 +3,13 @@
 It knows nothing of language models. Lightning Fabric is known to `fabric.py` alone.
 """
 
-from sparsemeta.engine.fabric import Engine, Precision, Strategy, is_main, whole
+from sparsemeta.engine.fabric import Engine, Precision, Strategy, is_main
 from sparsemeta.engine.folders import newest, prune, settle, step_folders, write_folder
 from sparsemeta.engine.lock import locked
 from sparsemeta.engine.log import JsonlLog, TensorBoardLog
 from sparsemeta.engine.optimizer import optimizer_tensors, restore_optimizer
 from sparsemeta.engine.progress import Progress
+from sparsemeta.engine.shards import whole
 from sparsemeta.engine.signals import Interrupted, StopRequest, signals_deferred
 
 __all__ = [

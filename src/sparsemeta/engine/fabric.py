@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparsemeta.engine.shards import whole
 from sparsemeta.errors import ConfigError, MissingExtra, SparseMetaError
 
 Precision = Literal["bf16-mixed", "32-true"]
@@ -128,7 +129,11 @@ class Engine:
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""
-        return self._fabric.all_reduce(value, reduce_op="mean")  # type: ignore[return-value]
+        if self.world == 1:
+            return value
+        total = value.clone()
+        torch.distributed.all_reduce(total)  # Fabric's would wait for all processes once more
+        return total / self.world
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any of the processes."""
@@ -160,24 +165,6 @@ class Engine:
         if error is not None:
             raise error
         return result  # type: ignore[return-value]
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor of which each process holds a share; any other tensor is whole already."""
-    from torch.distributed.tensor import DTensor  # slow, and only training needs it
-
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def share(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """The inverse of `whole`: a tensor shared among the processes as a parameter is."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    if not isinstance(parameter, DTensor):
-        return tensor
-    return distribute_tensor(
-        tensor.to(parameter.device), parameter.device_mesh, parameter.placements
-    )
 
 
 class _Box:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sparsemeta.engine.fabric import share, whole
+from sparsemeta.engine.shards import share, whole
 from sparsemeta.errors import CheckpointError
 
 

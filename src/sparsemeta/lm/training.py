@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ from sparsemeta.engine import (
 from sparsemeta.errors import TrainingError
 from sparsemeta.lm.checkpoint import find_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
-from sparsemeta.lm.session import REMEDY, Session, read_text, set_up
+from sparsemeta.lm.session import REMEDY, Session
+from sparsemeta.lm.setup import read_text, set_up
 from sparsemeta.lm.validation import validate
 
 
@@ -173,14 +175,12 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * fraction
 
 
-def _open_logs(session: Session) -> list[JsonlLog | TensorBoardLog]:
+def _open_logs(session: Session) -> Iterator[JsonlLog | TensorBoardLog]:
     """The run's logs, where this process is the one that writes them."""
-    if not is_main():
-        return []
-    logs: list[JsonlLog | TensorBoardLog] = [JsonlLog(session.run / "log.jsonl", step=session.step)]
-    if session.recipe.training.tensorboard:
-        logs.append(TensorBoardLog(session.run / "tensorboard", step=session.step))
-    return logs
+    if is_main():
+        yield JsonlLog(session.run / "log.jsonl", step=session.step)
+        if session.recipe.training.tensorboard:
+            yield TensorBoardLog(session.run / "tensorboard", step=session.step)
 
 
 def _tokens(config: TrainingConfig) -> int:

@@ -1,0 +1,55 @@
+"""kill -9 while `sparsemeta train` runs: only steps since the last checkpoint are lost."""
+
+import subprocess
+import sys
+import textwrap
+
+from tests.lm.runs import assert_same_run
+
+# Forked from a process that has imported everything, so that many kills cost little time.
+KILLED_AT_RANDOM = """
+    import os, random, signal, sys, time
+    from pathlib import Path
+    import torch
+    from sparsemeta.cli import main
+    from sparsemeta.engine import newest
+    from sparsemeta.lm import training
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    command = ["train", "tiny.toml", "--training.steps", "40", "--training.checkpoint-every", "3"]
+
+    def start(run):
+        child = os.fork()
+        if child == 0:
+            os._exit(main([*command, "--run", run]))
+        return child
+
+    def finish(child):
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def lines(log):
+        return log.read_text().count("\\n") if log.exists() else 0
+
+    moment, seen = random.Random(0), []
+    while len(seen) < 4:
+        child, before = start("killed"), lines(Path("killed/log.jsonl"))
+        while lines(Path("killed/log.jsonl")) in (0, before):
+            time.sleep(0.001)
+        time.sleep(moment.uniform(0, 0.1))
+        os.kill(child, signal.SIGKILL)
+        assert finish(child) == -signal.SIGKILL
+        done, saved = lines(Path("killed/log.jsonl")), newest(Path("killed/checkpoints"))
+        assert saved is None or done - int(saved.name[-6:]) <= 4, (done, saved)
+        seen.append(saved and saved.name)
+    assert len(set(seen)) > 2, seen
+    assert finish(start("killed")) == finish(start("whole")) == 0
+"""
+
+
+def test_killed_again_and_again_it_ends_where_it_would_have(project):
+    script = project / "kill.py"
+    script.write_text(textwrap.dedent(KILLED_AT_RANDOM))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(project / "killed", project / "whole")

@@ -1,0 +1,80 @@
+"""Two processes that train together, on the CPU: as one process, and resumed as uninterrupted."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sparsemeta.cli import main
+from sparsemeta.engine import newest
+from tests.lm.runs import assert_same_run, records
+
+OPTIONS = [
+    "--training.steps",
+    "8",
+    "--training.accumulate",
+    "2",
+    "--corpus.validation",
+    "text/held",
+]
+OPTIONS += ["--training.validate-every", "3", "--training.streams", "4"]
+
+
+def start(*options):
+    """A training of two processes in the background."""
+    command = [sys.executable, "-m", "sparsemeta", "train", "tiny.toml", "--training.devices", "2"]
+    alone = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [*command, *OPTIONS, *options], env=os.environ | alone, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    said = process.communicate(timeout=120)[1]
+    assert "Traceback" not in said
+    return process.returncode, said
+
+
+def assert_close(one, other):
+    """Two runs with equal logs and weights but for rounding."""
+    for mine, theirs in zip(records(one), records(other), strict=True):
+        if "loss" in mine:
+            assert mine["tokens"] == theirs["tokens"]
+        for name in mine.keys() & {"loss", "grad_norm", "learning_rate"}:
+            assert mine[name] == pytest.approx(theirs[name], rel=1e-5)
+        if "validation" in mine:
+            bits = [record["validation"]["bits_per_byte"] for record in (mine, theirs)]
+            assert bits[0] == pytest.approx(bits[1], rel=1e-5)
+    for name in ("model", "training"):
+        files = [newest(run / "checkpoints") / f"{name}.safetensors" for run in (one, other)]
+        mine, theirs = (load_file(path) for path in files)
+        assert mine.keys() == theirs.keys()
+        for key, value in mine.items():
+            torch.testing.assert_close(value, theirs[key], rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_train_as_one_and_are_stopped_and_resumed_exactly(project):
+    parts, whole = start("--run", "parts"), start("--run", "whole")
+    assert main(["train", "tiny.toml", *OPTIONS, "--run", "one"]) == 0
+
+    log, deadline = project / "parts/log.jsonl", time.monotonic() + 60
+    while not (log.exists() and log.read_text().count("\n") >= 2) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    parts.send_signal(signal.SIGTERM)  # to the main process alone
+    code, said = finish(parts)
+    assert (code, said.count("Stopped after step")) == (130, 1)
+    assert records(project / "parts")[-1]["step"] < 8
+    assert finish(whole)[0] == 0
+
+    shutil.copytree(project / "parts", project / "sharded")
+    resumed = [start("--run", "parts"), start("--run", "sharded", "--training.strategy", "fsdp")]
+    assert [finish(process)[0] for process in resumed] == [0, 0]
+    assert_same_run(project / "parts", project / "whole")
+    assert_close(project / "whole", project / "one")
+    assert_close(project / "sharded", project / "one")
