@@ -70,6 +70,21 @@ def test_a_second_call_goes_on_where_the_first_stopped(model, tokens):
     same(cache.memory, model(sequences[:, :-1]).memory)
 
 
+def test_no_token_costs_a_copy_of_the_table(model, tokens):
+    """But the memory that was passed is copied, once."""
+    cache, places = FastWeightCache(model(tokens).memory), []
+
+    def look(text, _):
+        places.append(cache.memory.layers["0.memory"].table.data_ptr())
+        return torch.zeros(len(text), dtype=torch.bool)
+
+    before = cache.memory.layers["0.memory"].table.data_ptr()
+    generate(model, tokens, past_key_values=cache, stopping_criteria=[look])
+    assert len(places) == 16
+    assert len(set(places)) == 1
+    assert before not in places
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_new_tokens_may_come_between_two_calls(model, tokens, whole):
     sequences, cache = going_on(model, tokens[:, :12], max_new_tokens=6)
