@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights import FastWeights
+from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
 from sparsemeta.nn import MemoryConfig, SparseMemory
 
 CONFIG = MemoryConfig(slots=50, active=3, heads=2, key_width=8, value_width=6)
@@ -206,3 +206,70 @@ def test_a_failed_save_leaves_the_old_file(layer, state, tmp_path, monkeypatch):
         state.reset().save(path, layer)
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def held(state):
+    """A state's table as if it were dense, (B, H, N, V)."""
+    layer = state.layers["memory"]
+    index, rows = layer.touched()
+    table = torch.zeros(layer.shape)
+    table.flatten(0, 2)[index] = rows
+    return table
+
+
+def test_a_file_is_read_without_its_model(layer, state, tmp_path):
+    path = tmp_path / "memory"
+    state.save(path, layer)
+    loaded = FastWeights.load(path, None)
+    assert torch.equal(held(loaded), held(state))
+    assert state.diff(loaded) == {"memory": {"added": 0, "removed": 0, "changed": 0, "norm": 0}}
+    assert read_origin(path) == Origin(fingerprint(layer), texts=0, bytes=0)
+    again = tmp_path / "again"
+    loaded.save(again, Origin(fingerprint(layer), texts=2, bytes=30))
+    assert equal(FastWeights.load(again, layer), state)
+    assert read_origin(again) == (fingerprint(layer), 2, 30)
+
+
+def test_some_layers_are_reset(state):
+    both = FastWeights.join({"1": state, "2": state})
+    after = both.reset(layers=["2.memory"])
+    assert equal(after.child("1"), state)
+    assert equal(after.child("2"), state.reset())
+    with pytest.raises(StateError, match=r"no layer is called 3\. The layers are 1\.memory, 2\."):
+        both.reset(layers=["3"])
+
+
+def test_merged_row_by_row(layer, state):
+    one = layer(torch.randn(3, 4, 8), state)[1].detach()
+    other = layer(torch.randn(3, 2, 8), state)[1].detach()
+    merged = one.merge(other, state)
+    a, b, start = held(one), held(other), held(state)
+    only_a, only_b = (b == start).all(-1), (a == start).all(-1)
+    both = ~only_a & ~only_b
+    assert only_a.any()
+    assert only_b.any()
+    assert both.any()
+    found = held(merged)
+    assert torch.equal(found[only_a], a[only_a])
+    assert torch.equal(found[only_b], b[only_b])
+    torch.testing.assert_close(found[both], (4 * a[both] + 2 * b[both]) / 6)
+    assert merged.layers["memory"].steps.tolist() == [7 + 4 + 2] * 3
+    assert torch.equal(merged.layers["memory"].last, other.layers["memory"].last)
+    layer(torch.randn(3, 2, 8), merged)  # in the form that the layer wants
+
+
+def test_merged_with_little_or_nothing(layer, state):
+    assert equal(state.merge(state.reset()), state)
+    assert equal(state.reset().merge(state), state)
+    assert equal(state.merge(state, state), state)
+    twice = state.merge(state)
+    assert torch.equal(held(twice), held(state))
+    assert (twice.layers["memory"].steps == 2 * state.layers["memory"].steps).all()
+
+
+def test_what_cannot_be_merged(layer, state):
+    with pytest.raises(StateError, match="not two states of one model"):
+        state.merge(state.select([0]))
+    later = layer(torch.randn(3, 2, 8), state)[1].detach()
+    with pytest.raises(StateError, match="read less than the base"):
+        later.merge(state, later)
