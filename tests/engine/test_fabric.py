@@ -3,10 +3,11 @@ import sys
 
 import pytest
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from sparsemeta.engine import Engine, is_main
-from sparsemeta.errors import MissingExtra
+from sparsemeta.errors import CheckpointError, ConfigError, MissingExtra
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,26 @@ def test_is_main_and_silent(capfd):
     assert (under.rank, under.world, under.strategy) == (0, 1, None)
     assert under.device.type in ("cpu", "cuda")
     assert capfd.readouterr() == ("", "")
+
+
+def test_one_process_is_all_of_them():
+    under = engine()
+    assert under.any(True)
+    assert not under.any(False)
+    assert under.gather("mine") == ["mine"]
+    assert under.mean(torch.tensor(2.0)) == 2.0
+    assert under.once(lambda: 3) == 3
+    with pytest.raises(CheckpointError, match="its own"):
+        under.once(lambda: (_ for _ in ()).throw(CheckpointError("its own")))
+
+
+def test_devices_that_are_not_there_are_a_mistake(monkeypatch):
+    def fabric(**_):
+        raise MisconfigurationException("You requested gpu: [0, 1]\n But your machine has: [0]")
+
+    monkeypatch.setattr("lightning_fabric.Fabric", fabric)
+    with pytest.raises(ConfigError, match=r"training\.devices = 2 .*\[0, 1\] But your machine"):
+        Engine(precision="32-true", devices=2)
 
 
 def test_without_fabric_the_extra_is_named(monkeypatch):
