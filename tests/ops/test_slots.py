@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsemeta.errors import StateError
-from sparsemeta.ops import slots as module
 from sparsemeta.ops.slots import Held, locate
 
 SLOTS = 60
@@ -17,7 +16,7 @@ SLOTS = 60
 @pytest.fixture(params=["hash", "sort"])
 def search(request, monkeypatch):
     if request.param == "sort":
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+        monkeypatch.setattr("sparsemeta.ops.slots.usable", lambda x: False)
 
 
 def empty(batch=2, heads=2, rows=4):
@@ -76,7 +75,7 @@ def test_it_is_a_dictionary_for_every_head(times, resets, overwrite, seed, numba
     g, held = torch.Generator().manual_seed(seed), empty()
     with pytest.MonkeyPatch.context() as patch:
         if not numba:
-            patch.setattr(module, "find_spec", lambda name: None)
+            patch.setattr("sparsemeta.ops.slots.usable", lambda x: False)
         for time in times:
             case, before = segment(g, time, resets=resets), copy(held)
             write, read, after = locate(held, *case, capacity=SLOTS, overwrite=overwrite)

@@ -13,7 +13,7 @@ V width of what a slot holds.
     scores.py      the scores of chosen keys, compiled for CPUs
     slots.py       a table that holds only the rows of slots that were written
     hashing.py     its search for a slot's row, compiled for CPUs
-    threads.py     runs compiled loops on several threads
+    compiled.py    whether compiled loops can be used, and running them on several threads
 """
 
 from sparsemeta.ops.addressing import dense_address, product_address, topk_address

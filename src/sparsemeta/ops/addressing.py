@@ -4,14 +4,13 @@ Which slots are best is found without a gradient; their scores are then computed
 one. So what training saves and differentiates is the A chosen keys, not the scores of all N.
 """
 
-from importlib.util import find_spec
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from sparsemeta.errors import ScanError
+from sparsemeta.ops.compiled import usable
 
 
 def topk_address(
@@ -95,7 +94,7 @@ def _require_slots(active: int, slots: int) -> None:
 
 def _best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
     """The A best sums of scores (..., S): their pairs i S + j (..., A), best first."""
-    if _compiled(first):
+    if usable(first):
         from sparsemeta.ops.top import best_pairs
 
         return best_pairs(first, second, active)
@@ -111,7 +110,7 @@ def _scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
     """The scores (..., H, T, A) of an address by keys (P, H, S, K/P), S^P = N, a key in P parts."""
     dtype = torch.promote_types(query.dtype, torch.float32)
     query, keys = query.to(dtype), keys.to(dtype)
-    if _compiled(query):
+    if usable(query):
         from sparsemeta.ops.scores import chosen_scores
 
         return chosen_scores(query, keys, index)
@@ -120,10 +119,6 @@ def _scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
     digits = [index // side ** (parts - 1 - part) % side for part in range(parts)]
     chosen = torch.cat([keys[part, head, digit] for part, digit in enumerate(digits)], dim=-1)
     return (query[..., None, :] * chosen).sum(-1)
-
-
-def _compiled(x: Tensor) -> bool:
-    return x.device.type == "cpu" and find_spec("numba") is not None
 
 
 def _unit(scores: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from sparsemeta.ops.threads import spread
+from sparsemeta.ops.compiled import spread
 
 MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(32))
 

@@ -11,8 +11,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from sparsemeta.ops.compiled import spread
 from sparsemeta.ops.hashing import number
-from sparsemeta.ops.threads import spread
 
 # Sums may be reordered (that is what makes them SIMD); NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}

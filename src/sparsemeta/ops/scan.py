@@ -13,6 +13,7 @@ from torch import Tensor
 from sparsemeta.errors import MissingExtra, ScanError
 from sparsemeta.ops.chunked import scan_chunked
 from sparsemeta.ops.compact import compact, put, take
+from sparsemeta.ops.compiled import usable
 from sparsemeta.ops.reference import scan_reference
 
 Backend = Literal["auto", "reference", "chunked", "native"]
@@ -100,8 +101,7 @@ def scan(
         _check_values(floats | {"read_weight": read_weight}, log_retention, mask)
     if backend == "auto":
         narrow = active + read_index.shape[3] <= FEW
-        native = narrow and value.device.type == "cpu" and find_spec("numba") is not None
-        backend = "native" if native else "chunked"
+        backend = "native" if narrow and usable(value) else "chunked"
     if backend == "reference":
         zeros, everywhere = torch.zeros_like(rate), torch.ones_like(rate[..., 0], dtype=torch.bool)
         return scan_reference(

@@ -7,8 +7,8 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from sparsemeta.ops.compiled import spread
 from sparsemeta.ops.native import FAST
-from sparsemeta.ops.threads import spread
 
 
 def chosen_scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ never written is read from it, and a step that does not write is sent there. Wha
 goes to `scan` as if it were an address: nothing else need know how a table is kept.
 """
 
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sparsemeta.errors import StateError
+from sparsemeta.ops.compiled import usable
 
 
 class Held(NamedTuple):
@@ -61,8 +61,7 @@ def locate(
     """
     if reset is None:
         reset = torch.zeros_like(written)
-    native = held.slot.device.type == "cpu" and find_spec("numba") is not None
-    search = _by_hash if native else _by_sort
+    search = _by_hash if usable(held.slot) else _by_sort
     write, read, slot, bucket = search(
         held, write_index, read_index, written, reset, capacity, overwrite
     )

@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from sparsemeta.ops.threads import spread
+from sparsemeta.ops.compiled import spread
 
 
 def best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:

@@ -1,7 +1,11 @@
-"""Runs compiled loops on torch's threads. Needs no numba itself: a kernel is any function."""
+"""Whether compiled loops can be used, and running them on torch's threads.
+
+Needs no numba itself: a kernel is any function.
+"""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +14,11 @@ from torch import Tensor
 
 LITTLE = 4096
 """Up to this many numbers are not worth handing to another thread."""
+
+
+def usable(x: Tensor) -> bool:
+    """Whether compiled loops serve this tensor: it is on a CPU, and numba is installed."""
+    return x.device.type == "cpu" and find_spec("numba") is not None
 
 
 @cache
