@@ -32,14 +32,23 @@ def test_end_to_end(at_home):
         [sys.executable, "-m", "sparsemeta", *command.split()], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    for words in ("text/held/a.txt", "carried", "vs baseline", "memory: emptied at each text"):
+    for words in ("text/held/a.txt", "carried", "vs plain", "memory: emptied at each text"):
         assert words in done.stdout
     assert "runs/tiny reads 2 texts" in done.stderr
 
     data = json.loads((at_home / "out/a.json").read_text())
-    assert (data["model"], data["baseline"], data["segment"]) == ("runs/tiny", "runs/plain", 256)
-    assert data["reference"] == "baseline"
-    assert list(data["arms"]) == ["static", "document", "carried", "baseline"]
+    assert (data["model"], data["baseline"], data["segment"]) == ("runs/tiny", ["runs/plain"], 256)
+    assert data["reference"] == "plain"
+    assert list(data["arms"]) == ["static", "document", "carried", "cache", "plain"]
+    assert [words["by"] for words in data["words"]] == [
+        "earlier occurrences in the document",
+        "occurrences in training",
+    ]
+    for words in data["words"]:
+        assert sum(words["words"]) == 96
+        nats = words["nats_per_word"]["carried"]
+        total = sum(n * (mean or 0) for n, mean in zip(words["words"], nats, strict=True))
+        assert total == pytest.approx(data["arms"]["carried"]["total"]["nats"], rel=1e-5)
     for arm in data["arms"].values():
         assert [text["name"] for text in arm["texts"]] == ["text/held/a.txt", "text/held/b.txt"]
         total = arm["total"]
@@ -74,17 +83,76 @@ def test_named_texts_arms_and_checkpoint_folder(at_home, capsys):
     assert "2 texts: 352 tokens" in capsys.readouterr().out
 
 
-def test_a_static_model_has_one_arm(at_home, capsys):
+def test_all_arms_tuned(at_home, capsys, monkeypatch):
+    from sparsemeta.lm.arms import grid
+
+    monkeypatch.setattr(grid, "RATES", (1e-5, 1e-4))
+    command = ["evaluate", "runs/tiny", "--arms", "all", "--tune", "--validation", "text/0.txt"]
+    options = ["--tune-tokens", "100", "--dynamic.samples", "2", "--cache.size", "50"]
+    assert main([*command, *options, "--json", "a.json"]) == 0
+    printed = capsys.readouterr()
+    assert "cache tuned, memory carried: nats per token of validation" in printed.out
+    assert "dynamic tuned, memory static: nats per token of validation" in printed.out
+    assert "tuning carried+dynamic: 6/6, rate 0.0001, decay 0.02" in printed.err
+    data = json.loads((at_home / "a.json").read_text())
+    assert list(data["arms"]) == [
+        *("static", "document", "carried", "cache", "dynamic", "cache+dynamic"),
+        *("carried+cache", "carried+dynamic", "carried+cache+dynamic"),
+    ]
+    assert len(data["tuned"]) == 4
+    for tuned in data["tuned"]:
+        part, prefix = tuned["part"], "" if tuned["memory"] == "static" else "carried+"
+        assert data["arms"][prefix + part]["settings"][part] == tuned["chosen"]
+        assert data["arms"][prefix + "cache+dynamic"]["settings"][part] == tuned["chosen"]
+    assert all(arm["total"]["tokens"] == 352 for arm in data["arms"].values())
+
+
+def test_tuning_never_touches_the_text_to_be_scored(at_home, capsys):
+    message = refused(["runs/tiny", "--tune"], capsys)
+    assert "names no corpus.validation. Name some: --validation TEXT..." in message
+
+
+def test_dynamic_arms_need_training_text(at_home, capsys):
+    (at_home / "runs/tiny/recipe.toml").unlink()
+    command = ["runs/tiny", "text/held/a.txt", "--arms", "dynamic"]
+    message = refused(command, capsys)
+    assert "has no recipe.toml that names it. Name some: --training-text TEXT..." in message
+    assert main(["evaluate", *command, "--training-text", "text/0.txt"]) == 0
+    assert "weights: updated every 64 tokens" in capsys.readouterr().out
+
+
+def test_several_baselines(at_home, capsys):
+    shutil.copytree(at_home / "runs/tiny", at_home / "copies/tiny")
+    shutil.copytree(at_home / "runs/plain", at_home / "copies/static")
+    command = ["evaluate", "runs/tiny", "--arms", "static", "--json", "a.json", "--baseline"]
+    assert main([*command, "copies/tiny", "runs/plain", "copies/static", "runs/tiny"]) == 0
+    data = json.loads((at_home / "a.json").read_text())
+    arms = {label: arm["arm"] for label, arm in data["arms"].items()}
+    assert arms == {
+        "static": "static",
+        "tiny": "carried",
+        "plain": "static",
+        "baseline copies/static": "static",
+        "baseline runs/tiny": "carried",
+    }
+    assert data["reference"] == "plain"
+
+
+def test_a_static_model_has_no_memory_arms(at_home, capsys):
     assert main(["evaluate", "runs/plain"]) == 0
     assert "memory: none" in capsys.readouterr().out
     message = refused(["runs/plain", "--arms", "document"], capsys)
     assert "'document' needs a memory" in message
     assert "model.memory_layers" in message
+    assert "needs a memory" in refused(["runs/plain", "--health"], capsys)
 
 
-def test_unknown_arm(at_home, capsys):
+def test_bad_arms_and_settings(at_home, capsys):
     message = refused(["runs/tiny", "--arms", "static,carry"], capsys)
-    assert "unknown arm 'carry'. The arms are static, document, carried." in message
+    assert "unknown arm 'carry'. The arms are static, document, carried, cache, dynamic" in message
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "runs/tiny", "--arms", "cache", "--cache.weight", "1"])
+    assert "cache.weight must lie in [0, 1)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,45 +4,33 @@ import numpy as np
 import pytest
 import torch
 
-from sparsemeta.config import MemoryConfig
+from sparsemeta.engine import Progress
 from sparsemeta.errors import ConfigError, CorpusError
-from sparsemeta.lm.config import ModelConfig
-from sparsemeta.lm.corpus import Document
-from sparsemeta.lm.evaluation import arms_of, evaluate
-from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.scores import ARMS
+from sparsemeta.lm.arms.arm import MEMORY, Arm, all_arms, arms_of
+from sparsemeta.lm.arms.backbone import backbone_of
+from sparsemeta.lm.arms.settings import CacheSettings, DynamicSettings
+from sparsemeta.lm.arms.statistics import gradient_scales
+from sparsemeta.lm.evaluation import evaluate
+from sparsemeta.lm.modelling import LMState
 from sparsemeta.lm.tokenizer import ByteTokenizer, Tokenizer
 from sparsemeta.nn import memory_off
+from tests.lm.arms.models import LAYERS, WINDOW, build, documents
 
 ONE = "the fox saw the dog; the dog saw the fox\n" * 2
 TWO = "a dog and a fox and the dog\n" * 2
-WINDOW, LAYERS = 5, 2
+ALL = all_arms(True)
+CACHE = CacheSettings(size=20, weight=0.3, theta=8.0)
+DYNAMIC = DynamicSettings(segment=8, rate=1e-3, decay=1e-2, samples=4)
 
 
-def build(memory_layers=(0, 1), vocab_size=257):
-    """A model in which nothing is zero, so that memory and attention matter."""
-    memory = MemoryConfig(slots=16, active=2, heads=2, key_width=8, value_width=8)
-    config = ModelConfig(
-        layers=LAYERS,
-        width=16,
-        heads=2,
-        window=WINDOW,
-        mlp_width=16,
-        memory_layers=memory_layers,
-        memory=memory,
-    )
-    model = LanguageModel(config, vocab_size)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-def documents(*texts):
-    return [Document(f"text {i}", text) for i, text in enumerate(texts)]
-
-
-def read(model, *texts, **options):
-    return evaluate(model, ByteTokenizer(), documents(*texts), **options)
+def read(model, *texts, arms=None, tokenizer=None, training=ONE, **options):
+    """Evaluate, arms by name in the settings above."""
+    tokenizer = tokenizer or ByteTokenizer()
+    if arms is not None:
+        arms = [Arm.parse(arm, CACHE, DYNAMIC) if isinstance(arm, str) else arm for arm in arms]
+        scales = gradient_scales(backbone_of(model), tokenizer, documents(training), arms)
+        options |= {"arms": arms, "scales": scales}
+    return evaluate(model, tokenizer, documents(*texts), **options)
 
 
 def nats(reading):
@@ -60,7 +48,7 @@ def token_by_token(model, text, state):
     return np.array(found), state
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", MEMORY)
 @torch.no_grad()
 def test_each_arm_is_its_definition(arm):
     model = build()
@@ -81,7 +69,7 @@ def test_each_arm_is_its_definition(arm):
 
 
 def test_arms_differ_where_they_should():
-    static, document, carried = (nats(r) for r in read(build(), ONE, TWO).values())
+    static, document, carried = (nats(r) for r in read(build(), ONE, TWO, arms=MEMORY).values())
     assert (document[0] == carried[0]).all()  # the first text finds an empty memory in both
     assert np.abs(document[1] - carried[1]).max() > 1e-3
     assert np.abs(document[0] - static[0]).max() > 1e-3
@@ -99,7 +87,7 @@ def test_segments_do_not_change_scores(segment):
             np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", ALL)
 def test_the_future_changes_no_score(arm):
     model, at = build(), 30
     changed = ONE[:at] + "#" * (len(ONE) - at)
@@ -108,7 +96,7 @@ def test_the_future_changes_no_score(arm):
     assert (np.abs(before[0][at:] - after[0][at:]) > 1e-4).all()
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", MEMORY)
 def test_only_carried_memory_reaches_across_texts(arm):
     model = build(memory_layers=(1,))  # the last: no attention sees what it adds
     changed = "#" * 30 + ONE[30:]  # farther back than the windows reach
@@ -131,11 +119,16 @@ class Letters(Tokenizer):
         raise NotImplementedError
 
 
-@pytest.mark.parametrize("arm", ARMS)
+LETTERS = {"tokenizer": Letters(), "training": "abcde" * 10}
+
+
+@pytest.mark.parametrize("arm", ALL)
 def test_probabilities_sum_to_one(arm):
     model = build(vocab_size=6)
-    texts = [documents("abcab", "abcdab" + last) for last in "abcde|"]
-    last = [evaluate(model, Letters(), t, arms=[arm])[arm].texts[1].token_nats[-1] for t in texts]
+    last = [
+        nats(read(model, "abcab", "abcdab" + letter, arms=[arm], **LETTERS)[arm])[1][-1]
+        for letter in "abcde|"
+    ]
     assert np.exp(-np.array(last)).sum() == pytest.approx(1, abs=1e-5)
 
 
@@ -160,34 +153,123 @@ def test_counts():
 
 
 def test_state_size_counts_the_memory_only_where_it_is_on():
-    static, document, carried = read(build(), ONE).values()
+    static, document, carried, cache = read(build(), ONE).values()
     window = LAYERS * 2 * (WINDOW - 1) * 16 * 4
     assert static.total.state_bytes == window
     memory = 2 * (2 * 16 * 8 * 4 + 16 * 4 + 8)  # two layers: table, last input, steps
     assert document.total.state_bytes == carried.total.state_bytes == window + memory
+    pairs = len(ONE) * (16 * 4 + 8)  # the hidden state, and the token that followed
+    assert cache.total.state_bytes == window + pairs
+    dynamic = read(build(), ONE, arms=["dynamic", "carried+cache+dynamic"])
+    model = build()
+    memories = sum(p.nbytes for b in model.blocks for p in b.memory.parameters())
+    norms = sum(b.norms[2].weight.nbytes for b in model.blocks)
+    weights = sum(p.nbytes for p in model.parameters())
+    sizes = [reading.total.state_bytes for reading in dynamic.values()]
+    pairs = CACHE.size * (16 * 4 + 8)
+    assert sizes == [window + weights - memories - norms, window + memory + pairs + weights]
 
 
 def test_policy_says_what_was_known():
-    readings = read(build(), ONE)
-    assert list(readings) == list(ARMS)
-    for arm, words in zip(ARMS, ("off", "emptied at each text", "never emptied"), strict=True):
+    readings = read(build(), ONE, arms=ALL)
+    assert list(readings) == list(ALL)
+    for arm, words in zip(MEMORY, ("off", "emptied at each text", "never emptied"), strict=True):
         assert readings[arm].arm == arm
         assert readings[arm].policy.endswith(f"memory: {words}")
-        assert f"attention: last {WINDOW} tokens, across texts" in readings[arm].policy
+        assert readings[arm].settings == {}
+    for reading in readings.values():
+        assert f"attention: last {WINDOW} tokens, across texts" in reading.policy
+    both = readings["carried+cache+dynamic"]
+    assert both.policy.endswith(
+        "memory: never emptied; cache: last 20 tokens, across texts, weight 0.3, theta 8; "
+        "weights: updated every 8 tokens, across texts, rate 0.001, decay 0.01"
+    )
+    assert both.settings["cache"] == {"size": 20, "weight": 0.3, "theta": 8.0}
+    assert both.settings["dynamic"]["segment"] == 8
 
 
-def test_a_model_without_memory_has_one_arm():
+def test_without_other_wishes_the_arms_that_need_no_gradients():
+    assert list(read(build(), ONE)) == ["static", "document", "carried", "cache"]
+    assert list(read(build(memory_layers=()), ONE)) == ["static", "cache"] == list(arms_of(False))
+
+
+def test_a_model_without_memory_has_no_memory_arms():
     model = build(memory_layers=())
-    assert arms_of(model) == ("static",)
     assert read(model, ONE)["static"].policy.endswith("memory: none")
-    with pytest.raises(ConfigError, match=r"'carried' needs a memory .* only arm is 'static'"):
-        read(model, ONE, arms=["static", "carried"])
+    for arm in all_arms(False):
+        assert read(model, ONE, arms=[arm])[arm].total.tokens == len(ONE)
+    with pytest.raises(ConfigError, match=r"'carried\+cache' needs a memory .* cache\+dynamic"):
+        read(model, ONE, arms=["static", "carried+cache"])
+
+
+@pytest.mark.parametrize("arm", ALL)
+def test_every_token_is_scored_once(arm):
+    seen = []
+
+    class Watched(Progress):
+        def update(self, step, loss, tokens):
+            seen.append(tokens)
+
+    reading = read(build(), ONE, TWO, arms=[arm], progress=Watched(quiet=True))[arm]
+    assert [text.tokens for text in reading.texts] == [len(ONE), len(TWO)]
+    assert sum(seen) == len(ONE) + len(TWO)
+
+
+@pytest.mark.parametrize("arm", ["dynamic", "carried+cache+dynamic"])
+def test_dynamic_arms_put_the_weights_back(arm):
+    model = build()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    static = nats(read(model, ONE, arms=["static"])["static"])[0]
+    changed = nats(read(model, ONE, arms=[arm])[arm])[0]
+    assert np.abs(changed - static).max() > 1e-3
+
+    class Stop(Progress):
+        def update(self, step, loss, tokens):
+            if step == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read(model, ONE, TWO, arms=[arm], progress=Stop(quiet=True))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert (nats(read(model, ONE, arms=["static"])["static"])[0] == static).all()
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+def test_what_does_not_adapt_is_the_model_alone(memory):
+    model = build()
+    still = [
+        Arm(memory, cache=CacheSettings(weight=0.0)),
+        Arm(memory, dynamic=DynamicSettings(segment=8, rate=0.0, samples=2)),
+    ]
+    alone = nats(read(model, ONE, TWO, arms=[memory])[memory])
+    for arm in still:
+        found = nats(read(model, ONE, TWO, arms=[arm])[str(arm)])
+        for one, other in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_cache_and_dynamic_gain_where_text_repeats_itself():
+    model, text = build(), ONE * 4
+    arms = [
+        Arm(),
+        Arm(cache=CacheSettings(weight=0.5)),
+        Arm(dynamic=DynamicSettings(segment=8, rate=3e-3, samples=16)),
+    ]
+    arms.append(Arm(cache=arms[1].cache, dynamic=arms[2].dynamic))
+    static, cache, dynamic, both = (r.total.nats for r in read(model, text, arms=arms).values())
+    assert cache < 0.7 * static
+    assert dynamic < 0.8 * static
+    assert both < 0.3 * dynamic
 
 
 def test_bf16_is_close():
     model = build()
     for exact, rough in zip(
-        read(model, ONE).values(), read(model, ONE, precision="bf16-mixed").values(), strict=True
+        read(model, ONE, arms=ALL).values(),
+        read(model, ONE, arms=ALL, precision="bf16-mixed").values(),
+        strict=True,
     ):
         assert rough.total.token_nats.dtype == np.float32
         assert rough.total.nats == pytest.approx(exact.total.nats, rel=0.02)
@@ -197,7 +279,7 @@ def test_bf16_is_close():
 def test_the_model_is_left_as_it_was():
     model = build()
     first, second = (read(model, ONE) for _ in range(2))
-    for arm in ARMS:
+    for arm in first:
         assert first[arm].total.nats == second[arm].total.nats
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -210,3 +292,5 @@ def test_bad_requests():
         read(model, ONE, segment=0)
     with pytest.raises(CorpusError, match="no text to read"):
         read(model)
+    with pytest.raises(ConfigError, match=r"'dynamic' needs the gradient's mean squares"):
+        evaluate(model, ByteTokenizer(), documents(ONE), arms=["dynamic"])

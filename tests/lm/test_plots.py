@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sparsemeta.errors import ConfigError, MissingExtra
-from sparsemeta.lm.plots import FORMATS, loss_curve, plot_loss, require_plotting
+from sparsemeta.lm.plots import FORMATS, loss_curve, plot, require_plotting
+from sparsemeta.lm.rarity import Gain
 from sparsemeta.lm.scores import Reading, Score
 
 
@@ -12,7 +13,16 @@ def score(nats):
     return Score("x", np.array(nats, np.float32), 1, 1, 1, 1.0, 0)
 
 
-READINGS = {arm: Reading(arm, "", (score([3.0] * 40 + [1.0] * 100),)) for arm in ("static", "new")}
+READINGS = {
+    label: Reading(arm, "", (score([3.0] * 40 + [1.0] * 100),))
+    for label, arm in (("static", "static"), ("carried", "carried"), ("dense", "carried"))
+}
+GAIN = Gain(
+    "earlier occurrences",
+    ("0", "1", "2-3"),
+    np.array([4, 0, 9]),
+    {label: np.array([3.0, np.nan, 1.0]) for label in READINGS},
+)
 
 
 def test_curve_averages_all_texts_by_position():
@@ -34,10 +44,20 @@ def test_every_token_is_in_one_bin():
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_plot_is_written(tmp_path, suffix):
     path = tmp_path / f"loss{suffix}"
-    plot_loss(READINGS, path)
+    plot(READINGS, [GAIN], path)
     assert path.stat().st_size > 1000
     if suffix == ".svg":
         assert path.read_text().count("</svg>") == 1
+
+
+def test_a_panel_for_each_gain_if_there_is_anything_to_compare(tmp_path):
+    def panels(readings, found):
+        plot(readings, found, tmp_path / "a.svg")
+        return (tmp_path / "a.svg").read_text().count('<g id="axes_')
+
+    assert panels(READINGS, []) == 1
+    assert panels(READINGS, [GAIN, GAIN]) == 3
+    assert panels({"static": READINGS["static"]}, [GAIN]) == 1
 
 
 def test_wrong_name(tmp_path):
@@ -48,4 +68,4 @@ def test_wrong_name(tmp_path):
 def test_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match=r"matplotlib.*pip install 'sparsemeta\[lm\]'"):
-        plot_loss(READINGS, tmp_path / "loss.png")
+        plot(READINGS, [], tmp_path / "loss.png")

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sparsemeta.lm.report import FEW, reference, summary, table, to_dict
+from sparsemeta.lm.arms.grid import Trial, Tuned
+from sparsemeta.lm.arms.settings import CacheSettings
+from sparsemeta.lm.rarity import Gain
+from sparsemeta.lm.report import FEW, grid_table, reference, summary, table, to_dict
 from sparsemeta.lm.scores import Reading, Score
 
 
@@ -31,10 +34,12 @@ def test_ratios_are_to_the_static_reading():
 
 
 def test_reference_is_the_best_there_is():
-    one = reading("carried", [1.0])
-    assert reference({"carried": one}) == "carried"
-    assert reference({"carried": one, "static": one}) == "static"
-    assert reference({"carried": one, "static": one, "baseline": one}) == "baseline"
+    carried, static = reading("carried", [1.0]), reading("static", [1.0])
+    own = {"carried": carried, "static": static}
+    assert reference({"carried": carried}) == "carried"
+    assert reference(own) == "static"
+    assert reference(own | {"dense": carried}) == "static"  # another model, with a memory
+    assert reference(own | {"dense": carried, "plain": static, "other": static}) == "plain"
 
 
 def test_data_of_a_text():
@@ -62,9 +67,31 @@ def test_what_is_not_finite_is_null(nats):
     assert json.loads(written)["arms"]["static"]["total"]["perplexity"] is None
 
 
+def test_data_of_classes_of_words():
+    gain = Gain("occurrences", ("0", "1"), np.array([3, 0]), {"static": np.array([1.5, math.nan])})
+    assert to_dict(HALF, [gain])["words"] == [
+        {
+            "by": "occurrences",
+            "classes": ["0", "1"],
+            "words": [3, 0],
+            "nats_per_word": {"static": [1.5, None]},
+        }
+    ]
+
+
+def test_data_has_the_settings_and_the_context():
+    arm = Reading("cache", "what it knew", HALF["static"].texts, {"cache": {"size": 3}})
+    data = to_dict({"cache": arm})["arms"]["cache"]
+    assert (data["settings"], data["context"]) == ({"cache": {"size": 3}}, "what it knew")
+
+
 def shown(readings):
-    console = Console(width=120, file=io.StringIO())
-    console.print(table(readings))
+    return printed(table(readings))
+
+
+def printed(found):
+    console = Console(width=140, file=io.StringIO())
+    console.print(found)
     return console.file.getvalue()
 
 
@@ -77,12 +104,25 @@ def test_few_texts_have_rows_of_their_own(texts, rows):
 
 def test_table_compares():
     total = next(line for line in shown(HALF).split("total")[1].splitlines() if "carried" in line)
-    assert " ".join(total.split()) == "carried 0 0.000 1.00 -87.5% 0 3.00x 1.00 MiB"
+    assert " ".join(total.split()) == "carried 0 0.000 1.00 1.00 -87.5% 0 3.00x 1.00 MiB"
 
 
 def test_summary_prints_the_policy_of_every_reading():
     assert summary(HALF).splitlines() == [
-        "2 texts: 8 tokens, 6 words (8 with ends of lines), 16 bytes",
+        "2 texts: 8 tokens, 6 words (8 with ends of lines, which `per word` counts), 16 bytes; "
+        "cost: relative to static",
         "static: memory: static",
         "carried: memory: carried",
+    ]
+
+
+def test_grid_is_shown_with_the_choice():
+    nats = {(2.0, 0.1): 3.0, (2.0, 0.2): 2.5, (4.0, 0.1): 1.5, (4.0, 0.2): math.nan}
+    trials = (Trial(CacheSettings(theta=t, weight=w), n) for (t, w), n in nats.items())
+    lines = printed(grid_table(Tuned("carried", tuple(trials)))).splitlines()
+    assert [line.split() for line in lines[:4]] == [
+        "cache tuned, memory carried: nats per token of validation".split(),
+        ["theta,", "weight", "0.1", "0.2"],
+        ["2", "3.0000", "2.5000"],
+        ["4", "1.5000*", "nan"],
     ]

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from sparsemeta.cli.output import require_writable, write_aside
 from sparsemeta.config import read_toml, require
 from sparsemeta.errors import ConfigError
+from sparsemeta.lm.arms.settings import CacheSettings, DynamicSettings
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.corpus import Document, read_documents, split_holdout
 
 if TYPE_CHECKING:
-    from sparsemeta.lm.modelling import LanguageModel
+    from torch import Tensor, nn
+
+    from sparsemeta.engine import Progress
+    from sparsemeta.lm.arms.arm import Arm
+    from sparsemeta.lm.arms.backbone import Backbone
+    from sparsemeta.lm.arms.grid import Tuned
+    from sparsemeta.lm.rarity import Gain
     from sparsemeta.lm.scores import Reading
     from sparsemeta.lm.tokenizer import Tokenizer
     from sparsemeta.nn import Health
@@ -27,28 +34,57 @@ if TYPE_CHECKING:
 class Evaluate:
     """Let a model read texts once, from left to right, and score each token before it is read.
 
-    Arms: `static` reads with the memory off, `document` empties it at each text, `carried` keeps
-    it through all texts in the order given.
+    An arm is one such reading. The memory is off in `static`, emptied at each text in `document`,
+    and kept through all texts, in the order given, in `carried`. `cache` mixes in the words that
+    followed similar contexts before; `dynamic` changes the weights by gradient descent on what has
+    been scored. Plus signs join them: `carried+dynamic`; without a policy the memory is off.
     """
 
     model: tyro.conf.Positional[Path]
-    """A model folder, or the folder of a run: then its newest checkpoint."""
+    """A model folder, or the folder of a run: then its newest checkpoint; or the local folder of
+    any causal language model of Hugging Face's transformers."""
     texts: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Files and folders, or `stdlib`. If left out: what the model's recipe held out of training."""
+    """Files, folders, globs, .jsonl files, `stdlib` or `hf:NAME/CONFIG[:split]`. If left out: what
+    the model's recipe held out of training."""
     arms: str | None = None
-    """Arms, with commas between them. If left out: all that the model has."""
-    baseline: Path | None = None
-    """A second model, such as one trained without memory, to compare with: its static arm."""
+    """Arms, with commas between them, or `all`. If left out: static, document, carried and cache,
+    as far as the model has them; they need no gradients."""
+    baseline: tuple[Path, ...] = ()
+    """Other models to compare with, such as one trained without memory: each is read with its
+    memory carried, if it has one. The first without is what all others are compared with."""
     segment: int = 256
-    """Tokens per forward pass; it changes speed, not scores."""
+    """Tokens per forward pass; it changes speed, not scores. Dynamic arms have their own."""
     precision: Literal["bf16-mixed", "32-true"] = "32-true"
     """bf16-mixed: autocast; 32-true: float32 throughout."""
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    """The neural cache."""
+    dynamic: DynamicSettings = field(default_factory=DynamicSettings)
+    """Dynamic evaluation."""
+    training_text: tuple[str, ...] = ()
+    """What dynamic arms measure their gradients on. If left out: the recipe's `corpus.train`."""
+    tune: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Choose the settings of cache and dynamic arms on validation text, by a small grid."""
+    validation: tuple[str, ...] = ()
+    """Texts to tune on. If left out: the recipe's `corpus.validation`."""
+    tune_tokens: int = 40_000
+    """Tokens of them that are read for each point of a grid, from their start."""
     json: Path | None = None
     """Write all numbers to this file."""
     health: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also report how well the memory is used: the texts are read once more, carried."""
     plot: Path | None = None
-    """Draw loss against position in the text: a .png, .pdf or .svg file."""
+    """Draw loss against position in the text, and the gain by how often a word came before, in the
+    document and in training: a .png, .pdf or .svg file."""
+
+
+@dataclass
+class Result:
+    """All that was measured."""
+
+    readings: dict[str, Reading]
+    tuned: list[Tuned]
+    gains: list[Gain]
+    health: dict[str, Health]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -64,75 +100,63 @@ def main(arguments: Sequence[str]) -> None:
     if command.plot:
         plots.require_plotting(command.plot)
         require_writable(command.plot)
-    readings, health = read(command)
+    result = read(command)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
-        console.width = 120
-    console.print(report.table(readings))
-    console.print(report.summary(readings), soft_wrap=True)
-    for name, seen in health.items():
+        console.width = 140
+    for tuned in result.tuned:
+        console.print(report.grid_table(tuned))
+    console.print(report.table(result.readings))
+    console.print(report.summary(result.readings), soft_wrap=True)
+    for name, seen in result.health.items():
         console.print(f"{name}: {seen}", soft_wrap=True)
     if command.json:
-        about = {
-            "model": str(command.model),
-            "baseline": str(command.baseline) if command.baseline else None,
-            "segment": command.segment,
-            "precision": command.precision,
-        }
-        text = json.dumps(about | report.to_dict(readings), indent=2, allow_nan=False)
+        text = json.dumps(_data(command, result), indent=2, allow_nan=False)
         with write_aside(command.json) as aside:
             aside.write_text(text + "\n", encoding="utf-8")
     if command.plot:
         with write_aside(command.plot) as aside:
-            plots.plot_loss(readings, aside)
+            plots.plot(result.readings, result.gains, aside)
 
 
-def read(command: Evaluate) -> tuple[dict[str, Reading], dict[str, Health]]:
-    """The readings of the model, by arm, and of the baseline; if asked, its memories' health."""
-    import torch
-
+def read(command: Evaluate) -> Result:
+    """Read the texts in every arm, and by every baseline."""
     from sparsemeta.engine import Progress
-    from sparsemeta.lm.checkpoint import load_model
+    from sparsemeta.lm.arms.backbone import backbone_of
     from sparsemeta.lm.evaluation import evaluate
-    from sparsemeta.lm.report import BASELINE
     from sparsemeta.nn import observe
 
-    model = load_model(command.model)
-    baseline = load_model(command.baseline) if command.baseline else None
+    model, tokenizer = _load(command.model)
     texts = choose_texts(command)
-    if baseline:
-        require(
-            _same_tokens(model[1], baseline[1], texts),
-            f"{command.baseline} reads these texts in other tokens than {command.model}, so their "
-            "perplexities cannot be compared. Train both on the same text and tokenizer.",
-        )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    baselines = _load_baselines(command, tokenizer, texts)
     progress = Progress()
+    arms, scales, tuned = _prepare(command, backbone_of(model), tokenizer, progress)
 
-    def score(
-        model: LanguageModel, tokenizer: Tokenizer, arms: list[str] | None
-    ) -> dict[str, Reading]:
+    def score(model: nn.Module, own: Tokenizer, arms: Sequence[str | Arm]) -> dict[str, Reading]:
         return evaluate(
-            model.to(device),
-            tokenizer,
+            model,
+            own,
             texts,
             arms=arms,
             segment=command.segment,
             precision=command.precision,
+            scales=scales,
             progress=progress,
         )
 
     progress.message(f"{command.model} reads {len(texts)} {'text' if len(texts) == 1 else 'texts'}")
-    readings = score(*model, command.arms.split(",") if command.arms else None)
-    if baseline:
-        progress.message(f"{command.baseline} reads the same")
-        readings[BASELINE] = score(*baseline, ["static"])["static"]
-    if not command.health:
-        return readings, {}
-    progress.message(f"{command.model} reads once more, watched")
-    with observe(model[0]) as health:
-        score(*model, ["carried"])
-    return readings, health
+    readings = score(model, tokenizer, arms)
+    for label, other in baselines.items():
+        progress.message(f"{label} reads the same")
+        arm = "carried" if backbone_of(other[0]).has_memory else "static"
+        readings[label] = score(*other, [arm])[arm]
+    health: dict[str, Health] = {}
+    if command.health:
+        progress.message(f"{command.model} reads once more, watched")
+        with observe(model) as health:
+            score(model, tokenizer, ["carried"])
+    gains = _gains(command, tokenizer, texts, readings, progress)
+    return Result(readings, tuned, gains, health)
 
 
 def choose_texts(command: Evaluate) -> list[Document]:
@@ -150,6 +174,32 @@ def choose_texts(command: Evaluate) -> list[Document]:
     return split_holdout(documents, recipe.corpus.holdout)[1]
 
 
+def training_text(command: Evaluate) -> list[Document]:
+    """The text named as the training text, or the recipe's; none if neither is known."""
+    corpus = (recipe_of(command.model) or Recipe()).corpus
+    if command.training_text:
+        return read_documents(command.training_text, corpus)
+    if recipe_of(command.model) is None:
+        return []
+    return split_holdout(read_documents(corpus.train, corpus), corpus.holdout)[0]
+
+
+def validation_text(command: Evaluate) -> list[Document]:
+    """The text to tune on, which must not be the text to be scored.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    corpus = (recipe_of(command.model) or Recipe()).corpus
+    sources = command.validation or corpus.validation
+    require(
+        bool(sources),
+        f"--tune needs text that is not scored, and the recipe of {command.model} names no "
+        "corpus.validation. Name some: --validation TEXT...",
+    )
+    return read_documents(sources, corpus)
+
+
 def recipe_of(model: Path) -> Recipe | None:
     """The recipe of a run folder, or of the run that a checkpoint belongs to."""
     folder = model.resolve()
@@ -158,7 +208,111 @@ def recipe_of(model: Path) -> Recipe | None:
     return read_toml(path, Recipe) if path.exists() else None
 
 
-def _same_tokens(one: Tokenizer, other: Tokenizer, texts: list[Document]) -> bool:
+def _load(path: Path) -> tuple[nn.Module, Tokenizer]:
+    """A model of ours or of transformers, on the best device."""
+    import torch
+
+    from sparsemeta.lm.arms.pretrained import is_pretrained, load_pretrained
+    from sparsemeta.lm.checkpoint import load_model
+
+    model, tokenizer = load_pretrained(path) if is_pretrained(path) else load_model(path)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def _load_baselines(
+    command: Evaluate, tokenizer: Tokenizer, texts: Sequence[Document]
+) -> dict[str, tuple[nn.Module, Tokenizer]]:
+    """The baselines by name, which is the folder's unless that is taken."""
+    from sparsemeta.lm.arms.arm import all_arms
+
+    found: dict[str, tuple[nn.Module, Tokenizer]] = {}
+    for path in command.baseline:
+        other = _load(path)
+        require(
+            _same_tokens(tokenizer, other[1], texts),
+            f"{path} reads these texts in other tokens than {command.model}, so their "
+            "perplexities cannot be compared. Train both on the same text and tokenizer.",
+        )
+        taken = path.name in (*all_arms(True), *found)
+        found[f"baseline {path}" if taken else path.name] = other
+    return found
+
+
+def _prepare(
+    command: Evaluate, backbone: Backbone, tokenizer: Tokenizer, progress: Progress
+) -> tuple[Sequence[Arm], dict[bool, list[Tensor]], list[Tuned]]:
+    """The arms with their settings, and what the dynamic ones need beforehand."""
+    from sparsemeta.lm.arms.arm import Arm, all_arms, arms_of
+    from sparsemeta.lm.arms.statistics import gradient_scales
+    from sparsemeta.lm.arms.tuning import tune
+    from sparsemeta.lm.evaluation import choose_arms
+
+    names = command.arms.split(",") if command.arms else arms_of(backbone.has_memory)
+    names = all_arms(backbone.has_memory) if names == ["all"] else names
+    named = [Arm.parse(name, command.cache, command.dynamic) for name in names]
+    arms: Sequence[Arm] = choose_arms(named, backbone)
+    dynamic = any(arm.dynamic for arm in arms)
+    training = training_text(command) if dynamic else []
+    require(
+        bool(training) or not dynamic,
+        f"dynamic arms measure their gradients on training text, and {command.model} has no "
+        "recipe.toml that names it. Name some: --training-text TEXT...",
+    )
+    validation = validation_text(command) if command.tune else []
+    precision = command.precision
+    scales = gradient_scales(
+        backbone, tokenizer, training, arms, precision=precision, progress=progress
+    )
+    if not command.tune:
+        return arms, scales, []
+    arms, tuned = tune(
+        backbone,
+        tokenizer,
+        validation,
+        arms,
+        tokens=command.tune_tokens,
+        scales=scales,
+        segment=command.segment,
+        precision=precision,
+        progress=progress,
+    )
+    return arms, scales, tuned
+
+
+def _gains(
+    command: Evaluate,
+    tokenizer: Tokenizer,
+    texts: Sequence[Document],
+    readings: Mapping[str, Reading],
+    progress: Progress,
+) -> list[Gain]:
+    """Loss by classes of words, where it will be shown."""
+    from sparsemeta.lm.rarity import gains, words_of
+
+    if not (command.json or command.plot):
+        return []
+    words = words_of(tokenizer, texts)
+    if words is None:
+        progress.message("this tokenizer joins words, so there is no loss by word")
+        return []
+    return gains(readings, words, training_text(command) or None)
+
+
+def _same_tokens(one: Tokenizer, other: Tokenizer, texts: Sequence[Document]) -> bool:
     parts = [text.text for text in texts]
     pairs = zip(one.encode_all(parts), other.encode_all(parts), strict=True)
     return all(a.tolist() == b.tolist() for a, b in pairs)
+
+
+def _data(command: Evaluate, result: Result) -> dict[str, Any]:
+    """What --json writes."""
+    from sparsemeta.lm import report
+
+    about = {
+        "model": str(command.model),
+        "baseline": [str(path) for path in command.baseline],
+        "segment": command.segment,
+        "precision": command.precision,
+        "tuned": [tuned.to_dict() for tuned in result.tuned],
+    }
+    return about | report.to_dict(result.readings, result.gains)

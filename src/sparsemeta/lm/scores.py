@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-ARMS = ("static", "document", "carried")
-"""What becomes of the memory: off, emptied at each text, never emptied."""
 
 FIELDS = (
     "name", "nats", "tokens", "words", "words_eos", "bytes", "bits_per_byte", "perplexity",
@@ -32,7 +29,8 @@ class Score:
     """Of the text in UTF-8."""
     seconds: float
     state_bytes: int
-    """Size of what is carried after the last token: the attention window, and memory that is on."""
+    """Size of all that is carried after the last token: attention window, memory that is on, cache,
+    and weights that have changed."""
 
     @property
     def tokens(self) -> int:
@@ -74,10 +72,12 @@ class Reading:
     """One pass of one arm over all texts."""
 
     arm: str
-    """One of `ARMS`."""
+    """Its name, see `arms.arm.Arm`."""
     policy: str
     """What the predictions could draw on, in words."""
     texts: tuple[Score, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the arm's parts, as plain dictionaries."""
 
     @property
     def total(self) -> Score:
