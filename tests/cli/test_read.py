@@ -51,7 +51,7 @@ def test_two_texts_in_one_call_or_in_two(models, capsys, model):
     (models / "short.txt").write_text("7 times 7 is 49\n")
     assert read(model, A, "short.txt", "--out", "both") == 0
     shown = capsys.readouterr()
-    assert "both has read 2 texts: 1,122 tokens" in shown.out
+    assert "both: 2 texts read, 1,122 tokens" in shown.out
     assert "bits per byte" in shown.out
     assert f"{A}: 1,106 tokens" in shown.err
     assert read(model, A, "--out", "first") == 0
@@ -102,7 +102,7 @@ def test_ctrl_c_keeps_the_texts_read_to_their_end(models, capsys, monkeypatch):
 
     monkeypatch.setattr(LanguageModel, "forward", interrupted)
     message = refused(capsys, "models/tiny", A, B, "--out", "m", code=130)
-    assert f"m has read 1 text; {B} was not read to its end" in message
+    assert f"m: 1 text read; {B} was not read to its end" in message
     assert f"Stopped in {B}" in message
     assert same("m", "one")
     calls[:] = [0] * 5
@@ -153,7 +153,7 @@ def test_a_full_memory_keeps_the_texts_before(models, capsys):
     (models / "many.txt").write_text("".join(random.Random(0).choices(string.printable, k=9000)))
     message = refused(capsys, "models/growing", "text/held/a.txt", "many.txt", "--out", "m")
     assert "the memory is full" in message
-    assert "m has read 1 text; many.txt was not read to its end" in message
+    assert "m: 1 text read; many.txt was not read to its end" in message
     assert read_origin("m").texts == 1
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from sparsemeta.cli.output import claim
-from sparsemeta.cli.read import read_stdin
+from sparsemeta.cli.read import load, read_stdin
 from sparsemeta.lm.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -57,21 +57,13 @@ def main(arguments: Sequence[str]) -> None:
 
 def write(command: Generate) -> tuple[Origin, FastWeights]:
     """Print the prompt and what follows; return what the model then remembers, and of what."""
-    import torch
-
-    from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
-    from sparsemeta.lm.checkpoint import load_model
     from sparsemeta.lm.generation import Writer
     from sparsemeta.lm.reading import require_memory
 
-    model, tokenizer = load_model(command.model)
-    if command.memory or command.out:
+    model, tokenizer, memory, origin = load(command.model, command.memory)
+    if command.out:
         require_memory(model)
-    memory, origin = None, Origin(fingerprint(model))
-    if command.memory:
-        memory, origin = FastWeights.load(command.memory, model), read_origin(command.memory)
     prompt = read_stdin().text if command.prompt == "-" else command.prompt
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
     writer = Writer(model, tokenizer, prompt, memory, command.sampling)
     size = 0
     for piece in itertools.chain([prompt], writer.pieces()):

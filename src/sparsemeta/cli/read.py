@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,7 +19,10 @@ from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.corpus import Document, read_documents
 
 if TYPE_CHECKING:
-    from sparsemeta.lm.reading import Tally
+    from sparsemeta.fast_weights import FastWeights, Origin
+    from sparsemeta.lm.modelling import LanguageModel
+    from sparsemeta.lm.reading import Reader, Tally
+    from sparsemeta.lm.tokenizer import Tokenizer
 
 SAVE_EVERY = 60.0
 """Seconds; a long reading is saved after the next text that ends."""
@@ -66,62 +69,86 @@ def main(arguments: Sequence[str]) -> None:
     with claim(out, updates=command.memory, overwrite=command.overwrite):
         texts = texts_named(command)
         total = read(command, texts, out)
-    print(f"{out} has read {_count(len(texts))}: {_described(total)}")
+    print(f"{out}: {_count(len(texts))} read, {_described(total)}")
 
 
 def read(command: Read, texts: list[Document], out: Path) -> Tally:
     """Read and save; what was read to its end is saved however this ends, but by a kill."""
-    import torch
-
     from sparsemeta.engine import Interrupted, Progress, signals_deferred
-    from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
-    from sparsemeta.lm.checkpoint import load_model
-    from sparsemeta.lm.reading import Reader, Tally, require_memory
+    from sparsemeta.lm.reading import Reader, require_memory
 
-    model, tokenizer = load_model(command.model)
+    model, tokenizer, memory, origin = load(command.model, command.memory)
     require_memory(model)
-    memory, origin = None, Origin(fingerprint(model))
-    if command.memory:
-        memory, origin = FastWeights.load(command.memory, model), read_origin(command.memory)
     reader = Reader(
-        model.to("cuda" if torch.cuda.is_available() else "cpu"),
-        tokenizer,
-        memory,
-        segment=command.segment,
-        precision=command.precision,
+        model, tokenizer, memory, segment=command.segment, precision=command.precision
     )
-    total, done, saved = Tally(), 0, 0
-    last_save = time.monotonic()
-
-    def save() -> None:
-        nonlocal saved, last_save
-        if reader.memory and done > saved:
-            read_before = origin.texts + done, origin.bytes + total.bytes
-            reader.memory.save(out, Origin(origin.fingerprint, *read_before))
-            saved, last_save = done, time.monotonic()
+    keeper = Keeper(reader, origin, out)
+    progress = Progress()
 
     def seen(tally: Tally) -> None:
         if request.made:
-            raise Interrupted(f"Stopped in {texts[done].name}.")
-        now = total + tally
-        progress.show(now.bytes, f"text {done + 1}/{len(texts)}  {_described(now)}")
+            raise Interrupted(f"Stopped in {texts[keeper.done].name}.")
+        now = keeper.total + tally
+        progress.show(now.bytes, f"text {keeper.done + 1}/{len(texts)}  {_described(now)}")
 
-    progress = Progress()
     size = sum(len(text.text.encode("utf-8")) for text in texts)
     with signals_deferred() as request, progress.track(0, size):
         try:
             for text in texts:
-                tally = reader.read(text, seen)
-                total, done = total + tally, done + 1
+                tally = keeper.read(text, seen)
                 progress.message(f"{text.name}: {_described(tally)}")
-                if time.monotonic() - last_save > SAVE_EVERY:
-                    save()
         finally:
-            save()
-            if done < len(texts):
-                kept = f"{out} has read {_count(done)}" if done else "nothing was saved"
-                progress.message(f"{kept}; {texts[done].name} was not read to its end.")
-    return total
+            keeper.save()
+            if keeper.done < len(texts):
+                kept = f"{out}: {_count(keeper.done)} read" if keeper.done else "nothing was saved"
+                progress.message(f"{kept}; {texts[keeper.done].name} was not read to its end.")
+    return keeper.total
+
+
+class Keeper:
+    """Saves what a reader learns, with how much it has read since its memory was empty."""
+
+    def __init__(self, reader: Reader, origin: Origin, out: Path):
+        from sparsemeta.lm.reading import Tally
+
+        self._reader, self._origin, self._out = reader, origin, out
+        self.total, self.done = Tally(), 0
+        self._saved, self._saved_at = 0, time.monotonic()
+
+    def read(self, text: Document, seen: Callable[[Tally], None]) -> Tally:
+        """Read a text; save, if that was long ago."""
+        tally = self._reader.read(text, seen)
+        self.total, self.done = self.total + tally, self.done + 1
+        if time.monotonic() - self._saved_at > SAVE_EVERY:
+            self.save()
+        return tally
+
+    def save(self) -> None:
+        """Save what was read to its end, if that is more than was saved."""
+        if self._reader.memory and self.done > self._saved:
+            texts, size = self._origin.texts + self.done, self._origin.bytes + self.total.bytes
+            self._reader.memory.save(self._out, self._origin._replace(texts=texts, bytes=size))
+            self._saved, self._saved_at = self.done, time.monotonic()
+
+
+def load(
+    path: Path, memory: Path | None
+) -> tuple[LanguageModel, Tokenizer, FastWeights | None, Origin]:
+    """A model on the best device, its tokenizer, a memory of it, and where that comes from."""
+    import torch
+
+    from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
+    from sparsemeta.lm.checkpoint import load_model
+    from sparsemeta.lm.reading import require_memory
+
+    model, tokenizer = load_model(path)
+    if memory is None:
+        held, origin = None, Origin(fingerprint(model))
+    else:
+        require_memory(model)
+        held, origin = FastWeights.load(memory, model), read_origin(memory)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device), tokenizer, held, origin
 
 
 def _described(tally: Tally) -> str:
