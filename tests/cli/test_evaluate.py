@@ -3,6 +3,7 @@ import math
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -153,6 +154,22 @@ def test_bad_arms_and_settings(at_home, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", "runs/tiny", "--arms", "cache", "--cache.weight", "1"])
     assert "cache.weight must lie in [0, 1)" in capsys.readouterr().err
+
+
+def test_a_model_of_transformers(at_home, capsys):
+    pytest.importorskip("transformers")
+    from sparsemeta.lm.hf.export import export
+
+    export(Path("runs/tiny"), Path("theirs"))
+    assert main(["evaluate", "theirs", "text/held", "--arms", "static,carried"]) == 0
+    theirs = capsys.readouterr().out
+    assert main(["evaluate", "runs/tiny", "--arms", "static,carried"]) == 0
+    ours = capsys.readouterr().out
+    assert [line.split()[:5] for line in theirs.splitlines()] == [
+        line.split()[:5] for line in ours.splitlines()
+    ]
+    message = refused(["theirs"], capsys)
+    assert "theirs: has no recipe.toml, so there is nothing to read" in message
 
 
 @pytest.mark.parametrize(

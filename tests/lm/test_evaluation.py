@@ -10,10 +10,13 @@ from sparsemeta.lm.arms.arm import MEMORY, Arm, all_arms, arms_of
 from sparsemeta.lm.arms.backbone import backbone_of
 from sparsemeta.lm.arms.settings import CacheSettings, DynamicSettings
 from sparsemeta.lm.arms.statistics import gradient_scales
+from sparsemeta.lm.config import CorpusConfig, ModelConfig, TokenizerConfig
+from sparsemeta.lm.corpus import read_documents
 from sparsemeta.lm.evaluation import evaluate
-from sparsemeta.lm.modelling import LMState
-from sparsemeta.lm.tokenizer import ByteTokenizer, Tokenizer
+from sparsemeta.lm.modelling import LanguageModel, LMState
+from sparsemeta.lm.tokenizer import ByteTokenizer, Tokenizer, train_tokenizer
 from sparsemeta.nn import memory_off
+from tests.data import data_file
 from tests.lm.arms.models import LAYERS, WINDOW, build, documents
 
 ONE = "the fox saw the dog; the dog saw the fox\n" * 2
@@ -294,3 +297,16 @@ def test_bad_requests():
         read(model)
     with pytest.raises(ConfigError, match=r"'dynamic' needs the gradient's mean squares"):
         evaluate(model, ByteTokenizer(), documents(ONE), arms=["dynamic"])
+
+
+def test_wikitext_2_is_counted_as_the_literature_does():
+    path = data_file("wikitext-2/wiki.test.tokens")
+    texts = read_documents([str(path)], CorpusConfig(wikitext=True))
+    tokenizer = train_tokenizer(TokenizerConfig(kind="words", vocabulary=40), texts)
+    config = ModelConfig(layers=1, width=8, heads=1, window=2, mlp_width=8)
+    model = LanguageModel(config, tokenizer.vocab_size)
+    total = evaluate(model, tokenizer, texts, arms=["static"], segment=512)["static"].total
+    assert total.tokens == total.words_eos == 245_569
+    assert total.words == 241_211
+    assert total.bytes == path.stat().st_size
+    assert total.word_perplexity == total.perplexity
