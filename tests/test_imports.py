@@ -35,6 +35,8 @@ HOMES = {
     "tokenizers": ("lm/",),
     "datasets": ("lm/sources.py",),
     "gymnasium": ("rl/",),
+    "sklearn": ("tasks/digits.py",),
+    "PIL": ("tasks/omniglot.py",),
     "matplotlib": ("lm/plots.py", "tasks/plots.py", "rl/plots.py"),
     "tyro": ("cli/",),
 }
@@ -121,6 +123,7 @@ def test_public_names():
         "SparseMemory",
         "SparseMetaError",
         "StateError",
+        "StreamError",
         "TrainingError",
         "__version__",
         "checked",

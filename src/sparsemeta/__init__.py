@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ScanError,
         SparseMetaError,
         StateError,
+        StreamError,
         TrainingError,
     )
     from sparsemeta.fast_weights import FastWeights, LayerWeights
@@ -48,6 +49,7 @@ __all__ = [
     "SparseMemory",
     "SparseMetaError",
     "StateError",
+    "StreamError",
     "TrainingError",
     "__version__",
     "checked",

@@ -6,6 +6,7 @@
     ├── CheckpointError  a model folder that is missing, damaged or foreign
     ├── StateError       a memory that is damaged or belongs to another model
     ├── ScanError        tensors that do not describe a memory update   (also a ValueError)
+    ├── StreamError      predictions that do not fit a stream           (also a ValueError)
     ├── TrainingError    training that cannot go on
     └── MissingExtra     an optional dependency that is not installed   (also an ImportError)
 
@@ -36,6 +37,10 @@ class StateError(SparseMetaError):
 
 class ScanError(SparseMetaError, ValueError):
     """Tensors that do not describe a memory update."""
+
+
+class StreamError(SparseMetaError, ValueError):
+    """Predictions that do not fit a stream."""
 
 
 class TrainingError(SparseMetaError):
