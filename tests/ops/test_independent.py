@@ -136,6 +136,15 @@ def test_product_address_is_the_exact_top(side, active, form):
     torch.testing.assert_close(found, wanted)
 
 
+def test_a_search_in_parts_finds_the_same(form, monkeypatch):
+    halves, whole = queries_and_keys(4, parts=(2,)), queries_and_keys(6)
+    at_once = product_address(*halves, 3), topk_address(*whole, 3)
+    monkeypatch.setattr("sparsemeta.ops.addressing.AT_ONCE", 60)  # 2 steps of 5, then 1
+    in_parts = product_address(*halves, 3), topk_address(*whole, 3)
+    for found, expected in zip(in_parts, at_once, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
 def test_a_product_address_of_equal_scores_or_of_none_names_slots(form):
     keys = torch.ones(2, 1, 4, 1)
     index, _ = product_address(torch.ones(1, 3, 2), keys, 16)

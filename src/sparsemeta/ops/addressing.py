@@ -12,6 +12,9 @@ from torch.nn.functional import normalize
 from sparsemeta.errors import ScanError
 from sparsemeta.ops.compiled import usable
 
+AT_ONCE = 2**18
+"""Scores searched at once: they stay in a cache, and memory is what the addresses take."""
+
 
 def topk_address(
     query: Float[Tensor, "*batch H T K"], keys: Float[Tensor, "H N K"], active: int
@@ -35,7 +38,9 @@ def topk_address(
     """
     _require_slots(active, keys.shape[1])
     with torch.no_grad():
-        index = (query @ keys.mT).topk(active, dim=-1).indices
+        parts = query.split(_steps_at_once(query, keys), dim=-2)
+        found = [(part @ keys.mT).topk(active, dim=-1).indices for part in parts]
+    index = torch.cat(found, dim=-2)
     return index, _unit(_scores(query, keys[None], index))
 
 
@@ -62,9 +67,12 @@ def product_address(
     """
     side = keys.shape[2]
     _require_slots(active, side**2)
-    left, right = query.chunk(2, dim=-1)
     with torch.no_grad():
-        index = _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active)
+        parts = [x.chunk(2, dim=-1) for x in query.split(_steps_at_once(query, keys[0]), dim=-2)]
+        found = [
+            _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active) for left, right in parts
+        ]
+    index = torch.cat(found, dim=-2)
     return index, _unit(_scores(query, keys, index))
 
 
@@ -90,6 +98,11 @@ def dense_address(
 def _require_slots(active: int, slots: int) -> None:
     if not 1 <= active <= slots:
         raise ScanError(f"an address of {active} slots cannot be taken from {slots}")
+
+
+def _steps_at_once(query: Tensor, keys: Tensor) -> int:
+    """How many steps of a query to search at once, by keys (H, S, K)."""
+    return max(1, AT_ONCE // (query[..., 0, 0].numel() * keys.shape[1]))
 
 
 def _best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
