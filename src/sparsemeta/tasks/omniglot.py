@@ -85,8 +85,8 @@ def _read_paper(stem: Path) -> np.ndarray:
 
 
 def _npz(path: Path) -> np.ndarray:
-    with np.load(path) as arrays:
-        return arrays["images"]
+    with path.open("rb") as file:
+        return np.load(file)["images"]
 
 
 def _zip(path: Path) -> np.ndarray:
