@@ -17,7 +17,7 @@ class Export:
     """
 
     model: tyro.conf.Positional[Path]
-    """A model folder, or the folder of a run: then its newest checkpoint."""
+    """A model folder, or the folder of a run: then its best checkpoint."""
     folder: tyro.conf.Positional[Path]
     """Where to, new or empty."""
 

@@ -27,7 +27,7 @@ class Generate:
     """
 
     model: tyro.conf.Positional[Path]
-    """A model folder, or the folder of a run: then its newest checkpoint."""
+    """A model folder, or the folder of a run: then its best checkpoint."""
     prompt: str = ""
     """What to go on with; `-` takes it from standard input. If left out: the start of a text."""
     memory: Path | None = None

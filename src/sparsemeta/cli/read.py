@@ -38,9 +38,9 @@ class Read:
     """
 
     model: tyro.conf.Positional[Path]
-    """A model folder, or the folder of a run: then its newest checkpoint."""
+    """A model folder, or the folder of a run: then its best checkpoint."""
     texts: tyro.conf.Positional[tuple[str, ...]]
-    """Files, folders, globs, .jsonl files, `stdlib`, `hf:NAME/CONFIG[:split]`, or `-` for standard
+    """Files, folders, globs, .jsonl files, `stdlib`, `hf:OWNER/NAME[/CONFIG][:SPLIT]`, or `-` for standard
     input, read in this order."""
     memory: Path | None = None
     """The memory to begin with. If left out: an empty one."""

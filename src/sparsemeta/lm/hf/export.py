@@ -16,7 +16,7 @@ def export(source: Path, folder: Path) -> None:
     """Write what `AutoModelForCausalLM` and `AutoTokenizer` read; a kill leaves no half of it.
 
     Args:
-        source: a model folder, or a run folder: then its newest checkpoint.
+        source: a model folder, or a run folder: then its best checkpoint.
         folder: where to, new or empty.
 
     Raises:

@@ -63,7 +63,7 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> SparseMetaForCausalLM:
-        """A model of ours, from its folder or from the folder of a run: then its newest checkpoint.
+        """A model of ours, from its folder or from the folder of a run: then its best checkpoint.
 
         Raises:
             CheckpointError: there is no model, or it is damaged, or of another format or shape.
