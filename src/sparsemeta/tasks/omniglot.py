@@ -18,6 +18,9 @@ from sparsemeta.errors import CorpusError, MissingExtra
 
 HOME = "https://github.com/brendenlake/omniglot"
 
+# What NumPy, zipfile and Pillow raise on a damaged file.
+DAMAGE = (OSError, ValueError, LookupError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error)
+
 
 def read_omniglot(
     folder: str | Path,
@@ -61,14 +64,7 @@ def _read_paper(stem: Path) -> np.ndarray:
         if path.is_file():
             try:
                 paper = read(path)
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-                EOFError,
-                zipfile.BadZipFile,
-                zlib.error,
-            ) as error:
+            except DAMAGE as error:
                 raise CorpusError(
                     f"{path}: cannot be read as Omniglot ({error}). Get it again from {HOME}"
                 ) from None
