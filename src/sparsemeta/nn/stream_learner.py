@@ -1,0 +1,184 @@
+"""`StreamLearner`: a network that is taught step by step, by a forward pass alone."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from sparsemeta.config import MemoryConfig
+from sparsemeta.fast_weights import FastWeights
+from sparsemeta.nn.meta_learner import Generated, MetaLearner
+from sparsemeta.nn.sparse_memory import SparseMemory
+
+
+class StreamState(NamedTuple):
+    """What B streams have taught so far.
+
+    Attributes:
+        memory: all that was written.
+        feedback: what the last step revealed; the next one writes it. A label, (B,) int64, or a
+            value, (B, W).
+        taught: (B,) bool, whether it revealed anything.
+    """
+
+    memory: FastWeights
+    feedback: Tensor
+    taught: Tensor
+
+    def detach(self) -> "StreamState":
+        """The same values, cut off from the graph: the end of a truncated segment."""
+        return self._replace(memory=self.memory.detach())
+
+
+class StreamLearner(nn.Module):
+    r"""Predicts every step of a stream from what the steps before it taught.
+
+    $$z_t = \mathrm{encoder}(x_t), \quad \hat y_t = \mathrm{head}(z_t, \mathrm{memory}(z_t, f_t))$$
+
+    where $f_t$ embeds what was revealed about step t-1: the memory writes it under $z_{t-1}$, then
+    is read at $z_t$. A new network recalls nothing: it begins as its head alone.
+
+    Args:
+        width: D.
+        config: of the memory.
+        outputs: the number of labels there may be, or the width W of a value.
+        kind: labels to be told apart, or values to be approximated.
+        encoder: maps inputs (.., *shape) to (.., D); None if the inputs are (.., D) already.
+
+    >>> learner = StreamLearner(16, MemoryConfig(slots=64), outputs=3)
+    >>> x, label = torch.randn(1, 10, 16), torch.randint(3, (1, 10))
+    >>> logits, state = learner(x, label, torch.ones(1, 10, dtype=torch.bool))
+    >>> logits.shape
+    torch.Size([1, 10, 3])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        config: MemoryConfig,
+        outputs: int,
+        *,
+        kind: Literal["labels", "values"] = "labels",
+        encoder: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.kind, self.outputs = kind, outputs
+        self.encoder = encoder or nn.Identity()
+        self.memory = SparseMemory(width, config)
+        self.memory.meta_learner = LessonLearner(width, config)
+        self.head = (LabelHead if kind == "labels" else ValueHead)(width, outputs)
+
+    def initial_state(self, batch: int) -> StreamState:
+        """Nothing taught to B streams."""
+        memory = self.memory.initial_state(batch)
+        return StreamState(memory, *self.head.nothing(batch))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        feedback: Tensor,
+        taught: Tensor,
+        state: StreamState | None = None,
+    ) -> tuple[Tensor, StreamState]:
+        """Go through a segment of B streams.
+
+        Args:
+            inputs: (B, T, *shape).
+            feedback: what is revealed after each step's prediction: labels, (B, T) int64, or
+                values, (B, T, W). What it says where nothing is revealed makes no difference.
+            taught: (B, T) bool, whether it is revealed.
+            state: what was taught before; None is nothing.
+
+        Returns:
+            Predictions made before the step's own feedback, (B, T, outputs): logits of labels, or
+            values. And what has been taught since the stream began.
+        """
+        state = state or self.initial_state(len(inputs))
+        x = self.encoder(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        revealed = torch.cat([state.feedback[:, None], feedback], dim=1)
+        lesson = torch.cat([state.taught[:, None], taught], dim=1)
+        shown = torch.where(lesson[..., None], self.head.embed(revealed), 0)
+        recalled, memory = self.memory(x, state.memory, feedback=shown[:, :-1])
+        return self.head(x, recalled), StreamState(memory, revealed[:, -1], lesson[:, -1])
+
+
+class LessonLearner(MetaLearner):
+    r"""Generates fast weights from a step and what was revealed about it, $z_{t-1}$ and $f_t$.
+
+    What is asked next is no part of a lesson; a step that revealed nothing, $f_t = 0$, writes
+    nothing. At the start, a value is a projection of $f_t$ alone.
+
+    Args:
+        width: D, of the step and of the feedback.
+        config: the memory's settings.
+    """
+
+    def __init__(self, width: int, config: MemoryConfig):
+        super().__init__(width, config)
+        self.mix = nn.Sequential(
+            nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width, bias=False)
+        )
+        nn.init.zeros_(self.mix[2].weight)
+        nn.init.zeros_(self.value.weight[:, :width])  # the part of the step
+
+    def forward(self, previous: Tensor, x: Tensor, feedback: Tensor) -> Generated:
+        """Generate a segment's fast weights; arguments and result as those of `MetaLearner`."""
+        lesson = feedback + self.mix(torch.cat([previous, feedback], dim=-1))
+        value, rate, kept = super().forward(torch.zeros_like(x), previous, lesson)
+        taught = feedback.any(-1, keepdim=True)
+        return Generated(value, rate * taught, None if kept is None else kept * taught)
+
+
+class LabelHead(nn.Module):
+    """Labels by fixed random codes, so that one which training never met is as good as any.
+
+    Args:
+        width: D.
+        labels: how many there may be.
+    """
+
+    codes: Tensor
+
+    def __init__(self, width: int, labels: int):
+        super().__init__()
+        codes = nn.init.orthogonal_(torch.empty(labels, width))
+        self.register_buffer("codes", normalize(codes, dim=-1) * width**0.5)
+
+    def nothing(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Feedback that B streams never got, and that they did not."""
+        taught = torch.zeros(batch, dtype=torch.bool, device=self.codes.device)
+        return taught.long(), taught
+
+    def embed(self, feedback: Tensor) -> Tensor:
+        """Labels (..) as vectors (.., D)."""
+        return self.codes[feedback]
+
+    def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
+        """The logits (.., labels) of what was recalled (.., D)."""
+        return recalled @ self.codes.mT
+
+
+class ValueHead(nn.Module):
+    """Values, embedded and predicted by learned maps.
+
+    Args:
+        width: D.
+        outputs: W, of a value.
+    """
+
+    def __init__(self, width: int, outputs: int):
+        super().__init__()
+        self.embed = nn.Linear(outputs, width)
+        self.predict = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, outputs)
+        )
+
+    def nothing(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Feedback that B streams never got, and that they did not."""
+        blank = self.embed.weight.new_zeros(batch, self.embed.in_features)
+        return blank, blank.new_zeros(batch, dtype=torch.bool)
+
+    def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
+        """The value (.., W) at x (.., D), given what was recalled (.., D)."""
+        return self.predict(torch.cat([x, recalled], dim=-1))
