@@ -116,10 +116,9 @@ class LessonLearner(MetaLearner):
 
     def __init__(self, width: int, config: MemoryConfig):
         super().__init__(width, config)
-        self.mix = nn.Sequential(
-            nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width, bias=False)
-        )
-        nn.init.zeros_(self.mix[2].weight)
+        last = nn.Linear(width, width, bias=False)
+        self.mix = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), last)
+        nn.init.zeros_(last.weight)
         nn.init.zeros_(self.value.weight[:, :width])  # the part of the step
 
     def forward(self, previous: Tensor, x: Tensor, feedback: Tensor) -> Generated:
