@@ -1,6 +1,7 @@
 """The drifting sine and its change-point filter."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -64,6 +65,36 @@ def test_filter_recovers_within_five_samples():
     curve = [wrong[(since == n) & (stream.version > 0)].mean().item() for n in range(6)]
     assert curve[0] > 5
     assert curve[5] < 0.2
+
+
+def by_enumeration(task: Sine, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The wave at the last x, given all but the last y: every pattern of jumps, as a normal."""
+    basis = torch.stack([x.sin(), x.cos()], dim=-1)
+    height, power = 5.1 / torch.pi, 2.55**2 / 2 + 4.9**2 / 24  # from the moments of A
+    mean = basis @ x.new_tensor([0, height])
+    kernel = basis @ torch.diag(x.new_tensor([power, power - height**2])) @ basis.T
+    evidence, answers = [], []
+    for jumps in product((0, 1), repeat=len(x) - 1):
+        wave = torch.tensor([0, *jumps]).cumsum(0)
+        spread = kernel * (wave == wave[:, None])
+        seen = torch.distributions.MultivariateNormal(
+            mean[:-1], spread[:-1, :-1] + task.noise**2 * torch.eye(len(x) - 1)
+        )
+        chance = task.hazard ** sum(jumps) * (1 - task.hazard) ** (len(jumps) - sum(jumps))
+        evidence.append(chance * seen.log_prob(y[:-1]).exp())
+        surprise = torch.linalg.solve(seen.covariance_matrix, y[:-1] - mean[:-1])
+        answers.append(mean[-1] + spread[-1, :-1] @ surprise)
+    weight = torch.stack(evidence)
+    return (weight * torch.stack(answers)).sum() / weight.sum()
+
+
+def test_filter_is_exact_for_a_normal_prior():
+    task = Sine(length=6, hazard=0.3, noise=1.0)
+    stream = task.sample(5, seeded())
+    answers = task.oracle(stream)[:, -1, 0]
+    x, y = stream.input[..., 0].double(), stream.feedback[..., 0].double()
+    expected = [by_enumeration(task, x[row], y[row]) for row in range(5)]
+    assert_close(answers.double(), torch.stack(expected), atol=1e-4, rtol=0)
 
 
 def test_filter_without_jumps_is_linear_regression():
