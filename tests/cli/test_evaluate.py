@@ -148,6 +148,15 @@ def test_a_static_model_has_no_memory_arms(at_home, capsys):
     assert "needs a memory" in refused(["runs/plain", "--health"], capsys)
 
 
+def test_a_training_text_that_is_gone_costs_no_more_than_its_panel(at_home, capsys):
+    (at_home / "text").rename(at_home / "moved")
+    command = ["evaluate", "runs/tiny", "moved/held", "--arms", "static", "--json", "a.json"]
+    assert main(command) == 0
+    assert "no loss by training frequency: text: cannot be read" in capsys.readouterr().err
+    words = json.loads((at_home / "a.json").read_text())["words"]
+    assert [gain["by"] for gain in words] == ["earlier occurrences in the document"]
+
+
 def test_bad_arms_and_settings(at_home, capsys):
     message = refused(["runs/tiny", "--arms", "static,carry"], capsys)
     assert "unknown arm 'carry'. The arms are static, document, carried, cache, dynamic" in message

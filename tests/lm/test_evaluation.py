@@ -258,7 +258,7 @@ def test_cache_and_dynamic_gain_where_text_repeats_itself():
     arms = [
         Arm(),
         Arm(cache=CacheSettings(weight=0.5)),
-        Arm(dynamic=DynamicSettings(segment=8, rate=3e-3, samples=16)),
+        Arm(dynamic=DynamicSettings(segment=8, rate=1e-2, samples=16)),
     ]
     arms.append(Arm(cache=arms[1].cache, dynamic=arms[2].dynamic))
     static, cache, dynamic, both = (r.total.nats for r in read(model, text, arms=arms).values())

@@ -12,7 +12,7 @@ import tyro
 
 from sparsemeta.cli.output import require_writable, write_aside
 from sparsemeta.config import read_toml, require
-from sparsemeta.errors import ConfigError
+from sparsemeta.errors import ConfigError, SparseMetaError
 from sparsemeta.lm.arms.settings import CacheSettings, DynamicSettings
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.corpus import Document, read_documents, split_holdout
@@ -295,7 +295,12 @@ def _gains(
     if words is None:
         progress.message("this tokenizer joins words, so there is no loss by word")
         return []
-    return gains(readings, words, training_text(command) or None)
+    try:
+        training = training_text(command)
+    except SparseMetaError as error:  # the reading is done and must not be lost
+        progress.message(f"no loss by training frequency: {error}")
+        training = []
+    return gains(readings, words, training or None)
 
 
 def _same_tokens(one: Tokenizer, other: Tokenizer, texts: Sequence[Document]) -> bool:

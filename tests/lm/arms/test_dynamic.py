@@ -45,12 +45,12 @@ def test_update_is_the_rule():
     scale = [torch.rand(5, 5, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)]
     settings = DynamicSettings(segment=4, rate=0.02, decay=0.6)
     update = RMSUpdate(model, scale, settings)
-    mean = scale[0].sum() / 27
+    mean, usual = scale[0].sum() / 27, (scale[0] ** 2).sum() / scale[0].sum()
     weight = start.clone()
     for tokens, targets in segments(5):
         gradient = loss_gradient(weight, tokens, targets)
         pull = 0.6 * (scale[0] / mean).clamp(max=1 / 0.6) * (start - weight)
-        weight = weight + pull - 0.02 * gradient / (scale[0] + EPSILON * mean)
+        weight = weight + pull - 0.02 * gradient / (scale[0] + EPSILON * usual)
         update.learn(model.table[tokens], targets)
         torch.testing.assert_close(model.table.detach(), weight)
     assert update.nbytes == 25 * 8  # the unused weight never changed

@@ -7,8 +7,9 @@ $$\theta \leftarrow \theta + \lambda \min(D, 1/\lambda) (\theta_0 - \theta)
 The RMS rule with decay of Krause et al. (2017, arXiv 1709.07432): the mean squares are taken over
 training text, for every weight, before any of the text to be scored is read. Their code has
 epsilon = 2e-5 and takes the mean over all of the training text. Here it is a part of the text, in
-which rare tokens may be missing, so that their M is nearly zero; epsilon is half of mean(M), which
-also means the same whatever the scale of the gradient.
+which rare tokens may be missing, so that their M is nearly zero; epsilon is half the mean of M
+weighted by M itself, the usual size of a gradient where there is one, however many weights hardly
+ever have any.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from sparsemeta.lm.arms.settings import DynamicSettings
 
 EPSILON = 0.5
-"""Of the rule, as a share of mean(M)."""
+"""Of the rule, as a share of the mean of M weighted by M."""
 
 
 class Learner(Protocol):
@@ -80,11 +81,13 @@ class RMSUpdate:
     def __init__(self, model: nn.Module, scale: list[Tensor], settings: DynamicSettings):
         self._weights, self._segment = trained(model), settings.segment
         self._start = [weight.detach().clone() for weight in self._weights]
+        tiny = torch.finfo(torch.float32).tiny  # a model without gradients stays finite
         count = sum(m.numel() for m in scale)
-        mean = sum(m.sum(dtype=torch.float64).item() for m in scale) / count
-        mean = max(mean, torch.finfo(torch.float32).tiny)  # a model without gradients stays finite
+        total = sum(m.sum(dtype=torch.float64).item() for m in scale) + tiny
+        squares = sum(m.square().sum(dtype=torch.float64).item() for m in scale)
+        mean, usual = total / count, squares / total + tiny
         self._pull = [(settings.decay * m / mean).clamp(max=1) for m in scale]
-        self._step = [settings.rate / (m + EPSILON * mean) for m in scale]
+        self._step = [settings.rate / (m + EPSILON * usual) for m in scale]
         self._changed = [False] * len(scale)
 
     @property
