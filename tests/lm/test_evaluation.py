@@ -264,7 +264,7 @@ def test_cache_and_dynamic_gain_where_text_repeats_itself():
     static, cache, dynamic, both = (r.total.nats for r in read(model, text, arms=arms).values())
     assert cache < 0.7 * static
     assert dynamic < 0.8 * static
-    assert both < 0.3 * dynamic
+    assert both < 0.4 * dynamic
 
 
 def test_bf16_is_close():
