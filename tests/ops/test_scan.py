@@ -1,5 +1,6 @@
 """Invariant 1: every form equals the plain loop in float64, outputs and gradients alike."""
 
+import gc
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -241,6 +242,21 @@ def test_training_costs_what_is_touched():
             _, final = case.scan(backend="native", overwrite=True)
         assert final.data_ptr() == table.data_ptr()
     assert saved[64] == saved[4096]
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_a_stream_that_is_cut_into_segments_keeps_none_of_them(backend):
+    """Each memory is a tensor of its own: a chain to those before would grow with the stream."""
+    case = segment(resets=0)
+    value, memory, alive = case.value.clone().requires_grad_(), case.initial, []
+    for _ in range(4):
+        part = replace(case, value=value, initial=memory)
+        read, after = part.scan(backend=backend, overwrite=True)
+        read.sum().backward()
+        memory = after.detach()
+        gc.collect()
+        alive.append(sum(type(x) is torch.Tensor for x in gc.get_objects()))
+    assert alive[1:] == alive[:1] * 3
 
 
 def test_without_gradients_nothing_is_saved(monkeypatch):

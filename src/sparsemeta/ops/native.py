@@ -67,7 +67,7 @@ class _NativeScan(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.rule, ctx.slots = rule, rows.shape[2]
         # The same memory as another tensor: mark_dirty refuses views, and a detached state is one.
-        return read, torch.from_numpy(rows.detach().numpy())
+        return read, rows.data
 
     @staticmethod
     @torch.autograd.function.once_differentiable
