@@ -33,11 +33,11 @@ HOMES = {
     "lightning_fabric": ("engine/fabric.py",),
     "transformers": ("lm/", "augment/"),
     "tokenizers": ("lm/",),
-    "datasets": ("lm/sources.py",),
+    "datasets": ("lm/text/sources.py",),
     "gymnasium": ("rl/",),
     "sklearn": ("tasks/digits.py",),
     "PIL": ("tasks/omniglot.py",),
-    "matplotlib": ("lm/plots.py", "tasks/plots.py", "rl/plots.py"),
+    "matplotlib": ("lm/scoring/plots.py", "tasks/plots.py", "rl/plots.py"),
     "tyro": ("cli/",),
 }
 
@@ -93,7 +93,7 @@ def test_layering():
         ("lm/modelling.py", "sparsemeta.FastWeights"),  # through the front door
         ("lm/modelling.py", "sparsemeta"),
         ("lm/training.py", "lightning_fabric"),
-        ("lm/report.py", "matplotlib.figure"),
+        ("lm/scoring/report.py", "matplotlib.figure"),
         ("nn/layer.py", "transformers"),
         ("engine/log.py", "sparsemeta.lm.config"),
     ],

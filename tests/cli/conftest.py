@@ -7,7 +7,7 @@ import pytest
 
 from sparsemeta.cli import main
 from sparsemeta.lm.checkpoint import save_model
-from sparsemeta.lm.tokenizer import ByteTokenizer
+from sparsemeta.lm.text.tokenizer import ByteTokenizer
 from tests.tiny import tiny_model
 
 RECIPE = """

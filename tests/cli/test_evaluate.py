@@ -85,7 +85,7 @@ def test_named_texts_arms_and_checkpoint_folder(at_home, capsys):
 
 
 def test_all_arms_tuned(at_home, capsys, monkeypatch):
-    from sparsemeta.lm.arms import grid
+    from sparsemeta.lm.scoring.arms import grid
 
     monkeypatch.setattr(grid, "RATES", (1e-5, 1e-4))
     command = ["evaluate", "runs/tiny", "--arms", "all", "--tune", "--validation", "text/0.txt"]

@@ -15,9 +15,9 @@ from sparsemeta.lm.checkpoint import (
     save_model,
 )
 from sparsemeta.lm.config import ModelConfig, TokenizerConfig
-from sparsemeta.lm.corpus import Document
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.tokenizer import ByteTokenizer, train_tokenizer
+from sparsemeta.lm.text.corpus import Document
+from sparsemeta.lm.text.tokenizer import ByteTokenizer, train_tokenizer
 
 CONFIG = ModelConfig(
     layers=2,

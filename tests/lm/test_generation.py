@@ -4,12 +4,13 @@ import torch
 
 from sparsemeta.errors import ConfigError, StateError
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.lm import bpe, generation
+from sparsemeta.lm import generation
 from sparsemeta.lm.generation import Writer, as_text, narrowed
 from sparsemeta.lm.reading import Reader
 from sparsemeta.lm.sampling import Sampling
-from sparsemeta.lm.sources import Document
-from sparsemeta.lm.tokenizer import BPETokenizer, ByteTokenizer, WordTokenizer
+from sparsemeta.lm.text import bpe
+from sparsemeta.lm.text.sources import Document
+from sparsemeta.lm.text.tokenizer import BPETokenizer, ByteTokenizer, WordTokenizer
 from tests.tiny import tiny_model
 
 BYTES = ByteTokenizer()

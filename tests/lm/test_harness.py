@@ -18,8 +18,8 @@ from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model, save_model
 from sparsemeta.lm.harness import SparseMetaHarness
 from sparsemeta.lm.reading import Reader
-from sparsemeta.lm.sources import Document
-from sparsemeta.lm.tokenizer import ByteTokenizer
+from sparsemeta.lm.text.sources import Document
+from sparsemeta.lm.text.tokenizer import ByteTokenizer
 from tests.tiny import tiny_model
 
 TEXTS = ["the fox saw the dog; " * 4, "the dog saw the fox; " * 3]

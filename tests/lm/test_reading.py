@@ -5,8 +5,8 @@ import torch
 
 from sparsemeta.errors import ConfigError
 from sparsemeta.lm.reading import Reader, Tally, opened, require_memory, segments
-from sparsemeta.lm.sources import Document
-from sparsemeta.lm.tokenizer import ByteTokenizer
+from sparsemeta.lm.text.sources import Document
+from sparsemeta.lm.text.tokenizer import ByteTokenizer
 from tests.tiny import tiny_model
 
 TEXT = Document("a", "the fox saw the dog; the dog saw the fox 日\n" * 3)

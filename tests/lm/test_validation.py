@@ -8,8 +8,8 @@ from sparsemeta.engine import Interrupted, newest, step_folders
 from sparsemeta.errors import ConfigError
 from sparsemeta.lm import validation
 from sparsemeta.lm.checkpoint import find_model, load_model
-from sparsemeta.lm.corpus import read_documents
-from sparsemeta.lm.evaluation import evaluate
+from sparsemeta.lm.scoring.evaluation import evaluate
+from sparsemeta.lm.text.corpus import read_documents
 from sparsemeta.lm.training import train
 from tests.lm.runs import Signal, assert_same_run, changed, records
 

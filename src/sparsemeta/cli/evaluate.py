@@ -13,20 +13,20 @@ import tyro
 from sparsemeta.cli.output import require_writable, write_aside
 from sparsemeta.config import read_toml, require
 from sparsemeta.errors import ConfigError, SparseMetaError
-from sparsemeta.lm.arms.settings import CacheSettings, DynamicSettings
 from sparsemeta.lm.config import Recipe
-from sparsemeta.lm.corpus import Document, read_documents, split_holdout
+from sparsemeta.lm.scoring.arms.settings import CacheSettings, DynamicSettings
+from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sparsemeta.engine import Progress
-    from sparsemeta.lm.arms.arm import Arm
-    from sparsemeta.lm.arms.backbone import Backbone
-    from sparsemeta.lm.arms.grid import Tuned
-    from sparsemeta.lm.rarity import Gain
-    from sparsemeta.lm.scores import Reading
-    from sparsemeta.lm.tokenizer import Tokenizer
+    from sparsemeta.lm.scoring.arms.arm import Arm
+    from sparsemeta.lm.scoring.arms.backbone import Backbone
+    from sparsemeta.lm.scoring.arms.grid import Tuned
+    from sparsemeta.lm.scoring.rarity import Gain
+    from sparsemeta.lm.scoring.scores import Reading
+    from sparsemeta.lm.text.tokenizer import Tokenizer
     from sparsemeta.nn import Health
 
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from rich.console import Console
 
-    from sparsemeta.lm import plots, report
+    from sparsemeta.lm.scoring import plots, report
 
     if command.json:
         require_writable(command.json)
@@ -122,8 +122,8 @@ def main(arguments: Sequence[str]) -> None:
 def read(command: Evaluate) -> Result:
     """Read the texts in every arm, and by every baseline."""
     from sparsemeta.engine import Progress
-    from sparsemeta.lm.arms.backbone import backbone_of
-    from sparsemeta.lm.evaluation import evaluate
+    from sparsemeta.lm.scoring.arms.backbone import backbone_of
+    from sparsemeta.lm.scoring.evaluation import evaluate
     from sparsemeta.nn import observe
 
     model, tokenizer = _load(command.model)
@@ -212,8 +212,8 @@ def _load(path: Path) -> tuple[nn.Module, Tokenizer]:
     """A model of ours or of transformers, on the best device."""
     import torch
 
-    from sparsemeta.lm.arms.pretrained import is_pretrained, load_pretrained
     from sparsemeta.lm.checkpoint import load_model
+    from sparsemeta.lm.scoring.arms.pretrained import is_pretrained, load_pretrained
 
     model, tokenizer = load_pretrained(path) if is_pretrained(path) else load_model(path)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
@@ -223,7 +223,7 @@ def _load_baselines(
     command: Evaluate, tokenizer: Tokenizer, texts: Sequence[Document]
 ) -> dict[str, tuple[nn.Module, Tokenizer]]:
     """The baselines by name, which is the folder's unless that is taken."""
-    from sparsemeta.lm.arms.arm import all_arms
+    from sparsemeta.lm.scoring.arms.arm import all_arms
 
     found: dict[str, tuple[nn.Module, Tokenizer]] = {}
     for path in command.baseline:
@@ -242,10 +242,10 @@ def _prepare(
     command: Evaluate, backbone: Backbone, tokenizer: Tokenizer, progress: Progress
 ) -> tuple[Sequence[Arm], dict[bool, list[Tensor]], list[Tuned]]:
     """The arms with their settings, and what the dynamic ones need beforehand."""
-    from sparsemeta.lm.arms.arm import Arm, all_arms, arms_of
-    from sparsemeta.lm.arms.statistics import gradient_scales
-    from sparsemeta.lm.arms.tuning import tune
-    from sparsemeta.lm.evaluation import choose_arms
+    from sparsemeta.lm.scoring.arms.arm import Arm, all_arms, arms_of
+    from sparsemeta.lm.scoring.arms.statistics import gradient_scales
+    from sparsemeta.lm.scoring.arms.tuning import tune
+    from sparsemeta.lm.scoring.evaluation import choose_arms
 
     names = command.arms.split(",") if command.arms else arms_of(backbone.has_memory)
     names = all_arms(backbone.has_memory) if names == ["all"] else names
@@ -287,7 +287,7 @@ def _gains(
     progress: Progress,
 ) -> list[Gain]:
     """Loss by classes of words, where it will be shown."""
-    from sparsemeta.lm.rarity import gains, words_of
+    from sparsemeta.lm.scoring.rarity import gains, words_of
 
     if not (command.json or command.plot):
         return []
@@ -311,7 +311,7 @@ def _same_tokens(one: Tokenizer, other: Tokenizer, texts: Sequence[Document]) ->
 
 def _data(command: Evaluate, result: Result) -> dict[str, Any]:
     """What --json writes."""
-    from sparsemeta.lm import report
+    from sparsemeta.lm.scoring import report
 
     about = {
         "model": str(command.model),

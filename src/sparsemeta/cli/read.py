@@ -16,13 +16,13 @@ from sparsemeta.cli.output import claim
 from sparsemeta.config import require
 from sparsemeta.errors import ConfigError, CorpusError
 from sparsemeta.lm.config import Recipe
-from sparsemeta.lm.corpus import Document, read_documents
+from sparsemeta.lm.text.corpus import Document, read_documents
 
 if TYPE_CHECKING:
     from sparsemeta.fast_weights import FastWeights, Origin
     from sparsemeta.lm.modelling import LanguageModel
     from sparsemeta.lm.reading import Reader, Tally
-    from sparsemeta.lm.tokenizer import Tokenizer
+    from sparsemeta.lm.text.tokenizer import Tokenizer
 
 SAVE_EVERY = 60.0
 """Seconds; a long reading is saved after the next text that ends."""
@@ -40,8 +40,8 @@ class Read:
     model: tyro.conf.Positional[Path]
     """A model folder, or the folder of a run: then its best checkpoint."""
     texts: tyro.conf.Positional[tuple[str, ...]]
-    """Files, folders, globs, .jsonl files, `stdlib`, `hf:OWNER/NAME[/CONFIG][:SPLIT]`, or `-` for standard
-    input, read in this order."""
+    """Files, folders, globs, .jsonl files, `stdlib`, `hf:OWNER/NAME[/CONFIG][:SPLIT]`, or `-` for
+    standard input, read in this order."""
     memory: Path | None = None
     """The memory to begin with. If left out: an empty one."""
     out: Path | None = None
@@ -79,9 +79,7 @@ def read(command: Read, texts: list[Document], out: Path) -> Tally:
 
     model, tokenizer, memory, origin = load(command.model, command.memory)
     require_memory(model)
-    reader = Reader(
-        model, tokenizer, memory, segment=command.segment, precision=command.precision
-    )
+    reader = Reader(model, tokenizer, memory, segment=command.segment, precision=command.precision)
     keeper = Keeper(reader, origin, out)
     progress = Progress()
 

@@ -11,7 +11,7 @@ from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.reading import opened, read_on, start
 from sparsemeta.lm.sampling import Sampling
-from sparsemeta.lm.tokenizer import Tokenizer
+from sparsemeta.lm.text.tokenizer import Tokenizer
 
 _INCOMPLETE = "\ufffd"
 

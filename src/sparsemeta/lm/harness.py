@@ -21,11 +21,11 @@ from sparsemeta.engine import Precision
 from sparsemeta.errors import ConfigError, MissingExtra
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model
-from sparsemeta.lm.corpus import Document
 from sparsemeta.lm.generation import Writer
 from sparsemeta.lm.modelling import LMState
 from sparsemeta.lm.reading import Reader, inference, read_on, segments, start
 from sparsemeta.lm.sampling import Sampling
+from sparsemeta.lm.text.corpus import Document
 
 try:
     from lm_eval.api.instance import Instance
@@ -136,7 +136,9 @@ class SparseMetaHarness(TemplateLM):
         context: list[int] | None = None
         after: tuple[Tensor, LMState] | None = None
         opening = start(self._model, self._memory)
-        for (text, _continuation), came, follows in tqdm(requests, disable=disable_tqdm, desc="reading"):
+        for (text, _continuation), came, follows in tqdm(
+            requests, disable=disable_tqdm, desc="reading"
+        ):
             with inference(self._model, self._precision):
                 if after is None or came != context:
                     # Instead of no context the harness gives the separator itself.

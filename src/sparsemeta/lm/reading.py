@@ -21,9 +21,9 @@ from sparsemeta.config import require
 from sparsemeta.engine import Precision
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.lm.corpus import Document
 from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.tokenizer import Tokenizer
+from sparsemeta.lm.text.corpus import Document
+from sparsemeta.lm.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from sparsemeta.engine import (
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import TrainingState, save_checkpoint
 from sparsemeta.lm.config import Recipe
-from sparsemeta.lm.corpus import Document
 from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.streams import Streams
-from sparsemeta.lm.tokenizer import Tokenizer
+from sparsemeta.lm.text.corpus import Document
+from sparsemeta.lm.text.streams import Streams
+from sparsemeta.lm.text.tokenizer import Tokenizer
 from sparsemeta.lm.validation import Best
 
 REMEDY = "begin anew with --restart, or choose another --run"

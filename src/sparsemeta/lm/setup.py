@@ -13,12 +13,12 @@ from sparsemeta.config import require, to_dict
 from sparsemeta.engine import Engine, Progress, is_main, newest
 from sparsemeta.lm.checkpoint import TrainingState, load_model, load_training
 from sparsemeta.lm.config import Recipe, TrainingConfig
-from sparsemeta.lm.corpus import Document, read_documents, split_holdout
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.session import REMEDY, Session
-from sparsemeta.lm.streams import Streams
-from sparsemeta.lm.tokenised import tokenise
-from sparsemeta.lm.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
+from sparsemeta.lm.text.streams import Streams
+from sparsemeta.lm.text.tokenised import tokenise
+from sparsemeta.lm.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 FREE = {
     f"training.{name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sparsemeta.lm.evaluation import evaluate
+from sparsemeta.lm.scoring.evaluation import evaluate
 
 if TYPE_CHECKING:
     from sparsemeta.lm.session import Session

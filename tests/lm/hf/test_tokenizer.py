@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from sparsemeta.lm.config import TokenizerConfig
-from sparsemeta.lm.corpus import Document
 from sparsemeta.lm.hf.tokenizer import fast_tokenizer
-from sparsemeta.lm.tokenizer import train_tokenizer
+from sparsemeta.lm.text.corpus import Document
+from sparsemeta.lm.text.tokenizer import train_tokenizer
 
 KINDS = ["bpe", "bytes", "words"]
 TEXT = "the cat  sat on\n the <eos> mat , <unk>\n\n and é 𝄞\r\n\tthe <|separator|> cat a<eos>b \n"

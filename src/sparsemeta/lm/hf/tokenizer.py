@@ -19,7 +19,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from sparsemeta.lm.words import EOS, UNK
+from sparsemeta.lm.text.words import EOS, UNK
 
 
 def fast_tokenizer(path: Path, separator: int) -> PreTrainedTokenizerFast:

@@ -1,0 +1,131 @@
+r"""Dynamic evaluation: gradient descent on what has just been scored, drawn back to the start.
+
+$$\theta \leftarrow \theta + \lambda \min(D, 1/\lambda) (\theta_0 - \theta)
+  - \eta \frac{g}{M + \epsilon}, \qquad M = \sqrt{\mathrm{mean}\, g^2},
+  \quad D = M / \mathrm{mean}(M)$$
+
+The RMS rule with decay of Krause et al. (2017, arXiv 1709.07432): the mean squares are taken over
+training text, for every weight, before any of the text to be scored is read. Their code has
+epsilon = 2e-5 and takes the mean over all of the training text. Here it is a part of the text, in
+which rare tokens may be missing, so that their M is nearly zero; epsilon is half the mean of M
+weighted by M itself, the usual size of a gradient where there is one, however many weights hardly
+ever have any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sparsemeta.lm.scoring.arms.settings import DynamicSettings
+
+EPSILON = 0.5
+"""Of the rule, as a share of the mean of M weighted by M."""
+
+
+class Learner(Protocol):
+    """What learns from each segment after it has been scored."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of what it has changed."""
+        ...
+
+    def learn(self, logits: Tensor, targets: Tensor) -> None:
+        """Use the graph of a segment's logits (T, V) and the targets (T,)."""
+        ...
+
+
+class MeanSquares:
+    """Measures the root mean square of every weight's gradient, and changes no weight.
+
+    Args:
+        model: whose weights.
+        segment: tokens of a full segment; a shorter one gives a proportionally smaller gradient.
+    """
+
+    nbytes = 0
+
+    def __init__(self, model: nn.Module, segment: int):
+        self._weights, self._segment = trained(model), segment
+        self._sums = [torch.zeros_like(weight) for weight in self._weights]
+        self._count = 0
+
+    def learn(self, logits: Tensor, targets: Tensor) -> None:
+        """Take a segment's gradient into the mean."""
+        found = gradients(self._weights, logits, targets, self._segment)
+        for total, gradient in zip(self._sums, found, strict=True):
+            if gradient is not None:
+                total.addcmul_(gradient, gradient)
+        self._count += 1
+
+    def root(self) -> list[Tensor]:
+        """M, a tensor for each of the model's trained weights; zero where no gradient came."""
+        return [(total / max(1, self._count)).sqrt() for total in self._sums]
+
+
+class RMSUpdate:
+    """Changes a model's weights after each segment, by the RMS rule.
+
+    Args:
+        model: whose weights; they are put back by `undone`.
+        scale: M, a tensor for each trained weight, as `MeanSquares.root` returns it.
+        settings: rate, decay and segment.
+    """
+
+    def __init__(self, model: nn.Module, scale: list[Tensor], settings: DynamicSettings):
+        self._weights, self._segment = trained(model), settings.segment
+        self._start = [weight.detach().clone() for weight in self._weights]
+        tiny = torch.finfo(torch.float32).tiny  # a model without gradients stays finite
+        count = sum(m.numel() for m in scale)
+        total = sum(m.sum(dtype=torch.float64).item() for m in scale) + tiny
+        squares = sum(m.square().sum(dtype=torch.float64).item() for m in scale)
+        mean, usual = total / count, squares / total + tiny
+        self._pull = [(settings.decay * m / mean).clamp(max=1) for m in scale]
+        self._step = [settings.rate / (m + EPSILON * usual) for m in scale]
+        self._changed = [False] * len(scale)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of the weights that have been changed."""
+        pairs = zip(self._weights, self._changed, strict=True)
+        return sum(weight.nbytes for weight, changed in pairs if changed)
+
+    def learn(self, logits: Tensor, targets: Tensor) -> None:
+        """Update the weights once."""
+        found = gradients(self._weights, logits, targets, self._segment)
+        with torch.no_grad():
+            for i, gradient in enumerate(found):
+                if gradient is not None:
+                    weight = self._weights[i]
+                    pull = self._pull[i] * (self._start[i] - weight)
+                    weight.add_(pull).addcmul_(self._step[i], gradient, value=-1)
+                    self._changed[i] = True
+
+    @contextmanager
+    def undone(self) -> Iterator[RMSUpdate]:
+        """Put all weights back, bit for bit, at the end of the block, however it ends."""
+        try:
+            yield self
+        finally:
+            with torch.no_grad():
+                for weight, start in zip(self._weights, self._start, strict=True):
+                    weight.copy_(start)
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """The weights that gradients reach, each once."""
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def gradients(
+    weights: list[nn.Parameter], logits: Tensor, targets: Tensor, segment: int
+) -> tuple[Tensor | None, ...]:
+    """The gradient of a segment's mean loss, None for weights that had no part in it."""
+    loss = cross_entropy(logits.float(), targets, reduction="sum") / segment
+    return torch.autograd.grad(loss, weights, allow_unused=True)

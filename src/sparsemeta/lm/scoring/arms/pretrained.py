@@ -1,0 +1,148 @@
+"""Any causal language model of the transformers library, from a local folder, as a backbone."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparsemeta.config import require
+from sparsemeta.errors import CheckpointError, MissingExtra
+from sparsemeta.lm.scoring.arms.backbone import Backbone, Read
+from sparsemeta.lm.text.tokenizer import Tokenizer
+
+UNLIMITED = 1024
+"""Window of a model that names no longest sequence."""
+
+
+class PretrainedBackbone(Backbone):
+    """A causal model of transformers, which reads on from its keys and values.
+
+    When its window of W positions is full, it begins anew from the last W/2 tokens, which are read
+    again and not scored again. A model that takes no `past_key_values` reads up to W tokens again
+    with every segment.
+
+    Args:
+        model: any whose output has `logits` and `hidden_states`.
+    """
+
+    has_memory = False
+
+    def __init__(self, model: Any):
+        self.model = model
+        self._window = getattr(model.config, "max_position_embeddings", None) or UNLIMITED
+        self._keeps = "past_key_values" in inspect.signature(model.forward).parameters
+        self.longest = self._half = max(1, self._window // 2)
+        self.context = f"attention: last {self._half} to {self._window} tokens, across texts"
+
+    def read(self, tokens: Tensor, state: Any, *, empty: bool) -> Read:
+        """See `Backbone`; the state is the tokens in the window, and their keys and values."""
+        seen, past = state or (tokens[:0], None)
+        if len(seen) + len(tokens) > self._window:
+            seen, past = seen[-self._half :], None
+        if self._keeps and past is None and len(seen):
+            with torch.no_grad():
+                past = self._call(seen, None).past_key_values
+        out = self._call(tokens if self._keeps else torch.cat([seen, tokens]), past)
+        last = slice(-len(tokens), None)
+        kept = out.past_key_values if self._keeps else None
+        after = torch.cat([seen, tokens]), kept
+        return Read(out.logits[0, last], out.hidden_states[-1][0, last], after)
+
+    def detach(self, state: Any) -> Any:
+        """See `Backbone`."""
+        for layer, name, tensor in _tensors(state[1]):
+            setattr(layer, name, tensor.detach())
+        return state
+
+    def nbytes(self, state: Any, *, memory: bool) -> int:
+        """See `Backbone`."""
+        return state[0].nbytes + sum(tensor.nbytes for _, _, tensor in _tensors(state[1]))
+
+    def _call(self, tokens: Tensor, past: Any) -> Any:
+        options = {"past_key_values": past, "use_cache": True} if self._keeps else {}
+        return self.model(input_ids=tokens[None], output_hidden_states=True, **options)
+
+
+class PretrainedTokenizer(Tokenizer):
+    """A tokenizer of transformers; special tokens in a text are text."""
+
+    def __init__(self, tokenizer: Any, vocab_size: int):
+        self._tokenizer, self.vocab_size = tokenizer, vocab_size
+        ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        self._separator = next((token for token in ends if token is not None), None)
+        require(
+            self._separator is not None,
+            "this tokenizer has neither bos_token nor eos_token to open a text with. Set one in "
+            "its tokenizer_config.json.",
+        )
+
+    @property
+    def separator(self) -> int:
+        """The beginning of a text, or else the end of one."""
+        assert self._separator is not None
+        return self._separator
+
+    def _encode(self, texts: Sequence[str], data: list[bytes]) -> list[np.ndarray]:
+        options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+        encoded = self._tokenizer(list(texts), return_attention_mask=False, **options)
+        return [np.array(ids, np.int32) for ids in encoded["input_ids"]]
+
+    def _decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids)
+
+    def _to_json(self) -> str:
+        return self._tokenizer.backend_tokenizer.to_str()
+
+
+def is_pretrained(folder: Path) -> bool:
+    """Whether a folder holds a model of transformers rather than one of ours."""
+    try:
+        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return "model_type" in data
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def load_pretrained(folder: Path) -> tuple[nn.Module, Tokenizer]:
+    """Read a model and its tokenizer; an exported model of ours comes as a `LanguageModel`.
+
+    No code from the folder is run, and nothing is fetched.
+
+    Raises:
+        CheckpointError: transformers cannot read it.
+        MissingExtra: transformers is not installed.
+    """
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError:
+        raise MissingExtra("transformers", "hf") from None
+    from sparsemeta.lm.hf import SparseMetaForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the library raises whatever its many parts do
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"{folder}: transformers cannot read it ({reason}). Give a folder that "
+            "AutoModelForCausalLM and AutoTokenizer can load."
+        ) from None
+    if isinstance(model, SparseMetaForCausalLM):
+        model, size = model.model, model.config.vocab_size
+        return model, PretrainedTokenizer(tokenizer, size)
+    return model.eval(), PretrainedTokenizer(tokenizer, model.config.vocab_size)
+
+
+def _tensors(past: Any) -> list[tuple[Any, str, Tensor]]:
+    """Where a cache of transformers holds tensors."""
+    layers = [] if past is None else past.layers
+    return [(at, k, v) for at in layers for k, v in vars(at).items() if isinstance(v, Tensor)]

@@ -1,0 +1,130 @@
+"""One figure: loss against position, and what was gained on which words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsemeta.config import require
+from sparsemeta.errors import MissingExtra
+from sparsemeta.lm.scoring.rarity import Gain
+from sparsemeta.lm.scoring.report import reference
+from sparsemeta.lm.scoring.scores import Reading, Score
+
+FORMATS = (".png", ".pdf", ".svg")
+
+_COLORS = {
+    "static": "#7f7f7f",
+    "document": "#1f77b4",
+    "carried": "#d62728",
+    "cache": "#2ca02c",
+    "dynamic": "#9467bd",
+    "cache+dynamic": "#8c564b",
+    "carried+cache": "#e377c2",
+    "carried+dynamic": "#ff7f0e",
+    "carried+cache+dynamic": "#17becf",
+}
+
+
+def require_plotting(path: Path) -> None:
+    """Check before hours of reading that a plot can be drawn after them.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        ConfigError: the file name does not end like a picture.
+    """
+    require(
+        path.suffix in FORMATS, f"{path}: a plot's name ends in {', '.join(FORMATS)}. Rename it."
+    )
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise MissingExtra("matplotlib", "lm") from None
+
+
+def plot(readings: Mapping[str, Reading], found: Sequence[Gain], path: str | Path) -> None:
+    """Draw nats per token against the position in the text, and nats gained per class of words.
+
+    Args:
+        readings: by label, which goes into the legend with the total perplexity.
+        found: a panel for each; the gain is over the reference. One reading has none.
+        path: a file that ends in one of `FORMATS`.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    require_plotting(Path(path))
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = found if len(readings) > 1 else ()
+    figure = Figure(figsize=(8 + 6 * len(found), 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 1 + len(found), squeeze=False)[0]
+    _draw_loss(panels[0], readings)
+    for axes, gain in zip(panels[1:], found, strict=True):
+        _draw_gain(axes, gain, readings)
+    for axes in panels:
+        axes.grid(alpha=0.3, which="both", linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+def loss_curve(
+    texts: Sequence[Score], *, first: int = 32, ratio: float = 2**0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss in bins of position that widen by a constant ratio, all texts together.
+
+    Args:
+        texts: scores with `token_nats`.
+        first: tokens in the first bin; earlier positions are too few to average.
+        ratio: of the ends of successive bins.
+
+    Returns:
+        Mean position, counted from 1, and nats per token, of the bins that hold any token.
+    """
+    nats = np.concatenate([text.token_nats for text in texts], dtype=np.float64)
+    position = np.concatenate([np.arange(1, text.tokens + 1) for text in texts])
+    bins = np.ceil(np.log(np.maximum(position / first, 1)) / np.log(ratio)).astype(int)
+    count = np.bincount(bins)
+    full = count > 0
+    means = [np.bincount(bins, of)[full] / count[full] for of in (position, nats)]
+    return means[0], means[1]
+
+
+def _draw_loss(axes: Any, readings: Mapping[str, Reading]) -> None:
+    for label, reading in readings.items():
+        position, nats = loss_curve(reading.texts)
+        legend = f"{label}: perplexity {reading.total.perplexity:,.2f}"
+        axes.plot(position, nats, label=legend, **_style(label, reading))
+    count = len(next(iter(readings.values())).texts)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("position in the text, in tokens")
+    axes.set_ylabel("loss, in nats per token")
+    axes.set_title(f"Loss while reading, mean over {count} {'text' if count == 1 else 'texts'}")
+
+
+def _draw_gain(axes: Any, gain: Gain, readings: Mapping[str, Reading]) -> None:
+    base = reference(readings)
+    for label, reading in readings.items():
+        if label != base:
+            saved = gain.nats[base] - gain.nats[label]
+            axes.plot(gain.classes, saved, label=label, **_style(label, reading))
+    axes.axhline(0, color="#222222", linewidth=0.5)
+    ticks = [f"{c}\n{n:,}" for c, n in zip(gain.classes, gain.words, strict=True)]
+    axes.set_xticks(range(len(ticks)), ticks, fontsize="small")
+    axes.set_xlabel(f"{gain.by}; below, how many words")
+    axes.set_ylabel(f"nats per word saved over {base}")
+    axes.set_title("Which words gain")
+
+
+def _style(label: str, reading: Reading) -> dict[str, Any]:
+    style: dict[str, Any] = {"marker": "o", "markersize": 3}
+    if label != reading.arm:  # another model
+        return style | {"linestyle": "--"}
+    return style | ({"color": _COLORS[label]} if label in _COLORS else {})

@@ -1,0 +1,167 @@
+"""Text tokenised once, into a memory map that training reads from.
+
+    tokens.bin      the tokens of all documents, a separator before each
+    manifest.jsonl  whose tokens they are: the tokenizer, then a line for each document
+
+Tokens are on the disk before the manifest names their document. What a kill leaves in tokens.bin
+beyond the manifest is cut off again, and tokenising goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsemeta.errors import CorpusError
+from sparsemeta.lm.text.corpus import Document
+from sparsemeta.lm.text.manifest import Entry, changed, describe, fingerprint, read_manifest
+from sparsemeta.lm.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from sparsemeta.engine import Progress
+
+FORMAT = 1
+_TOKENS, _MANIFEST = "tokens.bin", "manifest.jsonl"
+_CHARACTERS_AT_ONCE = 1 << 20  # then the disk is waited for: what a kill can cost
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """A corpus as tokens."""
+
+    tokens: np.ndarray
+    """Unsigned integers of shape (tokens,), a separator before each document; a memory map of the
+    file, read only."""
+    documents: tuple[Entry, ...]
+    """Whose tokens they are, in order."""
+    fingerprint: str
+    """Hash of the tokenizer and of the texts in their order; names do not count."""
+
+
+def tokenise(
+    documents: Sequence[Document],
+    tokenizer: Tokenizer,
+    folder: Path,
+    progress: Progress,
+    *,
+    expected: str | None = None,
+) -> Tokenised:
+    """Tokenise documents into a folder, or open what is there already.
+
+    What is there is kept as far as it is of the same documents in the same order, by the same
+    tokenizer. Where nothing is left to do, nothing is written.
+
+    Args:
+        documents: at least one.
+        tokenizer: what turns them into tokens.
+        folder: made if it is not there; one process at a time may write it.
+        progress: told now and then, if it takes longer than a second.
+        expected: the fingerprint that training began with, if it goes on.
+
+    Raises:
+        CorpusError: texts or tokenizer are not what training began with; or the folder cannot be
+            written, its disk being full for example.
+    """
+    dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
+    header = {"format": FORMAT, "tokenizer": tokenizer.fingerprint(), "dtype": dtype.name}
+    wanted = [describe(document) for document in documents]
+    text = fingerprint(header, wanted)
+    found_header, found = read_manifest(folder / _MANIFEST, folder / _TOKENS)
+    if expected and text != expected:
+        raise changed(wanted, found if fingerprint(found_header, found) == expected else wanted)
+
+    pairs = zip(wanted, found, strict=False) if found_header == header else ()
+    done = [old for _, old in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    if not len(done) == len(wanted) == len(found):
+        missing = list(zip(wanted, documents, strict=True))[len(done) :]
+        batches = _told(_encoded(missing, tokenizer, dtype), len(done), len(wanted), progress)
+        try:
+            _write(folder, header, done, batches)
+        except OSError as error:
+            raise CorpusError(
+                f"{folder}: the tokens cannot be written ({error.strerror}). Make room, or choose "
+                "another --run. What was written is kept: tokenising will go on from there."
+            ) from None
+    tokens = np.memmap(folder / _TOKENS, dtype, mode="r", shape=(done[-1].end,))
+    return Tokenised(tokens, tuple(done), text)
+
+
+def _encoded(
+    missing: Sequence[tuple[Entry, Document]], tokenizer: Tokenizer, dtype: np.dtype
+) -> Iterator[list[tuple[Entry, np.ndarray]]]:
+    """Batches of documents, each with its tokens and its separator."""
+    opening = np.array([tokenizer.separator])
+    start = 0
+    while start < len(missing):
+        stop, characters = start, 0
+        while stop < len(missing) and characters < _CHARACTERS_AT_ONCE:
+            characters += len(missing[stop][1].text)
+            stop += 1
+        batch = missing[start:stop]
+        tokens = tokenizer.encode_all([document.text for _, document in batch])
+        yield [
+            (entry, np.concatenate([opening, ids]).astype(dtype))
+            for (entry, _), ids in zip(batch, tokens, strict=True)
+        ]
+        start = stop
+
+
+def _told(
+    batches: Iterable[list[tuple[Entry, np.ndarray]]], done: int, total: int, progress: Progress
+) -> Iterator[list[tuple[Entry, np.ndarray]]]:
+    """Pass the batches on, and tell after 1, 2, 4, 8 ... seconds how far they are."""
+    began, due = time.monotonic(), 1.0
+    for batch in batches:
+        yield batch
+        done += len(batch)
+        if time.monotonic() - began >= due:
+            due *= 2
+            progress.message(f"tokenised {done:,} of {total:,} documents")
+
+
+def _write(
+    folder: Path,
+    header: dict[str, Any],
+    done: list[Entry],
+    batches: Iterable[list[tuple[Entry, np.ndarray]]],
+) -> None:
+    """Cut the files back to the documents that are done, then append batch by batch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part, end = folder / f".{_MANIFEST}.part", done[-1].end if done else 0
+    with part.open("w", encoding="utf-8") as manifest:
+        manifest.writelines(map(_line, [header, *map(asdict, done)]))
+        _sync(manifest)
+    part.replace(folder / _MANIFEST)
+    with (
+        (folder / _TOKENS).open("ab") as tokens,
+        (folder / _MANIFEST).open("a", encoding="utf-8") as manifest,
+    ):
+        tokens.truncate(end * np.dtype(header["dtype"]).itemsize)
+        for batch in batches:
+            entries = []
+            for entry, ids in batch:
+                tokens.write(ids.tobytes())
+                end += len(ids)
+                entries.append(replace(entry, end=end))
+            _sync(tokens)
+            manifest.writelines(_line(asdict(entry)) for entry in entries)
+            _sync(manifest)
+            done += entries
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record) + "\n"
+
+
+def _sync(file: IO[Any]) -> None:
+    """Wait until what was written to a file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,176 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sparsemeta.errors import CheckpointError, ConfigError
+from sparsemeta.lm.checkpoint import save_model
+from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.scoring.arms.arm import all_arms
+from sparsemeta.lm.scoring.arms.backbone import backbone_of
+from sparsemeta.lm.scoring.arms.pretrained import (
+    PretrainedTokenizer,
+    is_pretrained,
+    load_pretrained,
+)
+from sparsemeta.lm.scoring.arms.statistics import gradient_scales
+from sparsemeta.lm.scoring.evaluation import choose_arms, evaluate
+from sparsemeta.lm.scoring.rarity import words_of
+from sparsemeta.lm.text.tokenizer import ByteTokenizer
+from tests.lm.scoring.arms.models import TEXT, build, documents
+
+transformers = pytest.importorskip("transformers")
+
+WINDOW = 24
+SMALL = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2}
+
+
+def configuration(kind):
+    if kind == "gpt2":
+        return transformers.GPT2Config(
+            vocab_size=300, n_embd=16, n_layer=2, n_head=2, n_positions=WINDOW
+        )
+    if kind == "llama":
+        return transformers.LlamaConfig(
+            **SMALL, intermediate_size=16, num_attention_heads=2, max_position_embeddings=WINDOW
+        )
+    return transformers.MambaConfig(**SMALL, state_size=4)  # keeps no keys and values
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    import tokenizers
+
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    made.train_from_iterator(
+        ["the fox"],
+        tokenizers.trainers.BpeTrainer(
+            vocab_size=299, initial_alphabet=sorted(alphabet), special_tokens=["<|end|>"]
+        ),
+    )
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>")
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama", "mamba"])
+def folder(request, tokenizer, tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp(request.param)
+    model = transformers.AutoModelForCausalLM.from_config(configuration(request.param))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def nats_of(model, ids):
+    """The nats of every token of a sequence but the first, read at once."""
+    with torch.no_grad():
+        log_p = model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    return -log_p.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
+
+
+def test_every_token_is_scored_in_the_window_that_the_policy_names(folder):
+    model, tokenizer = load_pretrained(folder)
+    ids = [tokenizer.separator, *tokenizer.encode(TEXT).tolist()]
+    assert len(ids) > 3 * WINDOW
+    reading = evaluate(model, tokenizer, documents(TEXT), arms=["static"], segment=5)["static"]
+    found = reading.total.token_nats
+    if folder.name.startswith("mamba"):  # its window is longer than the text
+        np.testing.assert_allclose(found, nats_of(model, ids), atol=1e-3)
+        return
+    assert "attention: last 12 to 24 tokens" in reading.policy
+    seen, expected = [], []
+    for start in range(0, len(ids), 5):
+        segment = ids[start : start + 5]
+        if len(seen) + len(segment) > WINDOW:
+            seen = seen[-WINDOW // 2 :]
+        expected.append(nats_of(model, seen + ids[start : start + 6])[len(seen) :])
+        seen = seen + segment
+    np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-3)
+    assert reading.total.state_bytes > 0
+
+
+def test_every_arm_without_memory(folder):
+    model, tokenizer = load_pretrained(folder)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    backbone, texts = backbone_of(model), documents(TEXT)
+    arms = choose_arms(all_arms(False), backbone)
+    scales = gradient_scales(backbone, tokenizer, documents(TEXT[:200]), arms)
+    readings = evaluate(model, tokenizer, texts, arms=arms, scales=scales)
+    assert list(readings) == ["static", "cache", "dynamic", "cache+dynamic"]
+    nats = {name: reading.total.nats for name, reading in readings.items()}
+    assert len(set(nats.values())) == 4
+    assert all(np.isfinite(list(nats.values())))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    with pytest.raises(ConfigError, match="needs a memory"):
+        evaluate(model, tokenizer, texts, arms=["carried"])
+
+
+@pytest.mark.parametrize("arm", all_arms(False))
+def test_the_future_changes_no_score(folder, arm):
+    model, tokenizer = load_pretrained(folder)
+    backbone, at = backbone_of(model), 60
+    arms = choose_arms([arm], backbone)
+    scales = gradient_scales(backbone, tokenizer, documents(TEXT), arms)
+    ids = tokenizer.encode(TEXT)
+
+    class Changed(PretrainedTokenizer):
+        def _encode(self, texts, data):
+            changed = ids.copy()
+            changed[at:] = 7
+            return [changed]
+
+    other = Changed(tokenizer._tokenizer, tokenizer.vocab_size)
+    one, two = (
+        evaluate(model, own, documents(TEXT), arms=arms, scales=scales)[arm].total.token_nats
+        for own in (tokenizer, other)
+    )
+    assert len(one) == len(ids)
+    np.testing.assert_allclose(one[:at], two[:at], atol=1e-4)
+    assert (one[at:] != two[at:]).any()
+
+
+def test_words_can_be_told_apart(tokenizer):
+    words = words_of(PretrainedTokenizer(tokenizer, 300), documents(TEXT))
+    assert list(words[0].spellings) == TEXT.split()
+
+
+def test_a_special_token_in_a_text_is_text(tokenizer):
+    own = PretrainedTokenizer(tokenizer, 300)
+    assert own.separator == 0
+    assert 0 not in own.encode("the <|end|> of it")
+    assert own.decode(own.encode("the <|end|> of it")) == "the <|end|> of it"
+
+
+def test_an_exported_model_of_ours_is_ours_again(tmp_path):
+    from sparsemeta.lm.hf.export import export
+
+    model, tokenizer = build(), ByteTokenizer()
+    save_model(tmp_path / "ours", model, tokenizer)
+    export(tmp_path / "ours", tmp_path / "theirs")
+    assert not is_pretrained(tmp_path / "ours")
+    assert is_pretrained(tmp_path / "theirs")
+    again, own = load_pretrained(tmp_path / "theirs")
+    assert isinstance(again, LanguageModel)
+    readings = [
+        evaluate(m, t, documents(TEXT, "é\n"), arms=["carried"])["carried"]
+        for m, t in ((model, tokenizer), (again, own))
+    ]
+    np.testing.assert_array_equal(*(r.total.token_nats for r in readings))
+
+
+def test_folders_that_cannot_be_read(tmp_path, tokenizer):
+    assert not is_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "no such thing"}))
+    assert is_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"transformers cannot read it .* Give a folder"):
+        load_pretrained(tmp_path)
+    plain = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+    with pytest.raises(ConfigError, match="neither bos_token nor eos_token"):
+        PretrainedTokenizer(plain, 300)

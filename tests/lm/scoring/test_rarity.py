@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from sparsemeta.lm.config import TokenizerConfig
+from sparsemeta.lm.scoring.rarity import FREQUENCIES, OCCURRENCES, gains, words_of
+from sparsemeta.lm.scoring.scores import Reading, Score
+from sparsemeta.lm.text.corpus import Document
+from sparsemeta.lm.text.tokenizer import ByteTokenizer, train_tokenizer
+
+TEXTS = [
+    Document("a", "the fox, the dog\n\n  saw\tthé fox;  \n"),
+    Document("b", "the\u00a0\U0001d11e end"),
+    Document("c", " \n"),
+]
+
+
+def tokenizers():
+    return {
+        kind: train_tokenizer(TokenizerConfig(kind=kind, vocabulary=size), TEXTS)
+        for kind, size in (("bytes", 0), ("bpe", 270), ("words", 6))
+    }
+
+
+def readings(tokenizer, texts, **nats):
+    def score(text, of):
+        found = np.resize(np.array(of, np.float32), len(tokenizer.encode(text.text)))
+        return Score(text.name, found, 1, 1, 1, 1.0, 0)
+
+    return {arm: Reading(arm, "", tuple(score(t, of) for t in texts)) for arm, of in nats.items()}
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bpe", "words"])
+def test_tokens_belong_to_the_words_of_the_text(kind):
+    tokenizer = tokenizers()[kind]
+    found = words_of(tokenizer, TEXTS)
+    for text, words in zip(TEXTS, found, strict=True):
+        tokens = tokenizer.encode(text.text)
+        assert list(words.spellings) == text.text.split()
+        if kind == "words":  # decoding is not exact
+            continue
+        for i, word in enumerate(words.spellings):
+            assert (
+                tokenizer.decode(tokens[: len(words.of_token)][words.of_token == i]).strip() == word
+            )
+    nats = np.arange(len(tokenizer.encode(TEXTS[0].text)), dtype=np.float32)
+    assert found[0].nats(nats).sum() == nats.sum()
+
+
+def test_ends_of_lines_belong_to_the_word_that_follows():
+    words = words_of(tokenizers()["words"], [Document("x", "the fox\n\nsaw dog\n")])[0]
+    assert words.of_token.tolist() == [0, 1, 2, 2, 2, 3, 3]
+
+
+class Joined(ByteTokenizer):
+    """One token for two words."""
+
+    def _encode(self, texts, data):
+        return [np.array([7]) if item == b"the fox" else np.array([*item]) for item in data]
+
+
+def test_a_tokenizer_that_joins_words_has_none():
+    assert words_of(Joined(), [Document("x", "the fox")]) is None
+
+
+def test_gain_by_earlier_occurrences():
+    texts = [Document("a", "x " * 20 + "y "), Document("b", "x ")]
+    tokenizer = ByteTokenizer()
+    words = words_of(tokenizer, texts)
+    found = readings(tokenizer, texts, static=[1.0], carried=[2.0, 4.0])
+    (gain,) = gains(found, words, None)
+    assert gain.classes == OCCURRENCES
+    assert gain.words.tolist() == [3, 1, 2, 4, 8, 4]
+    np.testing.assert_allclose(gain.nats["carried"][1:], 6.0)
+    assert gain.nats["static"][1] == 2.0
+    assert (gain.nats["static"] * gain.words).sum() == sum(len(t.text) for t in texts)
+
+
+def test_gain_by_training_frequency():
+    texts = [Document("a", "rare common unseen common")]
+    training = [Document("t", "common " * 12), Document("u", "rare")]
+    tokenizer = ByteTokenizer()
+    _, gain = gains(readings(tokenizer, texts, static=[1.0]), words_of(tokenizer, texts), training)
+    assert gain.classes == FREQUENCIES
+    assert gain.words.tolist() == [1, 1, 2, 0, 0, 0]
+    assert gain.nats["static"][:3].tolist() == [7, 4, 7]
+    assert np.isnan(gain.nats["static"][3:]).all()
