@@ -2,7 +2,7 @@
 
     SparseMetaError
     ├── ConfigError      a recipe or a setting that cannot be used      (also a ValueError)
-    ├── CorpusError      text that cannot be read or trained on
+    ├── CorpusError      text or images that cannot be read or trained on
     ├── CheckpointError  a model folder that is missing, damaged or foreign
     ├── StateError       a memory that is damaged or belongs to another model
     ├── ScanError        tensors that do not describe a memory update   (also a ValueError)
