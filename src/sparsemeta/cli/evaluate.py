@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from sparsemeta.cli.output import require_writable, write_aside
-from sparsemeta.config import read_toml, require
-from sparsemeta.errors import ConfigError, SparseMetaError
-from sparsemeta.lm.config import Recipe
+from sparsemeta.cli.texts import scored_text, training_text, validation_text
+from sparsemeta.config import require
+from sparsemeta.errors import SparseMetaError
 from sparsemeta.lm.scoring.arms.settings import CacheSettings, DynamicSettings
-from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
+from sparsemeta.lm.text.corpus import Document
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,7 +41,7 @@ class Evaluate:
     """
 
     model: tyro.conf.Positional[Path]
-    """A model folder, or the folder of a run: then its newest checkpoint; or the local folder of
+    """A model folder, or the folder of a run: then its best checkpoint; or the local folder of
     any causal language model of Hugging Face's transformers."""
     texts: tyro.conf.Positional[tuple[str, ...]] = ()
     """Files, folders, globs, .jsonl files, `stdlib` or `hf:NAME/CONFIG[:split]`. If left out: what
@@ -127,7 +127,7 @@ def read(command: Evaluate) -> Result:
     from sparsemeta.nn import observe
 
     model, tokenizer = _load(command.model)
-    texts = choose_texts(command)
+    texts = scored_text(command.model, command.texts)
     baselines = _load_baselines(command, tokenizer, texts)
     progress = Progress()
     arms, scales, tuned = _prepare(command, backbone_of(model), tokenizer, progress)
@@ -157,55 +157,6 @@ def read(command: Evaluate) -> Result:
             score(model, tokenizer, ["carried"])
     gains = _gains(command, tokenizer, texts, readings, progress)
     return Result(readings, tuned, gains, health)
-
-
-def choose_texts(command: Evaluate) -> list[Document]:
-    """The texts named, or those that the model's recipe held out."""
-    recipe = recipe_of(command.model)
-    if command.texts:
-        return read_documents(command.texts, (recipe or Recipe()).corpus)
-    if recipe is None or not recipe.corpus.holdout:
-        missing = "has no recipe.toml" if recipe is None else "held no document out of training"
-        raise ConfigError(
-            f"{command.model}: {missing}, so there is nothing to read. "
-            "Name texts: sparsemeta evaluate MODEL TEXT..."
-        )
-    documents = read_documents(recipe.corpus.train, recipe.corpus)
-    return split_holdout(documents, recipe.corpus.holdout)[1]
-
-
-def training_text(command: Evaluate) -> list[Document]:
-    """The text named as the training text, or the recipe's; none if neither is known."""
-    corpus = (recipe_of(command.model) or Recipe()).corpus
-    if command.training_text:
-        return read_documents(command.training_text, corpus)
-    if recipe_of(command.model) is None:
-        return []
-    return split_holdout(read_documents(corpus.train, corpus), corpus.holdout)[0]
-
-
-def validation_text(command: Evaluate) -> list[Document]:
-    """The text to tune on, which must not be the text to be scored.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    corpus = (recipe_of(command.model) or Recipe()).corpus
-    sources = command.validation or corpus.validation
-    require(
-        bool(sources),
-        f"--tune needs text that is not scored, and the recipe of {command.model} names no "
-        "corpus.validation. Name some: --validation TEXT...",
-    )
-    return read_documents(sources, corpus)
-
-
-def recipe_of(model: Path) -> Recipe | None:
-    """The recipe of a run folder, or of the run that a checkpoint belongs to."""
-    folder = model.resolve()
-    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
-    path = run / "recipe.toml"
-    return read_toml(path, Recipe) if path.exists() else None
 
 
 def _load(path: Path) -> tuple[nn.Module, Tokenizer]:
@@ -252,13 +203,13 @@ def _prepare(
     named = [Arm.parse(name, command.cache, command.dynamic) for name in names]
     arms: Sequence[Arm] = choose_arms(named, backbone)
     dynamic = any(arm.dynamic for arm in arms)
-    training = training_text(command) if dynamic else []
+    training = training_text(command.model, command.training_text) if dynamic else []
     require(
         bool(training) or not dynamic,
         f"dynamic arms measure their gradients on training text, and {command.model} has no "
         "recipe.toml that names it. Name some: --training-text TEXT...",
     )
-    validation = validation_text(command) if command.tune else []
+    validation = validation_text(command.model, command.validation) if command.tune else []
     precision = command.precision
     scales = gradient_scales(
         backbone, tokenizer, training, arms, precision=precision, progress=progress
@@ -296,7 +247,7 @@ def _gains(
         progress.message("this tokenizer joins words, so there is no loss by word")
         return []
     try:
-        training = training_text(command)
+        training = training_text(command.model, command.training_text)
     except SparseMetaError as error:  # the reading is done and must not be lost
         progress.message(f"no loss by training frequency: {error}")
         training = []

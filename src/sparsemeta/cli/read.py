@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from sparsemeta.cli.evaluate import recipe_of
 from sparsemeta.cli.output import claim
+from sparsemeta.cli.texts import corpus_of
 from sparsemeta.config import require
 from sparsemeta.errors import ConfigError, CorpusError
-from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.text.corpus import Document, read_documents
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def _count(texts: int) -> str:
 
 def texts_named(command: Read) -> list[Document]:
     """The texts, `-` among them."""
-    config = (recipe_of(command.model) or Recipe()).corpus
+    config = corpus_of(command.model)
     texts = []
     for source in command.texts:
         texts += [read_stdin()] if source == "-" else read_documents((source,), config)
