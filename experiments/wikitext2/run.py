@@ -19,7 +19,7 @@ import tyro
 HERE = Path(__file__).parent
 TEST = "data/wikitext-2/wiki.test.tokens"
 ARMS = {
-    "wikitext2-word-static": ("static", "cache", "dynamic", "cache+dynamic"),
+    "wikitext2-word-static": ("static", "cache", "dynamic"),
     "wikitext2-word": ("static", "document", "carried", "carried+cache", "carried+dynamic"),
 }
 
@@ -30,7 +30,7 @@ class Options:
 
     runs: Path = Path("runs")
     """Where the runs go."""
-    tune_tokens: int = 10_000
+    tune_tokens: int = 5_000
     """Validation tokens that each point of a grid reads."""
     threads: int = 2
     """Threads that torch may use."""
