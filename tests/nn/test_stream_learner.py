@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sparsemeta.errors import ConfigError
 from sparsemeta.nn import MemoryConfig
 from sparsemeta.nn.stream_learner import LessonLearner, StreamLearner
 
@@ -122,3 +123,13 @@ def test_a_lesson_does_not_depend_on_what_is_asked_next():
         learner(previous, x, feedback), learner(previous, other, feedback), strict=True
     ):
         assert torch.equal(one, two)
+
+
+def test_the_rate_at_the_start_is_the_one_asked_for():
+    learner = StreamLearner(8, CONFIG, outputs=4, rate=0.1)
+    previous, x, feedback = torch.randn(3, 1, 6, 8)
+    made = learner.memory.meta_learner(previous, x, feedback)
+    torch.testing.assert_close(made.rate, torch.full((1, 6, 2), 0.1))
+    assert made.log_retention.exp().min() > 0.98
+    with pytest.raises(ConfigError, match=r"rate = 1\.0 must lie between 0 and 1"):
+        StreamLearner(8, CONFIG, outputs=4, rate=1.0)

@@ -1,13 +1,14 @@
 """`StreamLearner`: a network that is taught step by step, by a forward pass alone."""
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from sparsemeta.config import MemoryConfig
+from sparsemeta.config import MemoryConfig, require
 from sparsemeta.fast_weights import FastWeights
+from sparsemeta.nn.heads import LabelHead, ValueHead
 from sparsemeta.nn.meta_learner import Generated, MetaLearner
 from sparsemeta.nn.sparse_memory import SparseMemory
 
@@ -45,6 +46,11 @@ class StreamLearner(nn.Module):
         outputs: the number of labels there may be, or the width W of a value.
         kind: labels to be told apart, or values to be approximated.
         encoder: maps inputs (.., *shape) to (.., D); None if the inputs are (.., D) already.
+        rate: write strength at the start, in (0, 1): high where a meaning changes at once and the
+            last lesson counts, low where many lessons are to be averaged.
+
+    Raises:
+        ConfigError: the rate is outside (0, 1).
 
     >>> learner = StreamLearner(16, MemoryConfig(slots=64), outputs=3)
     >>> x, label = torch.randn(1, 10, 16), torch.randint(3, (1, 10))
@@ -61,12 +67,17 @@ class StreamLearner(nn.Module):
         *,
         kind: Literal["labels", "values"] = "labels",
         encoder: nn.Module | None = None,
+        rate: float = 0.5,
     ):
         super().__init__()
+        require(0 < rate < 1, f"rate = {rate} must lie between 0 and 1, and be neither")
         self.kind, self.outputs = kind, outputs
         self.encoder = encoder or nn.Identity()
         self.memory = SparseMemory(width, config)
         self.memory.meta_learner = LessonLearner(width, config)
+        nn.init.constant_(
+            self.memory.meta_learner.gates.bias[: config.heads], math.log(rate / (1 - rate))
+        )
         self.head = (LabelHead if kind == "labels" else ValueHead)(width, outputs)
 
     def initial_state(self, batch: int) -> StreamState:
@@ -127,57 +138,3 @@ class LessonLearner(MetaLearner):
         value, rate, kept = super().forward(torch.zeros_like(x), previous, lesson)
         taught = feedback.any(-1, keepdim=True)
         return Generated(value, rate * taught, None if kept is None else kept * taught)
-
-
-class LabelHead(nn.Module):
-    """Labels by fixed random codes, so that one which training never met is as good as any.
-
-    Args:
-        width: D.
-        labels: how many there may be.
-    """
-
-    codes: Tensor
-
-    def __init__(self, width: int, labels: int):
-        super().__init__()
-        codes = nn.init.orthogonal_(torch.empty(labels, width))
-        self.register_buffer("codes", normalize(codes, dim=-1) * width**0.5)
-
-    def nothing(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Feedback that B streams never got, and that they did not."""
-        taught = torch.zeros(batch, dtype=torch.bool, device=self.codes.device)
-        return taught.long(), taught
-
-    def embed(self, feedback: Tensor) -> Tensor:
-        """Labels (..) as vectors (.., D)."""
-        return self.codes[feedback]
-
-    def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
-        """The logits (.., labels) of what was recalled (.., D)."""
-        return recalled @ self.codes.mT
-
-
-class ValueHead(nn.Module):
-    """Values, embedded and predicted by learned maps.
-
-    Args:
-        width: D.
-        outputs: W, of a value.
-    """
-
-    def __init__(self, width: int, outputs: int):
-        super().__init__()
-        self.embed = nn.Linear(outputs, width)
-        self.predict = nn.Sequential(
-            nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, outputs)
-        )
-
-    def nothing(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Feedback that B streams never got, and that they did not."""
-        blank = self.embed.weight.new_zeros(batch, self.embed.in_features)
-        return blank, blank.new_zeros(batch, dtype=torch.bool)
-
-    def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
-        """The value (.., W) at x (.., D), given what was recalled (.., D)."""
-        return self.predict(torch.cat([x, recalled], dim=-1))
