@@ -27,9 +27,11 @@ if TYPE_CHECKING:
         Health,
         MetaLearner,
         SparseMemory,
+        StreamLearner,
         memory_off,
         observe,
     )
+    from sparsemeta.online import OnlineClassifier, OnlineRegressor
     from sparsemeta.ops import checked, dense_address, product_address, scan, topk_address
 
 __version__ = "0.1.0"
@@ -45,11 +47,14 @@ __all__ = [
     "MemoryConfig",
     "MetaLearner",
     "MissingExtra",
+    "OnlineClassifier",
+    "OnlineRegressor",
     "ScanError",
     "SparseMemory",
     "SparseMetaError",
     "StateError",
     "StreamError",
+    "StreamLearner",
     "TrainingError",
     "__version__",
     "checked",
@@ -65,7 +70,16 @@ _HOMES = {
     "config": ("MemoryConfig",),
     "errors": ("MissingExtra", *(name for name in __all__ if name.endswith("Error"))),
     "fast_weights": ("FastWeights", "LayerWeights"),
-    "nn": ("Addressing", "Health", "MetaLearner", "SparseMemory", "memory_off", "observe"),
+    "nn": (
+        "Addressing",
+        "Health",
+        "MetaLearner",
+        "SparseMemory",
+        "StreamLearner",
+        "memory_off",
+        "observe",
+    ),
+    "online": ("OnlineClassifier", "OnlineRegressor"),
     "ops": ("checked", "dense_address", "product_address", "scan", "topk_address"),
 }
 

@@ -1,10 +1,14 @@
-"""Modules: addresses, the meta-learner that generates fast weights, and the layer around them."""
+"""Modules: addresses, the meta-learner that generates fast weights, and the layer around them.
+
+`SparseMemory` augments a layer of any network; `StreamLearner` is a whole one, for labelled streams.
+"""
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.nn.addressing import Addressing
 from sparsemeta.nn.health import Health, observe
 from sparsemeta.nn.meta_learner import MetaLearner
 from sparsemeta.nn.sparse_memory import SparseMemory, memory_off
+from sparsemeta.nn.stream_learner import StreamLearner
 
 __all__ = [
     "Addressing",
@@ -12,6 +16,7 @@ __all__ = [
     "MemoryConfig",
     "MetaLearner",
     "SparseMemory",
+    "StreamLearner",
     "memory_off",
     "observe",
 ]
