@@ -1,6 +1,7 @@
 """Modules: addresses, the meta-learner that generates fast weights, and the layer around them.
 
-`SparseMemory` augments a layer of any network; `StreamLearner` is a whole one, for labelled streams.
+`SparseMemory` augments a layer of any network; `StreamLearner` is one of its own, for streams that
+are taught.
 """
 
 from sparsemeta.config import MemoryConfig
