@@ -74,3 +74,13 @@ def test_a_silent_meta_learner_and_collapsed_slots_are_reported():
     text = str(health[""])
     assert "hardly anything is written" in text
     assert "its slots have collapsed: 9" in text
+
+
+def test_what_is_written_is_measured():
+    layer, x = make(), torch.randn(1, 50, WIDTH)
+    torch.nn.init.constant_(layer.meta_learner.gates.bias, 100.0)  # rate 1
+    norms = layer.meta_learner.value(torch.cat([x, x], -1)).unflatten(-1, (2, 4)).norm(dim=-1)
+    with observe(layer) as health:
+        layer(x)
+    assert health[""].rate == pytest.approx(1)
+    assert health[""].write_norm == pytest.approx(norms.mean().item(), rel=1e-5)

@@ -56,6 +56,11 @@ class Health:
         return self._mean("rate")
 
     @property
+    def write_norm(self) -> float:
+        """Mean norm of what a step writes before it is corrected, rate times value."""
+        return self._mean("write_norm")
+
+    @property
     def gate(self) -> float:
         """Mean openness of the read gate."""
         return self._mean("gate")
@@ -87,7 +92,7 @@ class Health:
         numbers = (
             f"{self.occupancy:.0%} of slots addressed, entropy {self.entropy:.2f}, "
             f"busiest 1 % take {self.hot:.0%}; write strength {self.rate:.2f}, "
-            f"gate {self.gate:.2f}, adds {self.contribution:.0%} of its input's norm"
+            f"norm {self.write_norm:.2f}, gate {self.gate:.2f}, adds {self.contribution:.0%} of its input's norm"
         )
         return "\n".join([numbers, *(f"warning: {text}" for text in self.warnings())])
 
@@ -128,6 +133,7 @@ def _watch(layer: SparseMemory, health: Health) -> list[torch.utils.hooks.Remova
 
     def generated(_module, _inputs, made):
         health.add("rate", made.rate.detach())
+        health.add("write_norm", made.rate.detach() * made.value.detach().norm(dim=-1))
 
     def gated(_module, _inputs, logits):
         health.add("gate", logits.detach().sigmoid())
