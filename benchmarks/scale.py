@@ -10,13 +10,14 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
 import torch
 import tyro
-from _works import layer_works, scan_forward, segment
+from _works import Work, layer_works, scan_both, scan_forward, segment
 from timing import interleaved, machine, show
 
 from sparsemeta import MemoryConfig, SparseMemory
@@ -73,24 +74,34 @@ def resident(name: str) -> float:
 
 def growth(options: Options) -> dict[str, list[float]]:
     """Time and memory by number of slots, shown as a table."""
-    works = {slots: layer_works(slots) for slots in SLOTS}
-    found: dict[str, list[float]] = {}
-    for i, name in enumerate(("forward, ms", "fwd+bwd, ms")):
-        seconds = interleaved({str(n): work[i] for n, work in works.items()}, options.rounds)
-        found[name] = [s * 1e3 for s in seconds.values()]
+    works: dict[str, dict[str, Work]] = {}
+    for slots in SLOTS:
+        inputs, layer = segment(slots), layer_works(slots)
+        for name, run in (
+            ("scan, forward, ms", partial(scan_forward, inputs)),
+            ("scan, fwd+bwd, ms", partial(scan_both, inputs)),
+            ("layer, forward, ms", layer[0]),
+            ("layer, fwd+bwd, ms", layer[1]),
+        ):
+            works.setdefault(name, {})[str(slots)] = run
+    found = {
+        name: [seconds * 1e3 for seconds in interleaved(runs, options.rounds).values()]
+        for name, runs in works.items()
+    }
     works.clear()
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # what is freed goes back at once: exact peaks
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
         peaks = list(fresh.map(peak, SLOTS))
     found["peak memory, MB"], found["saved for backward, MB"] = map(list, zip(*peaks, strict=True))
-    bars = ("<= 1.5, aim 1.2", "<= 1.5, aim 1.2", "<= 1.2, aim flat", "")
+    bars = (*["<= 1.5, aim 1.2"] * 4, "<= 1.2, aim flat", "")
     show(
-        "A layer of D 256, H 4, V 64, A 8, product keys, B 1, T 1024, float32, carrying its table; "
-        f"{machine()}, {options.threads} threads, median of {options.rounds}. Peak memory: "
-        "resident, beyond weights and table, in a fresh process",
+        "The scan of one head, and a layer of D 256, H 4; V 64, A 8, product keys, B 1, T 1024, "
+        f"float32, carrying the table; {machine()}, {options.threads} threads, median of "
+        f"{options.rounds}. Peak memory of the layer: resident, beyond weights and table, in a "
+        "fresh process",
         ["", *(f"2^{n.bit_length() - 1}" for n in SLOTS), "last / first", "bar"],
         [
-            [name, *(f"{v:.1f}" for v in values), f"{values[-1] / values[0]:.2f}", bar]
+            [name, *(f"{v:.2f}" for v in values), f"{values[-1] / values[0]:.2f}", bar]
             for (name, values), bar in zip(found.items(), bars, strict=True)
         ],
     )

@@ -92,7 +92,8 @@ class Health:
         numbers = (
             f"{self.occupancy:.0%} of slots addressed, entropy {self.entropy:.2f}, "
             f"busiest 1 % take {self.hot:.0%}; write strength {self.rate:.2f}, "
-            f"norm {self.write_norm:.2f}, gate {self.gate:.2f}, adds {self.contribution:.0%} of its input's norm"
+            f"norm {self.write_norm:.2f}, gate {self.gate:.2f}, "
+            f"adds {self.contribution:.0%} of its input's norm"
         )
         return "\n".join([numbers, *(f"warning: {text}" for text in self.warnings())])
 
