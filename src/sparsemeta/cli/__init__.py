@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": "let a model go on with a prompt, and with what its memory holds",
     "memory": "show, compare, merge and erase memories",
     "export": "write a model as a Hugging Face folder",
+    "bench": "compare sparse with dense memories on streams that change",
 }
 
 HELP = f"""\

@@ -112,7 +112,8 @@ def _take_step(
     began = time.perf_counter()
     for group in session.optimizer.param_groups:
         group["lr"] = learning_rate(session.step, config)
-    generator = torch.Generator().manual_seed((config.seed << 32) + session.step)
+    # Of a seed, torch's generator on a CPU takes the lowest 32 bits alone.
+    generator = torch.Generator().manual_seed((config.seed << 20) + session.step)
     stream = task.sample(config.batch, generator).to(runner.device)
     session.model.train()
     session.step += 1

@@ -1,0 +1,133 @@
+"""`sparsemeta bench TASK`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from sparsemeta.cli.output import require_writable, write_aside
+from sparsemeta.config import require
+from sparsemeta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sparsemeta.engine import Progress
+    from sparsemeta.tasks.bench.suite import Benchmark
+
+
+@dataclass(frozen=True)
+class Bench:
+    """See whether sparse fast weights adapt better than dense ones, on streams with an oracle.
+
+    rebinding: cues whose labels change, up to 512 of them live at once; digits and omniglot:
+    images class after class, in one pass without replay; sine: a wave that jumps. Networks with a
+    sparse memory, dense memories, and an LSTM are trained alike to learn from such streams, then
+    tested on others, beside learners that need no training and an oracle.
+
+    A bench that was stopped goes on where it was. `sparsemeta bench digits --quick` takes seconds;
+    a full one about an hour.
+    """
+
+    task: tyro.conf.Positional[Literal["rebinding", "omniglot", "sine", "digits"]]
+    seeds: int = 5
+    """How often, from other weights and on other streams; all models of a seed meet the same."""
+    models: tuple[str, ...] = ()
+    """Only these of the learned ones: sparse, sparse-equal (of the dense ones' width), linear,
+    sign, centred-relu, soft-threshold, additive, lstm."""
+    data: Path | None = None
+    """For omniglot: the folder of images_background and images_evaluation, .zip or .npz."""
+    batches: int | None = None
+    """Of streams that each model is trained on; if left out, what the task needs."""
+    streams: int | None = None
+    """To be tested on, per seed and condition; if left out, as many as give steady figures."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The sparse memory alone, on one seed, with settings that were chosen before."""
+    run: Path = Path("runs/bench")
+    """Folder of what is trained and measured, in a subfolder for each task."""
+    json: Path | None = None
+    """Write all numbers to this file."""
+    plot: Path | None = None
+    """Draw recovery after a switch, retention by age, and scores by write strength: a .png, .pdf
+    or .svg file."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train, test, print, and write what was asked for."""
+    command = tyro.cli(Bench, args=list(arguments), prog="sparsemeta bench")
+    for name in ("seeds", "batches", "streams"):
+        given = getattr(command, name)
+        require(given is None or given >= 1, f"--{name} {given} must be at least 1")
+
+    from rich.console import Console
+
+    from sparsemeta.engine import Progress
+    from sparsemeta.tasks import plots
+    from sparsemeta.tasks.bench import report
+    from sparsemeta.tasks.bench.running import run
+
+    if command.json:
+        require_writable(command.json)
+    if command.plot:
+        plots.require_plotting(command.plot)
+        require_writable(command.plot)
+    progress, folder = Progress(), command.run / command.task
+    benchmarks = _benchmarks(command, folder, progress)
+    found = run(benchmarks, 1 if command.quick else command.seeds, folder, progress)
+
+    bench = benchmarks(0)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 180
+    console.print(report.table(found, labels=bench.labels))
+    console.print(report.summary(found, bench.headline, labels=bench.labels), soft_wrap=True)
+    if command.json:
+        data = {
+            "task": command.task,
+            "headline": bench.headline,
+            "streams": bench.streams,
+            "seeds": found,
+        }
+        with write_aside(command.json) as aside:
+            aside.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    if command.plot:
+        with write_aside(command.plot) as aside:
+            plots.plot(found, bench.headline, aside, labels=bench.labels)
+
+
+def _benchmarks(command: Bench, folder: Path, progress: Progress) -> Callable[[int], Benchmark]:
+    """The benchmark of each seed, as the command changes it."""
+    from sparsemeta.tasks.bench import suite
+
+    if command.task == "omniglot":
+        if command.data is None:
+            raise ConfigError(
+                "bench omniglot needs drawings. Name their folder: --data FOLDER, with "
+                "images_background.zip and images_evaluation.zip of "
+                "https://github.com/brendenlake/omniglot"
+            )
+        from sparsemeta.tasks.bench.characters import characters
+
+        make = characters(command.data, folder, progress, steps=command.batches)
+        return lambda seed: _changed(make(seed), command)
+    bench = _changed(getattr(suite, command.task)(), command)
+    return lambda seed: bench
+
+
+def _changed(bench: Benchmark, command: Bench) -> Benchmark:
+    unknown = [name for name in command.models if name not in bench.forms]
+    require(
+        not unknown,
+        f"--models: bench {bench.name} has no {', '.join(unknown)}, only {', '.join(bench.forms)}",
+    )
+    wanted = command.models or bench.forms
+    bench = replace(
+        bench,
+        forms={name: form for name, form in bench.forms.items() if name in wanted},
+        training=replace(bench.training, steps=command.batches or bench.training.steps),
+        streams=command.streams or bench.streams,
+    )
+    return bench.quick() if command.quick else bench
