@@ -175,7 +175,9 @@ def test_import_is_free():
     assert loaded(HELP.format(["--help"])) == set()
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "read", "generate", "memory", "export"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "read", "generate", "memory", "export", "bench"]
+)
 def test_help_of_a_command_needs_no_torch(command):
     assert loaded(HELP.format([command, "--help"])) == {"tyro"}
 

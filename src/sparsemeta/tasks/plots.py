@@ -12,6 +12,7 @@ from sparsemeta.errors import MissingExtra
 from sparsemeta.tasks.bench.report import Found, sweep
 
 FORMATS = (".png", ".pdf", ".svg")
+SWITCH = "lessons since the switch"
 
 _STYLES: dict[str, dict[str, Any]] = {
     "sparse": {"color": "#d62728", "linewidth": 2.5},
@@ -51,41 +52,40 @@ def plot(found: Found, headline: str, path: str | Path, *, labels: bool) -> None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(found[0])
-    panels = {
-        "lessons since the switch": {name: _mean_curve(found, name, "recovery") for name in names},
-        "steps since the last lesson": {
-            name: _mean_curve(found, name, "retention") for name in names
-        },
-        "write strength, held": {
-            name: sweep(found, name) for name in names if found[0][name]["sweep"]
-        },
-    }
-    drawn = {
-        title: curves
-        for title, curves in panels.items()
-        if max(map(len, curves.values()), default=0) > 1
-    }
-    figure = Figure(figsize=(5 * max(1, len(drawn)), 5), layout="constrained")
+    panels = {title: curves for title, curves in _panels(found).items() if curves}
+    figure = Figure(figsize=(5 * max(1, len(panels)), 5), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{headline}, mean over {len(found)} seeds")
-    for axes, (title, curves) in zip(
-        figure.subplots(1, max(1, len(drawn)), squeeze=False)[0], drawn.items(), strict=False
-    ):
-        for name, points in curves.items():
-            axes.plot(
-                *zip(*points, strict=True), label=name, marker="o", markersize=3, **_style(name)
-            )
+    figure.suptitle(f"{headline}, mean over {len(found)} {'seed' if len(found) == 1 else 'seeds'}")
+    for place, (title, curves) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        for i, name in enumerate(found[0]):
+            if name in curves:
+                x, y = zip(*curves[name], strict=True)
+                style = {"color": f"C{i}", "marker": "o", "markersize": 3} | _STYLES.get(name, {})
+                axes.plot(x, y, label=name, **style)
         axes.set_xlabel(title)
         axes.set_ylabel("accuracy" if labels else "mean squared error")
-        if title != "lessons since the switch":
-            axes.set_xscale("log")
-        if not labels:
-            axes.set_yscale("log")
+        axes.set_xscale("linear" if title == SWITCH else "log")
+        axes.set_yscale("linear" if labels else "log")
         axes.grid(alpha=0.3, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
+
+
+def _panels(found: Found) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """By what is on its axis, each panel's curves of more than one point, by contender."""
+    panels = {
+        SWITCH: {name: _mean_curve(found, name, "recovery") for name in found[0]},
+        "steps since the last lesson": {
+            name: _mean_curve(found, name, "retention") for name in found[0]
+        },
+        "write strength, held": {name: sweep(found, name) for name in found[0]},
+    }
+    return {
+        title: {name: points for name, points in curves.items() if len(points) > 1}
+        for title, curves in panels.items()
+    }
 
 
 def _mean_curve(found: Found, name: str, curve: str) -> list[tuple[float, float]]:
@@ -95,7 +95,3 @@ def _mean_curve(found: Found, name: str, curve: str) -> list[tuple[float, float]
         for x, score in seed[name][curve]:
             scores[x].append(score)
     return [(x, mean(values)) for x, values in sorted(scores.items())]
-
-
-def _style(name: str) -> dict[str, Any]:
-    return _STYLES.get(name, {})

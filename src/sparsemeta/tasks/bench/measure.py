@@ -18,6 +18,8 @@ VALIDATION, TEST = 1 << 30, 1 << 31
 """Seeds from which streams are drawn; those of training lie below."""
 LESSONS = 10
 """After a switch, that the curve of recovery shows."""
+FEW = 20
+"""Fewer steps than these make no point of a curve."""
 
 Point = tuple[float | None, float]
 """A setting, lessons or steps; and a score."""
@@ -89,7 +91,8 @@ def curves(stream: Stream, predicted: Tensor) -> dict[str, list[Point]]:
 
 
 def _means(axis: Tensor, value: Tensor) -> list[Point]:
-    return [(float(x), value[axis == x].mean().item()) for x in axis.unique()]
+    places, counts = axis.unique(return_counts=True)
+    return [(float(x), value[axis == x].mean().item()) for x in places[counts >= FEW]]
 
 
 def _scores(contender: Contender, task: Task, stream: Stream) -> list[Point]:

@@ -1,0 +1,43 @@
+"""Omniglot: what is learned from is never asked about."""
+
+import torch
+
+from sparsemeta.tasks.bench.characters import TURNS, Spread, omniglot
+from sparsemeta.tasks.ordered import ClassOrdered
+from tests.tasks.tasks import numbered, seeded
+
+
+def test_no_class_is_in_two_parts():
+    characters = 500
+    names = torch.arange(TURNS * characters).view(-1, 1, 1).expand(-1, 20, 2)
+    background = torch.stack([names // 256, names % 256], -1)[..., 0, :].to(torch.uint8)
+    bench = omniglot(background, torch.full((620, 20, 2), 255, dtype=torch.uint8))
+
+    def classes(task):
+        pairs = getattr(task, "task", task).images[:, 0].long()
+        return set((256 * pairs[:, 0] + pairs[:, 1]).tolist())
+
+    learned = classes(bench.train)
+    kept = {name % characters for name in learned}  # in whichever direction
+    assert len(learned) == TURNS * 400
+    for task in bench.validation:
+        assert classes(task) == set(range(400, 500))
+        assert not classes(task) & kept
+    assert list(bench.tests) == [
+        *("50 classes", "100 classes", "200 classes", "600 classes", "200, relabelled")
+    ]
+    assert all(classes(task) == {256 * 255 + 255} for task in bench.tests.values())
+    assert bench.network.outputs == 600
+
+
+def test_labels_are_drawn_from_more_than_are_needed():
+    task = ClassOrdered(numbered(8, 7), classes=6, shots=2, queries=2, rebound=0.5)
+    spread = Spread(task, 40)
+    stream, plain = spread.sample(99, seeded()), task.sample(99, seeded())
+    assert spread.input_shape == task.input_shape
+    assert stream.target.unique().tolist() == list(range(40))
+    same = plain.target[:, :, None] == plain.target[:, None]
+    assert torch.equal(same, stream.target[:, :, None] == stream.target[:, None])
+    assert torch.equal(stream.feedback[stream.taught], stream.target[stream.taught])
+    assert not stream.feedback[~stream.taught].any()
+    assert spread.oracle(stream).shape == stream.target.shape
