@@ -11,6 +11,8 @@ from torch import Tensor
 from sparsemeta.config import require
 from sparsemeta.rl.environments.environment import Environment, Turn
 
+_gamma = torch._standard_gamma  # pyright: ignore  # torch.distributions.Beta takes no generator
+
 
 class BanditState(NamedTuple):
     """B episodes: what the arms pay (B, K) float32, and trials done (B,) int64."""
@@ -117,8 +119,7 @@ class Thompson(Counting):
     def index(self, paid: Tensor, missed: Tensor) -> Tensor:
         """A draw from Beta(s + 1, f + 1), made of two gamma variables."""
         shape = torch.stack([paid + 1, missed + 1])
-        # torch.distributions.Beta takes no generator
-        gamma = torch._standard_gamma(shape, generator=self._generator)
+        gamma = _gamma(shape, generator=self._generator)
         return gamma[0] / gamma.sum(0)
 
 

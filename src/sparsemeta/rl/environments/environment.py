@@ -128,7 +128,7 @@ class Environment(Generic[S, I]):
         """
         if self.state is None:
             raise StreamError("no episode has begun. Call reset(generator) before the first step.")
-        self._check(action)
+        check_action(self.rules, self.batch, action)
         state, reward, done, info = self.rules.advance(self.state, action, self._generator)
         observation = final = self.rules.observe(state)
         if done.any():
@@ -138,19 +138,21 @@ class Environment(Generic[S, I]):
         self.state = state
         return Step(observation, reward, done, info, final)
 
-    def _check(self, action: Tensor) -> None:
-        actions = self.rules.actions
-        if action.shape != (self.batch,) or action.dtype != torch.int64:
-            raise StreamError(
-                f"actions are ({self.batch},) int64, one for each episode, not "
-                f"{tuple(action.shape)} {str(action.dtype).removeprefix('torch.')}."
-            )
-        if ((action < 0) | (action >= actions)).any():
-            wrong = action[(action < 0) | (action >= actions)][0]
-            raise StreamError(
-                f"there is no action {int(wrong)}: {type(self.rules).__name__} has {actions}, "
-                f"0 to {actions - 1}."
-            )
+
+def check_action(rules: Rules, batch: int, action: Tensor) -> None:
+    """Raise `StreamError` unless these are actions of the rules, (B,) int64."""
+    actions = rules.actions
+    if action.shape != (batch,) or action.dtype != torch.int64:
+        raise StreamError(
+            f"actions are ({batch},) int64, one for each episode, not "
+            f"{tuple(action.shape)} {str(action.dtype).removeprefix('torch.')}."
+        )
+    wrong = (action < 0) | (action >= actions)
+    if wrong.any():
+        raise StreamError(
+            f"there is no action {int(action[wrong][0])}: {type(rules).__name__} has {actions}, "
+            f"0 to {actions - 1}."
+        )
 
 
 def replace_rows(state: S, rows: Tensor, fresh: S) -> S:

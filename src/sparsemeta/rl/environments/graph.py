@@ -50,7 +50,7 @@ class GraphPOMDP:
     agent was just put there. (Schlag, Munkhdalai and Schmidhuber 2021, arXiv 2011.07831, by the
     rules of their code; they show the agent its last action, or that there is none, for the last.)
 
-    Rewards in 30 steps: shortest ways in the known graph 165.4, uniform 45.4. Published, after
+    Rewards in 30 steps: shortest ways in the known graph 166, uniform 45. Published, after
     training: FWM 106.9, LSTM 80 to 83.
     """
 
@@ -67,7 +67,10 @@ class GraphPOMDP:
 
     def __post_init__(self) -> None:
         require(self.places >= 3, f"graph.places = {self.places} must be at least 3")
-        require(self.kinds >= 2, f"graph.kinds = {self.kinds} must be at least 2")
+        require(
+            self.kinds >= 3,
+            f"graph.kinds = {self.kinds} must be at least 3, for a way out of and into every place",
+        )
         require(self.length >= 1, f"graph.length = {self.length} must be at least 1")
 
     @property

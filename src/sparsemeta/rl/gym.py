@@ -1,0 +1,168 @@
+"""The environments for Gymnasium. Importing this file registers them.
+
+    import gymnasium, sparsemeta.rl.gym
+    env = gymnasium.make("sparsemeta/CardSorting-v0", render_mode="ansi")
+    envs = gymnasium.make_vec("sparsemeta/CardSorting-v0", num_envs=128)
+
+Settings are given as rules: `gymnasium.make(id, rules=CardSorting(length=512))`. A vector steps in
+one batch, and replaces an episode that ends within the same step (`AutoresetMode.SAME_STEP`).
+Episodes end by their rules: they terminate and are never truncated. `info` holds what a score needs
+and an agent must not be given.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsemeta.errors import MissingExtra, StreamError
+from sparsemeta.rl import cards
+from sparsemeta.rl.environments import (
+    STRICT,
+    BernoulliBandit,
+    CardSorting,
+    Environment,
+    GraphPOMDP,
+    ReversalBandit,
+    Rules,
+    TwoStep,
+    check_action,
+)
+
+try:
+    import gymnasium
+except ImportError as error:
+    raise MissingExtra("gymnasium", "rl") from error
+
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+Array = np.ndarray
+
+
+class TaskEnv(gymnasium.Env[Array, np.int64]):
+    """One episode at a time of some rules.
+
+    Args:
+        rules: of the environment.
+        render_mode: one of `metadata["render_modes"]`, or None.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # as Gymnasium has it
+
+    def __init__(self, rules: Rules, render_mode: str | None = None):
+        self.observation_space, self.action_space = _spaces(rules)
+        self.render_mode = render_mode
+        self._rules = rules
+        self._state: Any = None  # of the rules
+        self._over = True
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begin an episode."""
+        super().reset(seed=seed)
+        self._generator, self._over = _generator(self.np_random), False
+        self._state = self._rules.start(1, self._generator)
+        return self._observation(), {}
+
+    def step(self, action: np.int64) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Take an action."""
+        if self._over:
+            raise StreamError("there is no episode, or it is over. Call reset() before step().")
+        actions = torch.tensor([int(action)])
+        check_action(self._rules, 1, actions)
+        turn = self._rules.advance(self._state, actions, self._generator)
+        self._state, self._over = turn.state, bool(turn.done)
+        info = {name: value.item() for name, value in turn.info._asdict().items()}
+        return self._observation(), turn.reward.item(), self._over, False, info
+
+    def _observation(self) -> Array:
+        return self._rules.observe(self._state)[0].numpy()
+
+
+class CardSortingEnv(TaskEnv):
+    """Card sorting that can be watched, as a picture or as text. Who watches is told the rule."""
+
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 2,
+    }
+
+    def render(self) -> Array | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The table, as the render mode says."""
+        draw = {"rgb_array": cards.picture, "ansi": cards.text}.get(self.render_mode or "")
+        return draw(self._state) if draw else None
+
+
+class TaskVectorEnv(VectorEnv[Array, Array, Array]):
+    """Episodes of some rules side by side, stepped in one batch.
+
+    Args:
+        rules: of the environments.
+        num_envs: how many.
+    """
+
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(self, rules: Rules, num_envs: int = 1):
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = _spaces(rules)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._environment = Environment(rules, num_envs)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begin an episode in each."""
+        super().reset(seed=seed)
+        return self._environment.reset(_generator(self.np_random)).numpy(), {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Take an action in each; `info["final_obs"]` holds the last observations where done."""
+        step = self._environment.step(torch.as_tensor(actions, dtype=torch.int64))
+        done = step.done.numpy()
+        info = _masked(step.info, ~done)
+        if done.any():
+            final = np.full(self.num_envs, None, object)
+            for row in done.nonzero()[0]:
+                final[row] = step.final[row].numpy()
+            info |= {"final_obs": final, "_final_obs": done}
+            info |= {"final_info": _masked(step.info, done), "_final_info": done}
+        reward = step.reward.double().numpy()
+        return step.observation.numpy(), reward, done, np.zeros_like(done), info
+
+
+def _masked(info: Any, rows: Array) -> dict[str, Any]:
+    """What is known about a step as Gymnasium has it: beside each array, the rows it is about."""
+    arrays = {name: value.numpy() for name, value in info._asdict().items()}
+    return arrays | {f"_{name}": rows for name in arrays}
+
+
+def _spaces(rules: Rules) -> tuple[Box, Discrete]:
+    return Box(0.0, 1.0, (rules.width,), np.float32), Discrete(rules.actions)
+
+
+def _generator(chance: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(chance.integers(2**63)))
+
+
+def _register(name: str, rules: Rules, single: type[TaskEnv] = TaskEnv) -> None:
+    gymnasium.register(
+        f"sparsemeta/{name}-v0",
+        entry_point=f"{__name__}:{single.__name__}",
+        vector_entry_point=f"{__name__}:{TaskVectorEnv.__name__}",
+        kwargs={"rules": rules},
+    )
+
+
+_register("CardSorting", CardSorting(), CardSortingEnv)
+_register("CardSortingStrict", STRICT, CardSortingEnv)
+_register("ReversalBandit", ReversalBandit())
+_register("BernoulliBandit", BernoulliBandit())
+_register("TwoStep", TwoStep())
+_register("GraphPOMDP", GraphPOMDP())
