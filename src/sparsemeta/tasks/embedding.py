@@ -24,7 +24,7 @@ class EmbeddingConfig:
     """Channels of every layer."""
     steps: int = 600
     """Episodes."""
-    ways: int = 30
+    ways: int = 20
     """Classes in an episode."""
     shots: int = 5
     """Images of each that make its prototype."""
@@ -46,7 +46,9 @@ def conv4(width: int) -> nn.Sequential:
     for channels in (1, width, width, width):
         convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.Flatten())
+    network = nn.Sequential(*layers, nn.Flatten())
+    # Twice as fast on a CPU.
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def train_embedding(
@@ -101,8 +103,8 @@ def train_embedding(
 @torch.no_grad()
 def embed(network: nn.Module, images: Tensor) -> Tensor:
     """Images (classes, drawings, 28, 28) uint8 in an embedding, (classes, drawings, width)."""
-    parts = (images[:, :, None].float() / 255).flatten(0, 1).split(500)
-    return torch.cat([network(part) for part in parts]).unflatten(0, images.shape[:2])
+    parts = images.flatten(0, 1).split(500)
+    return torch.cat([_forward(network, part) for part in parts]).unflatten(0, images.shape[:2])
 
 
 def as_bytes(embedded: Tensor, largest: float) -> Tensor:
@@ -110,13 +112,20 @@ def as_bytes(embedded: Tensor, largest: float) -> Tensor:
     return (255 * embedded / largest).round().clamp(0, 255).to(torch.uint8)
 
 
+def _forward(network: nn.Module, images: Tensor) -> Tensor:
+    """Images (n, 28, 28) uint8 as vectors (n, width) float32, computed in bfloat16."""
+    x = (images[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        return network(x).float()
+
+
 def _episode_loss(network: nn.Module, images: Tensor, config: EmbeddingConfig) -> Tensor:
     """Cross-entropy of the queries of one episode, by squared distance to prototypes."""
     classes = torch.randperm(len(images))[: config.ways, None]
     each = config.shots + config.queries
     drawing = torch.rand(len(classes), images.shape[1]).argsort(1)[:, :each]
-    picked = images[classes, drawing][:, :, None].float() / 255
-    embedded = network(picked.flatten(0, 1)).unflatten(0, picked.shape[:2])
+    picked = images[classes, drawing]
+    embedded = _forward(network, picked.flatten(0, 1)).unflatten(0, picked.shape[:2])
     prototype = embedded[:, : config.shots].mean(1)
     query = embedded[:, config.shots :].flatten(0, 1)
     distance = (query[:, None] - prototype).square().sum(-1)
