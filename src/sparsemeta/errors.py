@@ -6,7 +6,7 @@
     ├── CheckpointError  a model folder that is missing, damaged or foreign
     ├── StateError       a memory that is damaged or belongs to another model
     ├── ScanError        tensors that do not describe a memory update   (also a ValueError)
-    ├── StreamError      what does not fit a stream, or a label too many (also a ValueError)
+    ├── StreamError      what does not fit a stream or an environment   (also a ValueError)
     ├── TrainingError    training that cannot go on
     └── MissingExtra     an optional dependency that is not installed   (also an ImportError)
 
@@ -40,7 +40,7 @@ class ScanError(SparseMetaError, ValueError):
 
 
 class StreamError(SparseMetaError, ValueError):
-    """What does not fit a stream, such as predictions of another shape, or one label too many."""
+    """What does not fit a stream or an environment: predictions of another shape, a bad action."""
 
 
 class TrainingError(SparseMetaError):

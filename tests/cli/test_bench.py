@@ -41,6 +41,8 @@ def test_quick_and_smaller(here, capsys):
     assert main(["bench", "rebinding", *options]) == 0
     assert "step 1 " in capsys.readouterr().err  # a quarter of the batches
     assert (here / "elsewhere/rebinding/sparse-0").is_dir()
+    assert main(["bench", "rebinding", *options[1:], "--seeds", "1", "--models", "sparse"]) == 0
+    assert "step 4 " in capsys.readouterr().err  # in the same folder
 
 
 def test_every_task_has_a_benchmark():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from sparsemeta.cli.output import require_writable, write_aside
-from sparsemeta.config import require
+from sparsemeta.config import require, to_dict
 from sparsemeta.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str]) -> None:
             "task": command.task,
             "headline": bench.headline,
             "streams": bench.streams,
+            "training": to_dict(bench.training),
             "seeds": found,
         }
         with write_aside(command.json) as aside:

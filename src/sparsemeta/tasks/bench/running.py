@@ -111,14 +111,15 @@ class _Seed:
         return learned(model, form, bench)
 
     def _cell(self, name: str, pair: Pair) -> Path:
-        return self.folder / f"{name}-{self.seed}" / "{:g}-{:g}".format(*pair)
+        rate, strength = pair
+        trial = f"{self.benchmark.training.steps}-batches-{rate:g}-{strength:g}"
+        return self.folder / f"{name}-{self.seed}" / trial
 
     def _about(self, form: Form | None = None) -> str:
         """All that decides what is found; if it changes, what was kept no longer counts."""
         bench = self.benchmark
-        return repr(
-            (bench.train, bench.validation, bench.tests, bench.streams, bench.training, form)
-        )
+        tasks = bench.train, bench.validation, bench.tests
+        return repr((*tasks, bench.streams, bench.strengths, bench.training, form))
 
     def _say(self, name: str, what: str) -> None:
         self.progress.message(f"{self.benchmark.name}, seed {self.seed}: {name} is {what}")
