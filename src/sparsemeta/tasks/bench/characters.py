@@ -71,7 +71,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
     }
     tests["200, relabelled"] = ClassOrdered(evaluation, classes=200, shots=7, rebound=0.3)
     taught = ClassOrdered(train, classes=100, shots=5, queries=2, rebound=0.3)
-    sparse = MemoryConfig(slots=4096, active=32, heads=2, value_width=64, addressing="product")
+    sparse = MemoryConfig(slots=4096, active=16, heads=4, value_width=32, addressing="product")
     equal = MemoryConfig(slots=1024, active=64, heads=1, value_width=64)
 
     def encoder() -> nn.Module:
@@ -90,7 +90,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
         oracle="prototypes",
         network=Network(width=128, outputs=most, encoder=encoder),
         forms=forms(sparse, equal, linear=64, lstm=256),
-        training=TrainingConfig(steps=60, batch=8),
+        training=TrainingConfig(steps=120, batch=8),
         learning_rates=(3e-3,),
         rates=(0.05, 0.5),
         streams=2,
