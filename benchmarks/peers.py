@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
 from sparsemeta.config import MemoryConfig
+from sparsemeta.lm.attention import view
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.modelling import Block, LanguageModel
 from sparsemeta.ops import scan
@@ -118,14 +119,16 @@ def product_key_peer(ask: Callable[[str], None]) -> Iterator[Bar]:
 
 def layers() -> Iterator[Bar]:
     """A memory against a whole decoder block."""
-    block = Block(ModelConfig(width=256, heads=4, window=256, mlp_width=1024), memory=False)
+    config = ModelConfig(width=256, heads=4, window=256, mlp_width=1024)
+    block = Block(config, memory=False)
     randomise(block)
     for batch in (1, 4):
         x = torch.randn(batch, 512, 256)
 
         def plain(x: Tensor = x) -> None:
             block.zero_grad()
-            block(x, x, None, None, None, None, False)[0].square().mean().backward()
+            seen = view(config, x[..., 0], carried=0)
+            block(x, x, None, None, seen, None, None)[0].square().mean().backward()
 
         _, memory, _ = layer_works(65536, batch=batch, time=512)
         quantity = f"layer, N 65536, T 512, B {batch}, fwd+bwd / decoder block"
