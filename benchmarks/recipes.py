@@ -54,16 +54,19 @@ def measure(recipe: Path, options: Options) -> tuple[float, float]:
 
 if __name__ == "__main__":
     options = tyro.cli(Options)
-    rows, found = [], {}
+    found: dict[str, tuple[float, float, float]] = {}
     for path in sorted(RECIPES.glob("*.toml")):
         recipe = read_toml(path, Recipe)
         if all(source == "stdlib" or Path(source).exists() for source in recipe.corpus.train):
-            found[path.stem] = speed, memory = measure(path, options)
-            base = found.get(path.stem.removesuffix("-static"))
-            cost = f"{speed / base[0]:.2f}" if base and path.stem.endswith("-static") else ""
-            tokens = recipe.training.steps * recipe.training.streams * recipe.training.segment
-            minutes = tokens / speed / 60
-            rows.append([path.stem, f"{speed:,.0f}", f"{memory:.2f}", f"{minutes:.0f}", cost])
+            speed, memory = measure(path, options)
+            training = recipe.training
+            tokens = training.steps * training.streams * training.segment
+            found[path.stem] = speed, memory, tokens / speed / 60
+    rows = []
+    for name, (speed, memory, minutes) in found.items():
+        without = found.get(f"{name}-static")
+        cost = f"{without[0] / speed:.2f}" if without else ""
+        rows.append([name, f"{speed:,.0f}", f"{memory:.2f}", f"{minutes:.0f}", cost])
     show(
         f"Training, {machine()}, {options.threads} threads, medians of {options.steps - 3} steps",
         ["recipe", "tokens/s", "peak GB", "minutes in all", "cost of memory"],
