@@ -14,6 +14,9 @@ Axes: B streams, T steps, C classes.
     predictions.py what a model predicts of a stream
     controls.py    dense keys, and an LSTM, in place of a sparse memory
     classifiers.py learners that are not meta-trained: softmax by gradient descent, streaming LDA
+    embedding.py   a prototype network: images as vectors
+    bench/         `sparsemeta bench`: all of them on a task, over seeds
+    plots.py       recovery, retention, and accuracy against write strength
 
 Every task is frozen settings that `sample` a `Stream` and have an `oracle` for it:
 
