@@ -1,0 +1,150 @@
+"""Slot use with and without a remedy against collapse.
+
+    python experiments/usage/run.py
+
+trains the demo's model for a few hundred steps with three kinds of addresses, lets each read the
+held-out packages once, and writes results.json and results.md beside this file. Stopped, it goes on
+with the runs that are missing.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+import tyro
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+from torch.optim import AdamW
+
+from sparsemeta.config import read_toml
+from sparsemeta.engine import Progress
+from sparsemeta.lm.config import Recipe
+from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.scoring.evaluation import evaluate
+from sparsemeta.lm.setup import parameter_groups
+from sparsemeta.lm.text.corpus import read_documents, split_holdout
+from sparsemeta.lm.text.streams import Streams
+from sparsemeta.lm.text.tokenised import tokenise
+from sparsemeta.lm.text.tokenizer import train_tokenizer
+from sparsemeta.lm.training import learning_rate
+from sparsemeta.nn import Addressing, observe
+from sparsemeta.ops import product_address
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Options:
+    """Slot use with and without a remedy against collapse."""
+
+    steps: int = 300
+    """Optimizer steps."""
+    seeds: tuple[int, ...] = (0, 1)
+    """Seeds of the initial weights."""
+    weight: float = 0.01
+    """Of the usage loss."""
+    recipe: Path = Path("recipes/demo.toml")
+    """What is trained, on what."""
+    cache: Path = Path("runs/usage")
+    """Where the tokenised text goes."""
+
+
+class Raw(Addressing):
+    """Dot products as they are: a key that grows wins more, and grows more."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        query = self.query(x).unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+        index, weight = product_address(query.float(), self.keys, self.config.active)
+        return index.transpose(1, 2), weight.transpose(1, 2)
+
+
+class Balanced(Addressing):
+    """Unit length, and a loss: how far the mean softmax over half-keys is from uniform, in nats."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        query = self.query(x).unflatten(-1, (self.config.heads, 2, -1)).permute(3, 2, 0, 1, 4)
+        query = normalize(query.flatten(2, 3).float(), dim=-1)
+        scores = self.temperature.exp() * query @ normalize(self.keys, dim=-1).mT
+        use = scores.softmax(-1).mean(-2)  # (2, H, S)
+        self.loss = (use * (use * use.shape[-1]).log()).sum(-1).mean()
+        return super().forward(x)
+
+
+KINDS: dict[str, type[Addressing]] = {
+    "dot products": Raw,
+    "unit length (the library's)": Addressing,
+    "unit length and usage loss": Balanced,
+}
+
+
+def run(kind: str, seed: int, options: Options) -> dict[str, float]:
+    """Train one model and let it read; returns how its memory was used, and how well it did."""
+    recipe = read_toml(options.recipe, Recipe)
+    config, corpus = recipe.training, recipe.corpus
+    documents, heldout = split_holdout(read_documents(corpus.train, corpus), corpus.holdout)
+    progress = Progress()
+    tokenizer = train_tokenizer(recipe.tokenizer, documents)
+    text = tokenise(documents, tokenizer, options.cache, progress)
+    streams = Streams(text.tokens, streams=config.streams, segment=config.segment)
+
+    torch.manual_seed(seed)
+    model = LanguageModel(recipe.model, tokenizer.vocab_size)
+    memory = model.blocks[recipe.model.memory_layers[0]].memory
+    memory.addressing = KINDS[kind](recipe.model.width, recipe.model.memory)
+    optimizer = AdamW(parameter_groups(model, config.weight_decay), betas=(0.9, 0.95), fused=True)
+    state = None
+    with progress.track(0, options.steps):
+        for step in range(1, options.steps + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, config)
+            batch = streams.next_batch()
+            with torch.autocast("cpu", torch.bfloat16):
+                logits, state = model(batch.tokens, state, overwrite=True)
+            loss = cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten())
+            usage = getattr(memory.addressing, "loss", loss.new_zeros(()))
+            (loss + options.weight * usage).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            state = state.detach()
+            progress.update(step, loss.item(), batch.tokens.numel())
+    with observe(model) as health:
+        total = evaluate(model.eval(), tokenizer, heldout, arms=["carried"])["carried"].total
+    (seen,) = health.values()
+    return {
+        "slots addressed": seen.occupancy,
+        "entropy of use": seen.entropy,
+        "busiest 1 % take": seen.hot,
+        "perplexity, carried": total.perplexity,
+    }
+
+
+def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
+    """A row for each kind of address: mean and standard deviation over the seeds."""
+    names = list(next(iter(next(iter(found.values())).values())))
+    rows = [f"| addresses | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for kind, runs in found.items():
+        cells = []
+        for name in names:
+            values = [run[name] for run in runs.values()]
+            form = ".2f" if name.startswith("perplexity") else ".3f"
+            deviation = stdev(values) if len(values) > 1 else 0.0
+            cells.append(f"{mean(values):{form}} ± {deviation:{form}}")
+        rows.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    options = tyro.cli(Options)
+    results = HERE / "results.json"
+    found = json.loads(results.read_text()) if results.exists() else {}
+    for seed in options.seeds:
+        for kind in KINDS:
+            runs = found.setdefault(kind, {})
+            if str(seed) not in runs:
+                runs[str(seed)] = run(kind, seed, options)
+                results.write_text(json.dumps(found, indent=2) + "\n")
+    (HERE / "results.md").write_text(table(found) + "\n")
+    print(table(found))
