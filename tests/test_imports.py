@@ -19,6 +19,7 @@ FLOORS = {
     "engine": 2,
     "fast_weights": 2,
     "ops": 2,
+    "plotting": 3,
     "nn": 3,
     "lm": 4,
     "tasks": 4,

@@ -1,7 +1,8 @@
 import pytest
 
 from sparsemeta.errors import ConfigError
-from sparsemeta.tasks.plots import SWITCH, _panels, plot, require_plotting
+from sparsemeta.plotting import require_plotting
+from sparsemeta.tasks.plots import SWITCH, _panels, plot
 
 pytest.importorskip("matplotlib")
 
@@ -32,4 +33,4 @@ def test_a_figure(tmp_path, found, labels):
 
 def test_a_name_that_is_no_picture(tmp_path):
     with pytest.raises(ConfigError, match=r"ends in \.png, \.pdf, \.svg"):
-        require_plotting(tmp_path / "a.gif")
+        require_plotting(tmp_path / "a.gif", "tasks")

@@ -13,6 +13,7 @@ import tyro
 from sparsemeta.cli.output import require_writable, write_aside
 from sparsemeta.config import require, to_dict
 from sparsemeta.errors import ConfigError
+from sparsemeta.plotting import require_plotting
 
 if TYPE_CHECKING:
     from sparsemeta.engine import Progress
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     if command.json:
         require_writable(command.json)
     if command.plot:
-        plots.require_plotting(command.plot)
+        require_plotting(command.plot, "tasks")
         require_writable(command.plot)
     progress, folder = Progress(), command.run / command.task
     benchmarks = _benchmarks(command, folder, progress)

@@ -16,6 +16,7 @@ from sparsemeta.config import require
 from sparsemeta.errors import SparseMetaError
 from sparsemeta.lm.scoring.arms.settings import CacheSettings, DynamicSettings
 from sparsemeta.lm.text.corpus import Document
+from sparsemeta.plotting import require_plotting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str]) -> None:
     if command.json:
         require_writable(command.json)
     if command.plot:
-        plots.require_plotting(command.plot)
+        require_plotting(command.plot, "lm")
         require_writable(command.plot)
     result = read(command)
     console = Console(highlight=False, markup=False)

@@ -7,11 +7,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from sparsemeta.config import require
-from sparsemeta.errors import MissingExtra
+from sparsemeta.plotting import require_plotting
 from sparsemeta.tasks.bench.report import Found, sweep
 
-FORMATS = (".png", ".pdf", ".svg")
 SWITCH = "lessons since the switch"
 
 _STYLES: dict[str, dict[str, Any]] = {
@@ -23,32 +21,16 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def require_plotting(path: Path) -> None:
-    """Check before hours of training that a plot can be drawn after them.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-        ConfigError: the file name does not end like a picture.
-    """
-    require(
-        path.suffix in FORMATS, f"{path}: a plot's name ends in {', '.join(FORMATS)}. Rename it."
-    )
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingExtra("matplotlib", "tasks") from None
-
-
 def plot(found: Found, headline: str, path: str | Path, *, labels: bool) -> None:
     """Draw means over seeds, a panel for each curve that the task has.
 
     Args:
         found: by seed and contender, as `sparsemeta.tasks.bench.running.run` gives it.
         headline: the condition that the curves are of.
-        path: a file that ends in one of `FORMATS`.
+        path: a file that ends in one of `plotting.FORMATS`.
         labels: whether scores are accuracies or errors.
     """
-    require_plotting(Path(path))
+    require_plotting(Path(path), "tasks")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from sparsemeta.errors import ConfigError, MissingExtra
-from sparsemeta.lm.scoring.plots import FORMATS, loss_curve, plot, require_plotting
+from sparsemeta.lm.scoring.plots import loss_curve, plot
 from sparsemeta.lm.scoring.rarity import Gain
 from sparsemeta.lm.scoring.scores import Reading, Score
+from sparsemeta.plotting import FORMATS, require_plotting
 
 
 def score(nats):
@@ -62,7 +63,7 @@ def test_a_panel_for_each_gain_if_there_is_anything_to_compare(tmp_path):
 
 def test_wrong_name(tmp_path):
     with pytest.raises(ConfigError, match=r"loss\.txt: a plot's name ends in \.png, \.pdf, \.svg"):
-        require_plotting(tmp_path / "loss.txt")
+        require_plotting(tmp_path / "loss.txt", "lm")
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsemeta.config import require
-from sparsemeta.errors import MissingExtra
 from sparsemeta.lm.scoring.rarity import Gain
 from sparsemeta.lm.scoring.report import reference
 from sparsemeta.lm.scoring.scores import Reading, Score
-
-FORMATS = (".png", ".pdf", ".svg")
+from sparsemeta.plotting import require_plotting
 
 _COLORS = {
     "static": "#7f7f7f",
@@ -29,34 +26,18 @@ _COLORS = {
 }
 
 
-def require_plotting(path: Path) -> None:
-    """Check before hours of reading that a plot can be drawn after them.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-        ConfigError: the file name does not end like a picture.
-    """
-    require(
-        path.suffix in FORMATS, f"{path}: a plot's name ends in {', '.join(FORMATS)}. Rename it."
-    )
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingExtra("matplotlib", "lm") from None
-
-
 def plot(readings: Mapping[str, Reading], found: Sequence[Gain], path: str | Path) -> None:
     """Draw nats per token against the position in the text, and nats gained per class of words.
 
     Args:
         readings: by label, which goes into the legend with the total perplexity.
         found: a panel for each; the gain is over the reference. One reading has none.
-        path: a file that ends in one of `FORMATS`.
+        path: a file that ends in one of `plotting.FORMATS`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    require_plotting(Path(path))
+    require_plotting(Path(path), "lm")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
