@@ -47,7 +47,7 @@ class TrainingState:
     recipe: dict[str, Any]
     """The recipe, as plain dictionaries."""
     best: dict[str, Any] | None = None
-    """The best reading of the validation text: its `step`, and what `validation.Best` holds."""
+    """The best reading of the validation text: its `step`, and what `session.Best` holds."""
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """The tensors of `optimizer`, `stream` and `random`."""
 

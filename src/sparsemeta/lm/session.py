@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,10 +25,24 @@ from sparsemeta.lm.modelling import LanguageModel, LMState
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenizer import Tokenizer
-from sparsemeta.lm.validation import Best
 
 REMEDY = "begin anew with --restart, or choose another --run"
 """What can be done where going on cannot."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best reading of the validation text so far."""
+
+    step: int
+    """When it was."""
+    bits_per_byte: float
+    since: int = 0
+    """Readings since then, none of them better."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; `Best(**data)` is the inverse."""
+        return asdict(self)
 
 
 @dataclass

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from sparsemeta.lm.scoring.evaluation import evaluate
-
-if TYPE_CHECKING:
-    from sparsemeta.lm.session import Session
+from sparsemeta.lm.session import Best, Session
 
 FIELDS = ("nats", "tokens", "bits_per_byte", "perplexity", "seconds")
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best reading so far."""
-
-    step: int
-    """When it was."""
-    bits_per_byte: float
-    since: int = 0
-    """Readings since then, none of them better."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; `Best(**data)` is the inverse."""
-        return asdict(self)
 
 
 def validate(session: Session) -> dict[str, Any]:
