@@ -42,6 +42,17 @@ def test_overrides_run_and_restart(project, capsys):
     assert [p.name for p in step_folders(project / "elsewhere/checkpoints")] == ["step-000001"]
 
 
+def test_a_recipe_may_ask_for_even_use_of_the_slots(project):
+    recipe = (project / "tiny.toml").read_text().replace("steps = 4", "steps = 1")
+    norms = []
+    for weight in (0, 0.5):
+        (project / "tiny.toml").write_text(f"{recipe}usage_weight = {weight}\n")
+        assert main(["train", "tiny.toml", "--restart"]) == 0
+        (line,) = (project / "runs/tiny/log.jsonl").read_text().splitlines()
+        norms.append(json.loads(line)["grad_norm"])
+    assert norms[1] > norms[0] * 1.000001
+
+
 def test_help_explains_every_setting_of_the_recipe(project, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "tiny.toml", "--help"])
@@ -56,6 +67,7 @@ def test_help_explains_every_setting_of_the_recipe(project, capsys):
     [
         ("stpes = 3", "tiny.toml: unknown key training.stpes; did you mean training.steps?"),
         ("steps = 'x'", "tiny.toml: training.steps = 'x' should be int"),
+        ("usage_weight = -1", "tiny.toml: training.usage_weight must not be negative"),
         ("steps = ", "tiny.toml: not valid TOML"),
     ],
 )

@@ -19,6 +19,7 @@ from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.setup import parameter_groups
 from sparsemeta.lm.training import add_gradients, learning_rate, take_step, train
+from sparsemeta.nn import usage_losses
 from tests.lm.runs import MODEL, Signal, assert_same_run, begun, changed, records
 
 
@@ -93,6 +94,28 @@ def test_a_step_of_many_segments_has_the_mean_of_their_gradients(recipe, tmp_pat
     assert session.streams.position == streams.position == 64
     for name, tensor in state.tensors().items():
         assert torch.equal(session.state.tensors()[name], tensor)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_usage_loss_joins_the_gradient_and_not_the_log(recipe, tmp_path, recompute):
+    weighted = changed(recipe, accumulate=2, usage_weight=0.5)
+    session = begun(weighted, tmp_path / "run")
+    model, streams = copy.deepcopy(session.model), copy.deepcopy(session.streams)
+    session.model.recompute = recompute
+    losses, gradients, state = [], [], None
+    for _ in range(2):
+        batch = streams.next_batch()
+        with usage_losses(model) as uneven:
+            logits, state = model(batch.tokens, state)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
+        total = loss + 0.5 * uneven[0]
+        gradients.append(torch.autograd.grad(total, list(model.parameters())))
+        losses.append(loss.detach())
+        state = state.detach()
+    assert torch.equal(add_gradients(session), torch.stack(losses).mean())
+    for parameter, *found in zip(session.model.parameters(), *gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, sum(found) / 2)
+    assert session.model.blocks[1].memory.addressing.keys.grad.any()  # W_o = 0: by nothing else
 
 
 def test_steps_of_many_segments_are_stopped_and_resumed_exactly(recipe, tmp_path):

@@ -98,6 +98,8 @@ class TrainingConfig:
     """Weight decay of the matrices."""
     clip: float = 1.0
     """Largest norm of the gradient."""
+    usage_weight: float = 0.0
+    """Weight of a loss that pushes the memories to use their slots evenly; 0.01 is a good start."""
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     """bf16-mixed: autocast (five times faster on recent CPUs); 32-true: float32 throughout."""
     seed: int = 0
@@ -120,7 +122,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "streams", "segment", "checkpoint_every", "accumulate", "devices"):
             require(getattr(self, name) >= 1, f"training.{name} must be at least 1")
-        for name in ("warmup", "validate_every", "patience"):
+        for name in ("warmup", "validate_every", "patience", "usage_weight"):
             require(getattr(self, name) >= 0, f"training.{name} must not be negative")
         require(
             self.streams % self.devices == 0,

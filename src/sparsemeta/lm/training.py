@@ -35,6 +35,7 @@ from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.session import REMEDY, Session
 from sparsemeta.lm.setup import read_text, set_up
 from sparsemeta.lm.validation import validate
+from sparsemeta.nn import usage_losses
 
 
 def train(
@@ -149,18 +150,22 @@ def take_step(session: Session) -> dict[str, Any]:
 def add_gradients(session: Session) -> Tensor:
     """Read a step's segments, and leave the gradients of their mean loss in the parameters.
 
+    To the loss of the tokens comes that of uneven use, each segment's and process's own.
+
     Returns:
-        That loss, over the streams of all processes: scalar, in nats per token.
+        The loss of the tokens, over the streams of all processes: scalar, in nats per token.
     """
     config, engine = session.recipe.training, session.engine
     losses = []
     for left in reversed(range(config.accumulate)):
         batch = session.streams.next_batch()
         tokens, targets = batch.tokens.to(engine.device), batch.targets.to(engine.device)
-        with engine.unsynchronised(left > 0):
+        usage = usage_losses(session.model) if config.usage_weight else nullcontext([])
+        with engine.unsynchronised(left > 0), usage as uneven:
             logits, state = session.forward(tokens, session.state, overwrite=True)
             loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-            engine.backward(loss / config.accumulate)
+            total = sum((config.usage_weight * term for term in uneven), loss)
+            engine.backward(total / config.accumulate)
         session.state = state.detach()
         losses.append(loss.detach())
     return engine.mean(torch.stack(losses).mean())

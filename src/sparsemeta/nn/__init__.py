@@ -10,6 +10,7 @@ from sparsemeta.nn.health import Health, observe
 from sparsemeta.nn.meta_learner import MetaLearner
 from sparsemeta.nn.sparse_memory import SparseMemory, memory_off
 from sparsemeta.nn.stream_learner import StreamLearner
+from sparsemeta.nn.usage import usage_losses
 
 __all__ = [
     "Addressing",
@@ -20,4 +21,5 @@ __all__ = [
     "StreamLearner",
     "memory_off",
     "observe",
+    "usage_losses",
 ]

@@ -42,9 +42,7 @@ class Addressing(nn.Module):
         Returns:
             Slot indices (B, T, H, A) int64 and weights (B, T, H, A), never coarser than float32.
         """
-        query = self.query(x).unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
-        query = query * (self.temperature.exp() / query.norm(dim=-1, keepdim=True).clamp(min=1e-12))
-        keys = normalize(self.keys, dim=-1)
+        query, keys = self._scaled(x)
         match self.config.addressing:
             case "topk":
                 index, weight = topk_address(query, keys, self.config.active)
@@ -54,3 +52,28 @@ class Addressing(nn.Module):
                 index, weight = dense_address(query, keys)
         dtype = torch.promote_types(self.keys.dtype, torch.float32)
         return index.transpose(1, 2), weight.transpose(1, 2).to(dtype)
+
+    def usage_loss(self, x: Tensor) -> Tensor:
+        r"""How far contexts x (B, T, D) are from using the keys evenly: 0 where they do.
+
+        $$\log S - \mathrm{entropy}(\bar p), \qquad
+          \bar p = \mathrm{mean}_{b,t}\, \mathrm{softmax}(\tau \hat K \hat q(x_{bt}))$$
+
+        A product address takes the mean of this over its two lists of $S = \sqrt N$ half-keys.
+
+        Returns:
+            Scalar, in nats, at most $\log S$; the mean over the heads.
+        """
+        query, keys = self._scaled(x)
+        keys = keys.view(-1, *keys.shape[-3:])  # (P, H, S, K/P), a key in P parts
+        query = query.unflatten(-1, (len(keys), -1)).permute(3, 1, 0, 2, 4).flatten(2, 3)
+        scores = query @ keys.mT
+        dtype = torch.promote_types(scores.dtype, torch.float32)
+        use = scores.softmax(-1, dtype=dtype).mean(-2).clamp(min=1e-12)
+        return (math.log(use.shape[-1]) - torch.special.entr(use).sum(-1)).mean()
+
+    def _scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (B, H, T, K) as long as the temperature, and keys of unit length."""
+        query = self.query(x).unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+        query = query * (self.temperature.exp() / query.norm(dim=-1, keepdim=True).clamp(min=1e-12))
+        return query, normalize(self.keys, dim=-1)
