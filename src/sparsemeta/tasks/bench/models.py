@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from sparsemeta.config import MemoryConfig
+from sparsemeta.nn import Addressing
 from sparsemeta.nn.stream_learner import StreamLearner
-from sparsemeta.tasks.controls import DenseCode, LSTMMemory, centred_relu, sign, soft_threshold
+from sparsemeta.tasks.controls import (
+    DenseCode,
+    LSTMMemory,
+    SignedCode,
+    centred_relu,
+    sign,
+    soft_threshold,
+)
 
-CODES: dict[str, Callable[[Tensor], Tensor]] = {
+DENSE_CODES: dict[str, Callable[[Tensor], Tensor]] = {
     "sign": sign,
     "centred-relu": centred_relu,
     "soft-threshold": soft_threshold,
+}
+CODES: dict[str, Callable[[int, MemoryConfig], Addressing]] = {
+    **{name: partial(DenseCode, code=code) for name, code in DENSE_CODES.items()},
+    "signed": SignedCode,
 }
 
 
@@ -27,7 +40,7 @@ class Form:
 
     memory: MemoryConfig
     code: str = ""
-    """One of `CODES`, for keys that are dense and not linear."""
+    """One of `CODES`, for keys that are not those of the library."""
     lstm: int = 0
     """Width of an LSTM's state, in place of a memory."""
 
@@ -36,6 +49,7 @@ class Form:
             return f"LSTM of width {self.lstm}"
         memory = self.memory
         what = "" if memory.addressing == "dense" else f", {memory.active} written"
+        what += ", signed" if self.code == "signed" else ""
         rule = ", additive" if memory.rule == "hebbian" else ""
         return f"{memory.heads} x {memory.slots:,} slots{what}{rule}"
 
@@ -60,7 +74,7 @@ class Network:
             rate=rate,
         )
         if form.code:
-            learner.memory.addressing = DenseCode(self.width, form.memory, CODES[form.code])
+            learner.memory.addressing = CODES[form.code](self.width, form.memory)
         if form.lstm:
             learner.register_module("memory", LSTMMemory(self.width, form.lstm))
         return learner
@@ -80,7 +94,7 @@ def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) 
         "sparse": Form(sparse),
         **({} if equal == sparse else {"sparse-equal": Form(equal)}),
         "linear": Form(replace(dense, slots=linear)),
-        **{code: Form(dense, code=code) for code in CODES},
+        **{code: Form(dense, code=code) for code in DENSE_CODES},
         "additive": Form(replace(sparse, rule="hebbian")),
         "lstm": Form(replace(dense, slots=1), lstm=lstm),
     }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import nn
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.tasks.bench.benchmark import Benchmark
-from sparsemeta.tasks.bench.models import Network, forms
+from sparsemeta.tasks.bench.models import Form, Network, forms
 from sparsemeta.tasks.digits import read_digits
 from sparsemeta.tasks.ordered import ClassOrdered
 from sparsemeta.tasks.rebinding import Rebinding
@@ -36,13 +34,15 @@ def rebinding() -> Benchmark:
 
 
 def sine() -> Benchmark:
-    """Trained and asked on one kind of wave; each model may also forget."""
-    equal = MemoryConfig(slots=64, active=4, heads=8, key_width=16, value_width=16, retention=True)
+    """Trained and asked on one kind of wave; each model may also forget.
+
+    A wave is as far below zero as above: beside the positive weights of the library, signed ones.
+    """
+    sparse = MemoryConfig(slots=32, active=4, heads=8, key_width=16, value_width=16, retention=True)
 
     def encoder() -> nn.Module:
-        return nn.Sequential(
-            *(nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 64))
-        )
+        hidden = nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 64)
+        return nn.Sequential(*hidden, nn.LayerNorm(64))
 
     return Benchmark(
         name="sine",
@@ -52,10 +52,15 @@ def sine() -> Benchmark:
         headline="T = 200",
         oracle="filter",
         network=Network(width=64, outputs=1, kind="values", encoder=encoder),
-        forms=forms(replace(equal, slots=256), equal, linear=16, lstm=128),
-        training=TrainingConfig(steps=300, batch=32),
-        learning_rates=(3e-3,),
-        rates=(0.5, 0.88),
+        forms={
+            "sparse": Form(sparse),
+            "sparse-signed": Form(sparse, code="signed"),
+            **forms(sparse, sparse, linear=16, lstm=128),
+        },
+        training=TrainingConfig(steps=300),
+        learning_rates=(1e-2, 3e-3),
+        rates=(0.5,),
+        strengths=(0.01, 0.03, 0.1, 0.3, 1.0),
         streams=64,
     )
 
