@@ -48,3 +48,35 @@ def test_addressing_learns(addressing):
 def test_a_product_needs_a_square():
     with pytest.raises(ConfigError, match="the nearest squares are 2025 and 2116"):
         MemoryConfig(slots=2048, addressing="product")
+
+
+@pytest.mark.parametrize("addressing", ["topk", "product"])
+@pytest.mark.parametrize("active", [1, 5, 49])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_few_contexts_find_what_many_find(addressing, active, dtype):
+    settings = {"slots": 49, "active": active, "heads": 3, "key_width": 8, "value_width": 4}
+    layer = Addressing(WIDTH, MemoryConfig(addressing=addressing, **settings)).to(dtype)
+    x = torch.randn(2, 3, WIDTH, dtype=dtype)
+    index, weight = layer(x)  # with a gradient: the way of many
+    with torch.no_grad():
+        found, found_weight = layer(x)
+        one, _ = layer(x[:1, 2:])
+    assert found_weight.dtype == weight.dtype
+    if dtype != torch.bfloat16:  # there the scores of many are rounded, and what they choose with
+        assert torch.equal(found, index)
+        assert torch.equal(one, index[:1, 2:])
+        torch.testing.assert_close(found_weight, weight)
+    else:
+        torch.testing.assert_close(found_weight, weight, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("addressing", ["topk", "product"])
+def test_few_contexts_that_are_not_numbers_are_not_hidden(addressing):
+    layer, x = make(addressing), torch.randn(1, 2, WIDTH)
+    x[0, 1] = torch.nan
+    with torch.no_grad():
+        index, weight = layer(x)
+    assert index.min() >= 0
+    assert index.max() < 49
+    assert weight[0, 0].isfinite().all()
+    assert weight[0, 1].isnan().all()

@@ -70,6 +70,19 @@ def test_any_split_with_masks_and_resets_is_one_pass(cuts, data):
     assert torch.equal(state.layers["memory"].steps, final.layers["memory"].steps)
 
 
+def test_token_by_token_is_one_pass(layer):
+    x = torch.randn(2, 24, WIDTH, dtype=torch.float64)
+    whole, final = layer(x)
+    state, parts = None, []
+    with torch.inference_mode():
+        for step in x.split(1, dim=1):
+            y, state = layer(step, state, overwrite=True)
+            parts.append(y)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-10, atol=1e-12)
+    table, after = final.layers["memory"].table, state.layers["memory"].table
+    torch.testing.assert_close(after, table, rtol=1e-10, atol=1e-12)
+
+
 def test_causality(layer):
     x = torch.randn(1, 20, WIDTH, dtype=torch.float64)
     changed = x.clone()

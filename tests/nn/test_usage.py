@@ -37,7 +37,7 @@ def test_a_single_key_costs_the_most(addressing):
 def test_use_of_half_keys_is_that_of_all_slots_summed():
     """The softmax over S^2 slots is the product of those over the halves: equal marginals."""
     layer, x = make("product").addressing.double(), torch.randn(2, 5, WIDTH).double()
-    query, keys = layer._scaled(x)
+    query, keys = layer._scaled(layer._query(x))
     left, right = query.chunk(2, -1)
     scores = (left @ keys[0].mT)[..., None] + (right @ keys[1].mT)[..., None, :]
     pairs = scores.flatten(-2).softmax(-1).unflatten(-1, (8, 8)).mean((0, 2))  # (H, S, S)

@@ -8,6 +8,10 @@ from torch.nn.functional import normalize
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.ops import dense_address, product_address, topk_address
+from sparsemeta.ops.compiled import usable
+
+FEW = 16
+"""Up to this many contexts one compiled loop is faster than torch's operations."""
 
 
 class Addressing(nn.Module):
@@ -42,7 +46,13 @@ class Addressing(nn.Module):
         Returns:
             Slot indices (B, T, H, A) int64 and weights (B, T, H, A), never coarser than float32.
         """
-        query, keys = self._scaled(x)
+        query = self._query(x)
+        if self.config.addressing != "dense" and self._few(query):
+            from sparsemeta.ops.nearest import nearest
+
+            keys, temperature = _parts(self.keys), self.temperature.exp().flatten()
+            return nearest(query.transpose(1, 2), keys, temperature, self.config.active)
+        query, keys = self._scaled(query)
         match self.config.addressing:
             case "topk":
                 index, weight = topk_address(query, keys, self.config.active)
@@ -64,16 +74,31 @@ class Addressing(nn.Module):
         Returns:
             Scalar, in nats, at most $\log S$; the mean over the heads.
         """
-        query, keys = self._scaled(x)
-        keys = keys.view(-1, *keys.shape[-3:])  # (P, H, S, K/P), a key in P parts
+        query, keys = self._scaled(self._query(x))
+        keys = _parts(keys)
         query = query.unflatten(-1, (len(keys), -1)).permute(3, 1, 0, 2, 4).flatten(2, 3)
         scores = query @ keys.mT
         dtype = torch.promote_types(scores.dtype, torch.float32)
         use = scores.softmax(-1, dtype=dtype).mean(-2).clamp(min=1e-12)
         return (math.log(use.shape[-1]) - torch.special.entr(use).sum(-1)).mean()
 
-    def _scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (B, H, T, K) as long as the temperature, and keys of unit length."""
-        query = self.query(x).unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
-        query = query * (self.temperature.exp() / query.norm(dim=-1, keepdim=True).clamp(min=1e-12))
-        return query, normalize(self.keys, dim=-1)
+    def _query(self, x: Tensor) -> Tensor:
+        """What contexts (B, T, D) are looked up by, (B, H, T, K)."""
+        return self.query(x).view(*x.shape[:2], self.config.heads, -1).transpose(1, 2)
+
+    def _few(self, query: Tensor) -> bool:
+        """Whether one compiled loop serves these contexts: few, and wanted without a gradient."""
+        sources = (query, self.keys, self.temperature)
+        training = torch.is_grad_enabled() and any(x.requires_grad for x in sources)
+        batch, _, time, _ = query.shape
+        return batch * time <= FEW and not training and usable(query)
+
+    def _scaled(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries as long as the temperature, and keys of unit length: their products score."""
+        length = query.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        return query * (self.temperature.exp() / length), normalize(self.keys, dim=-1)
+
+
+def _parts(keys: Tensor) -> Tensor:
+    """Keys as (P, H, S, K/P): P lists of S keys, or half-keys, for a head."""
+    return keys.view(-1, *keys.shape[-3:])

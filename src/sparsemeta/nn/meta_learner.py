@@ -56,8 +56,8 @@ class MetaLearner(nn.Module):
         """
         dtype = torch.promote_types(self.value.weight.dtype, torch.float32)
         seen = torch.cat([previous, x, feedback], dim=-1)
-        value = self.value(seen[..., x.shape[-1] :]).unflatten(-1, (self.heads, -1))
+        value = self.value(seen[..., x.shape[-1] :]).view(*x.shape[:2], self.heads, -1)
         gates = self.gates(seen).to(dtype)
-        rate, *retention = gates.split(self.heads, dim=-1)
-        kept = logsigmoid(retention[0]) if retention else None
-        return Generated(value.to(dtype), torch.sigmoid(rate), kept)
+        rate = torch.sigmoid(gates[..., : self.heads])
+        kept = logsigmoid(gates[..., self.heads :]) if gates.shape[-1] > self.heads else None
+        return Generated(value.to(dtype), rate, kept)

@@ -201,8 +201,9 @@ def _predecessors(
 ) -> _Predecessors:
     batch, time, _ = x.shape
     if mask is None and reset is None:
-        later = steps.new_ones(batch, time - 1, dtype=torch.bool)
-        known = torch.cat([(steps > 0)[:, None], later], dim=1)
+        known = (steps > 0)[:, None]
+        if time > 1:
+            known = torch.cat([known, known.new_ones(batch, time - 1)], dim=1)
         return _Predecessors(slice(0, -1), known, slice(-1, None), steps + time)
     step = torch.arange(1, time + 1, device=x.device).expand(batch, time)
     real = step if mask is None else torch.where(mask, step, 0)

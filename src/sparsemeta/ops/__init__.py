@@ -9,6 +9,7 @@ V width of what a slot holds.
     compact.py     from a table of N slots to the rows that a segment touches, and back
     scan.py        the one entry: checks its input, then picks a form
     addressing.py  from queries and keys to addresses
+    nearest.py     the address of a few contexts in one loop, compiled for CPUs
     top.py         the best pairs of half-keys, compiled for CPUs
     scores.py      the scores of chosen keys, compiled for CPUs
     slots.py       a table that holds only the rows of slots that were written

@@ -18,7 +18,7 @@ LITTLE = 4096
 
 def usable(x: Tensor) -> bool:
     """Whether compiled loops serve this tensor: it is on a CPU, and numba is installed."""
-    return x.device.type == "cpu" and find_spec("numba") is not None
+    return x.is_cpu and find_spec("numba") is not None
 
 
 @cache

@@ -102,6 +102,8 @@ def scan(
     if backend == "auto":
         narrow = active + read_index.shape[3] <= FEW
         backend = "native" if narrow and usable(value) else "chunked"
+    elif backend == "native" and find_spec("numba") is None:
+        raise MissingExtra("numba", "fast")
     if backend == "reference":
         zeros, everywhere = torch.zeros_like(rate), torch.ones_like(rate[..., 0], dtype=torch.bool)
         return scan_reference(
@@ -139,8 +141,6 @@ def scan(
         table = initial.clone(memory_format=torch.contiguous_format)
     args = (write_index, write_weight, value, rate, log_retention, read_index, read_weight, table)
     if backend == "native":
-        if find_spec("numba") is None:
-            raise MissingExtra("numba", "fast")
         from sparsemeta.ops.native import scan_native
 
         read, table = scan_native(*args, rule)
@@ -179,17 +179,17 @@ def _check(
         "initial": (initial, (batch, heads, slots, value.shape[-1])),
     }
     for name, (tensor, shape) in expected.items():
-        if tensor.shape != torch.Size(shape):
+        if tensor.shape != shape:
             raise ScanError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
         if tensor.dtype != value.dtype:
             raise ScanError(f"{name} is {tensor.dtype} but value is {value.dtype}; use one dtype")
     if rule not in ("delta", "hebbian"):
         raise ScanError(f"rule is {rule!r}; choose 'delta' or 'hebbian'")
     for name, index in (("write_index", write_index), ("read_index", read_index)):
-        low, high = index.aminmax()
-        if int(low) < 0 or int(high) >= slots:
+        low, high = (int(bound) for bound in index.aminmax())
+        if low < 0 or high >= slots:
             raise ScanError(
-                f"{name} holds slots {int(low)} to {int(high)}, outside [0, {slots}): "
+                f"{name} holds slots {low} to {high}, outside [0, {slots}): "
                 "pass slots= as large as the addresses need"
             )
 

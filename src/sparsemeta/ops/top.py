@@ -25,7 +25,7 @@ def best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
     """
     wide = torch.promote_types(first.dtype, torch.float32)  # numpy has no bfloat16
     first, second = first.to(wide).contiguous(), second.to(wide).contiguous()
-    index = torch.zeros(*first.shape[:-1], active, dtype=torch.int64)
+    index = torch.empty(*first.shape[:-1], active, dtype=torch.int64)
     arrays = tuple(x.view(-1, x.shape[-1]) for x in (first, second, index))
     spread(_best_pairs, len(arrays[0]), arrays)
     return index
@@ -33,40 +33,49 @@ def best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
 
 @njit(nogil=True, cache=True)
 def _best_pairs(start, stop, firsts, seconds, index):
-    side, active = firsts.shape[1], index.shape[1]
-    count = min(active, side)
+    active = index.shape[1]
+    count = min(active, firsts.shape[1])
     left, right = np.empty(count, firsts.dtype), np.empty(count, firsts.dtype)
     i, j = np.empty(count, np.int64), np.empty(count, np.int64)
-    best = np.empty(active, firsts.dtype)
+    scores = np.empty(active, firsts.dtype)
     for n in range(start, stop):
-        _best(firsts[n], left, i)
-        _best(seconds[n], right, j)
-        best[:] = -np.inf
-        # Before pair (p, q) come the (p + 1) (q + 1) - 1 pairs that are at least as good on both
-        # sides: it can be among the best only if they leave it a place.
-        for p in range(count):
-            for q in range(min(count, active // (p + 1))):
-                score = left[p] + right[q]
-                if not score > best[-1]:
-                    break
-                _keep(best, index[n], score, i[p] * side + j[q])
+        best(firsts[n], left, i)
+        best(seconds[n], right, j)
+        pairs(left, i, right, j, firsts.shape[1], scores, index[n])
 
 
 @njit(nogil=True, cache=True)
-def _best(scores, best, at):
-    """List the best scores, and where they are."""
-    best[:] = -np.inf
+def pairs(left, i, right, j, side, scores, at):
+    """List the best sums, best first, and the pairs that they are of, from the best of each half.
+
+    Before pair (p, q) come the (p + 1) (q + 1) - 1 pairs that are at least as good on both sides:
+    it can be among the best only if they leave it a place.
+    """
+    scores[:] = -np.inf
+    at[:] = 0
+    for p in range(len(left)):
+        for q in range(min(len(right), len(scores) // (p + 1))):
+            score = left[p] + right[q]
+            if not score > scores[-1]:
+                break
+            _keep(scores, at, score, i[p] * side + j[q])
+
+
+@njit(nogil=True, cache=True)
+def best(scores, kept, at):
+    """List the best scores, best first, and where they are."""
+    kept[:] = -np.inf
     at[:] = 0
     for i in range(len(scores)):
-        if scores[i] > best[-1]:
-            _keep(best, at, scores[i], i)
+        if scores[i] > kept[-1]:
+            _keep(kept, at, scores[i], i)
 
 
 @njit(nogil=True, cache=True)
-def _keep(best, at, score, i):
+def _keep(kept, at, score, i):
     """Take a score into a list, best first, whose last it beats."""
-    a = len(best) - 1
-    while a > 0 and best[a - 1] < score:
-        best[a], at[a] = best[a - 1], at[a - 1]
+    a = len(kept) - 1
+    while a > 0 and kept[a - 1] < score:
+        kept[a], at[a] = kept[a - 1], at[a - 1]
         a -= 1
-    best[a], at[a] = score, i
+    kept[a], at[a] = score, i
