@@ -11,11 +11,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import NamedTuple
 
 import torch
 import tyro
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from sparsemeta.config import read_toml
@@ -29,7 +30,7 @@ from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenised import tokenise
 from sparsemeta.lm.text.tokenizer import train_tokenizer
 from sparsemeta.lm.training import learning_rate
-from sparsemeta.nn import Addressing, observe
+from sparsemeta.nn import Addressing, observe, usage_losses
 from sparsemeta.ops import product_address
 
 HERE = Path(__file__).parent
@@ -43,8 +44,6 @@ class Options:
     """Optimizer steps."""
     seeds: tuple[int, ...] = (0, 1)
     """Seeds of the initial weights."""
-    weight: float = 0.01
-    """Of the usage loss."""
     recipe: Path = Path("recipes/demo.toml")
     """What is trained, on what."""
     cache: Path = Path("runs/usage")
@@ -60,26 +59,21 @@ class Raw(Addressing):
         return index.transpose(1, 2), weight.transpose(1, 2)
 
 
-class Balanced(Addressing):
-    """Unit length, and a loss: how far the mean softmax over half-keys is from uniform, in nats."""
+class Kind(NamedTuple):
+    """How slots are addressed, and the weight of the usage loss."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
-        query = self.query(x).unflatten(-1, (self.config.heads, 2, -1)).permute(3, 2, 0, 1, 4)
-        query = normalize(query.flatten(2, 3).float(), dim=-1)
-        scores = self.temperature.exp() * query @ normalize(self.keys, dim=-1).mT
-        use = scores.softmax(-1).mean(-2)  # (2, H, S)
-        self.loss = (use * (use * use.shape[-1]).log()).sum(-1).mean()
-        return super().forward(x)
+    addressing: type[Addressing]
+    usage_weight: float
 
 
-KINDS: dict[str, type[Addressing]] = {
-    "dot products": Raw,
-    "unit length (the library's)": Addressing,
-    "unit length and usage loss": Balanced,
+KINDS = {
+    "dot products": Kind(Raw, 0.0),
+    "unit length (the default)": Kind(Addressing, 0.0),
+    "unit length and usage loss": Kind(Addressing, 0.01),
 }
 
 
-def run(kind: str, seed: int, options: Options) -> dict[str, float]:
+def run(kind: Kind, seed: int, options: Options) -> dict[str, float]:
     """Train one model and let it read; returns how its memory was used, and how well it did."""
     recipe = read_toml(options.recipe, Recipe)
     config, corpus = recipe.training, recipe.corpus
@@ -92,7 +86,7 @@ def run(kind: str, seed: int, options: Options) -> dict[str, float]:
     torch.manual_seed(seed)
     model = LanguageModel(recipe.model, tokenizer.vocab_size)
     memory = model.blocks[recipe.model.memory_layers[0]].memory
-    memory.addressing = KINDS[kind](recipe.model.width, recipe.model.memory)
+    memory.addressing = kind.addressing(recipe.model.width, recipe.model.memory)
     optimizer = AdamW(parameter_groups(model, config.weight_decay), betas=(0.9, 0.95), fused=True)
     state = None
     with progress.track(0, options.steps):
@@ -100,11 +94,10 @@ def run(kind: str, seed: int, options: Options) -> dict[str, float]:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
             batch = streams.next_batch()
-            with torch.autocast("cpu", torch.bfloat16):
+            with usage_losses(model) as uneven, torch.autocast("cpu", torch.bfloat16):
                 logits, state = model(batch.tokens, state, overwrite=True)
             loss = cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten())
-            usage = getattr(memory.addressing, "loss", loss.new_zeros(()))
-            (loss + options.weight * usage).backward()
+            (loss + kind.usage_weight * sum(uneven)).backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
             optimizer.zero_grad()
@@ -141,8 +134,8 @@ if __name__ == "__main__":
     results = HERE / "results.json"
     found = json.loads(results.read_text()) if results.exists() else {}
     for seed in options.seeds:
-        for kind in KINDS:
-            runs = found.setdefault(kind, {})
+        for name, kind in KINDS.items():
+            runs = found.setdefault(name, {})
             if str(seed) not in runs:
                 runs[str(seed)] = run(kind, seed, options)
                 results.write_text(json.dumps(found, indent=2) + "\n")
