@@ -125,6 +125,7 @@ def test_public_names():
         "ScanError",
         "SparseMemory",
         "SparseMetaError",
+        "SparseMetaRNN",
         "StateError",
         "StreamError",
         "StreamLearner",

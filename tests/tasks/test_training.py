@@ -11,7 +11,7 @@ from sparsemeta.errors import CheckpointError, ConfigError, TrainingError
 from sparsemeta.nn.stream_learner import StreamLearner
 from sparsemeta.tasks import Rebinding, score
 from sparsemeta.tasks.controls import LSTMMemory
-from sparsemeta.tasks.training import TrainingConfig, learning_rate, train
+from sparsemeta.tasks.training import TrainingConfig, train
 from tests.tasks.tasks import SMALL, seeded
 
 CONFIG = TrainingConfig(steps=5, batch=4, segment=16, warmup=2, checkpoint_every=2)
@@ -108,10 +108,3 @@ def test_a_loss_that_is_not_finite_stops_it(tmp_path):
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ConfigError, match=r"training\.segment must be at least 1"):
         TrainingConfig(segment=0)
-
-
-def test_the_rate_rises_and_falls():
-    config = TrainingConfig(steps=6, warmup=2, learning_rate=1.0)
-    rates = [learning_rate(step, config) for step in range(6)]
-    assert rates[:3] == [0.5, 1.0, 1.0]
-    assert rates[3:] == pytest.approx([0.853553, 0.5, 0.146447], abs=1e-6)

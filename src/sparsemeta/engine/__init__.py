@@ -9,6 +9,8 @@ from sparsemeta.engine.lock import locked
 from sparsemeta.engine.log import JsonlLog, TensorBoardLog
 from sparsemeta.engine.optimizer import optimizer_tensors, restore_optimizer
 from sparsemeta.engine.progress import Progress
+from sparsemeta.engine.schedule import cosine
+from sparsemeta.engine.session import Session
 from sparsemeta.engine.shards import whole
 from sparsemeta.engine.signals import Interrupted, StopRequest, signals_deferred
 
@@ -18,9 +20,11 @@ __all__ = [
     "JsonlLog",
     "Precision",
     "Progress",
+    "Session",
     "StopRequest",
     "Strategy",
     "TensorBoardLog",
+    "cosine",
     "is_main",
     "locked",
     "newest",

@@ -19,17 +19,8 @@ import torch
 
 from sparsemeta.errors import MissingExtra, StreamError
 from sparsemeta.rl import cards
-from sparsemeta.rl.environments import (
-    STRICT,
-    BernoulliBandit,
-    CardSorting,
-    Environment,
-    GraphPOMDP,
-    ReversalBandit,
-    Rules,
-    TwoStep,
-    check_action,
-)
+from sparsemeta.rl.environments import CardSorting, Environment, Rules, check_action
+from sparsemeta.rl.worlds import RULES
 
 try:
     import gymnasium
@@ -151,18 +142,11 @@ def _generator(chance: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(chance.integers(2**63)))
 
 
-def _register(name: str, rules: Rules, single: type[TaskEnv] = TaskEnv) -> None:
+for name, rules in RULES.items():
+    single = CardSortingEnv if isinstance(rules, CardSorting) else TaskEnv
     gymnasium.register(
-        f"sparsemeta/{name}-v0",
+        name,
         entry_point=f"{__name__}:{single.__name__}",
         vector_entry_point=f"{__name__}:{TaskVectorEnv.__name__}",
         kwargs={"rules": rules},
     )
-
-
-_register("CardSorting", CardSorting(), CardSortingEnv)
-_register("CardSortingStrict", STRICT, CardSortingEnv)
-_register("ReversalBandit", ReversalBandit())
-_register("BernoulliBandit", BernoulliBandit())
-_register("TwoStep", TwoStep())
-_register("GraphPOMDP", GraphPOMDP())

@@ -21,7 +21,6 @@ from torch.nn.functional import cross_entropy, mse_loss
 from sparsemeta import engine
 from sparsemeta.config import require, to_dict
 from sparsemeta.errors import TrainingError
-from sparsemeta.tasks.session import Session
 from sparsemeta.tasks.stream import Stream, Task
 
 
@@ -82,7 +81,7 @@ def train(
     runner.setup_optimizer(optimizer)
     about = {"task": repr(task), "config": to_dict(config)}
     with engine.locked(run), engine.signals_deferred() as stop:
-        session = Session(model, optimizer, run / "checkpoints", about)
+        session = engine.Session(model, optimizer, run / "checkpoints", about)
         session.restore()
         with (
             engine.JsonlLog(run / "log.jsonl", step=session.step) as log,
@@ -102,7 +101,7 @@ def train(
 
 
 def _take_step(
-    session: Session,
+    session: engine.Session,
     forward: Callable[..., Any],
     runner: engine.Engine,
     task: Task,
@@ -111,7 +110,8 @@ def _take_step(
     """Read a batch of streams, and return its line of the log."""
     began = time.perf_counter()
     for group in session.optimizer.param_groups:
-        group["lr"] = learning_rate(session.step, config)
+        share = engine.cosine(session.step, config.steps, config.warmup)
+        group["lr"] = config.learning_rate * share
     # Of a seed, torch's generator on a CPU takes the lowest 32 bits alone.
     generator = torch.Generator().manual_seed((config.seed << 20) + session.step)
     stream = task.sample(config.batch, generator).to(runner.device)
@@ -137,13 +137,6 @@ def _take_step(
             runner.step()
     loss, seconds = sum(losses) / len(losses), round(time.perf_counter() - began, 3)
     return {"step": session.step, "loss": loss, "grad_norm": norm, "seconds": seconds}
-
-
-def learning_rate(step: int, config: TrainingConfig) -> float:
-    """The rate of a batch counted from 0: linear warm-up, then half a cosine."""
-    rise = min(1, (step + 1) / config.warmup)
-    fall = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * rise * (1 + math.cos(math.pi * fall)) / 2
 
 
 def _loss(predicted: Tensor, part: Stream) -> Tensor:

@@ -25,7 +25,14 @@ An episode that ends is replaced within the same step. Everything is on the gene
 from sparsemeta.rl.environments.bernoulli import UCB, BernoulliBandit, Greedy, Thompson
 from sparsemeta.rl.environments.card_sorters import IdealObserver, NoCount, WinStayLoseShift
 from sparsemeta.rl.environments.card_sorting import STRICT, CardSorting, recovery
-from sparsemeta.rl.environments.environment import Environment, Rules, Step, Turn, check_action
+from sparsemeta.rl.environments.environment import (
+    Environment,
+    Rules,
+    Step,
+    Turn,
+    World,
+    check_action,
+)
 from sparsemeta.rl.environments.gittins import Gittins, gittins_indices
 from sparsemeta.rl.environments.graph import GraphPOMDP, KnownGraph
 from sparsemeta.rl.environments.play import Agent, Record, Uniform, play
@@ -58,6 +65,7 @@ __all__ = [
     "TwoStep",
     "Uniform",
     "WinStayLoseShift",
+    "World",
     "check_action",
     "gittins_indices",
     "play",

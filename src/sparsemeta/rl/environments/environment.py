@@ -74,6 +74,7 @@ class Step(NamedTuple, Generic[I]):
         done: (B,) bool, whether the episode that the action was taken in is over.
         info: what a score needs and an agent must not be given, each (B,), about the action.
         final: (B, W) float32, like `observation`, but where done the last of its episode.
+        truncated: (B,) bool, where done only because the time was up; None where it never is.
     """
 
     observation: Tensor
@@ -81,9 +82,34 @@ class Step(NamedTuple, Generic[I]):
     done: Tensor
     info: I
     final: Tensor
+    truncated: Tensor | None = None
 
 
-class Environment(Generic[S, I]):
+class World(Protocol):
+    """B episodes side by side, of whatever kind.
+
+    Attributes:
+        batch: B.
+        actions: the number of actions, counted from 0.
+        width: W, of an observation.
+        length: steps of an episode, at most.
+    """
+
+    batch: int
+    actions: int
+    width: int
+    length: int
+
+    def reset(self, generator: torch.Generator) -> Tensor:
+        """Begin B episodes; returns observations (B, W) on the generator's device."""
+        ...
+
+    def step(self, action: Tensor) -> Step:
+        """Take one action (B,) in each; an episode that ends is replaced within the same step."""
+        ...
+
+
+class Environment(World, Generic[S, I]):
     """B episodes side by side. One that ends is replaced within the same step (autoreset).
 
     Args:
@@ -96,8 +122,8 @@ class Environment(Generic[S, I]):
 
     def __init__(self, rules: Rules[S, I], batch: int):
         require(batch >= 1, f"an environment of {batch} episodes side by side has none; give 1")
-        self.rules = rules
-        self.batch = batch
+        self.rules, self.batch = rules, batch
+        self.actions, self.width, self.length = rules.actions, rules.width, rules.length
         self.state: S | None = None
 
     def reset(self, generator: torch.Generator) -> Tensor:

@@ -7,13 +7,13 @@ from typing import Generic, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from sparsemeta.rl.environments.environment import Environment, I
+from sparsemeta.rl.environments.environment import I, World
 
 
 class Agent(Protocol):
     """Plays B episodes at once and learns within each. What `update` gets is all it may know."""
 
-    def reset(self, environment: Environment, generator: torch.Generator) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Forget everything; B new episodes of the environment begin."""
         ...
 
@@ -29,9 +29,9 @@ class Agent(Protocol):
 class Uniform:
     """Every action with equal probability, always."""
 
-    def reset(self, environment: Environment, generator: torch.Generator) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Note how many actions there are."""
-        self._actions, self._generator = environment.rules.actions, generator
+        self._actions, self._generator = environment.actions, generator
 
     def act(self, observation: Tensor) -> Tensor:
         """Draw B actions."""
@@ -67,11 +67,11 @@ class Record(NamedTuple, Generic[I]):
 
 
 def play(
-    environment: Environment[tuple, I],
+    environment: World,
     agent: Agent,
     generator: torch.Generator,
     steps: int | None = None,
-) -> Record[I]:
+) -> Record:
     """Play from a reset on.
 
     Args:
@@ -86,7 +86,7 @@ def play(
     observation = environment.reset(generator)
     agent.reset(environment, generator)
     taken = []
-    for _ in range(steps or environment.rules.length):
+    for _ in range(steps or environment.length):
         action = agent.act(observation)
         step = environment.step(action)
         agent.update(observation, action, step.reward, step.done)

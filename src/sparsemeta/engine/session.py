@@ -1,4 +1,4 @@
-"""A model in meta-training: how it is saved, and taken up again."""
+"""A model in training whose data needs no place of its own: saved, and taken up again."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from sparsemeta import engine
-from sparsemeta.config import require
-from sparsemeta.errors import CheckpointError
+from sparsemeta.engine.folders import newest, prune, write_folder
+from sparsemeta.engine.optimizer import optimizer_tensors, restore_optimizer
+from sparsemeta.errors import CheckpointError, ConfigError
 
 
 @dataclass
 class Session:
-    """A model in training. Its streams need no place: each batch has a seed of its own."""
+    """A model in training. What it learns from is drawn anew by seeds, and so is not in it."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -28,13 +28,13 @@ class Session:
     about: dict[str, Any]
     """What decides the result: the task and the configuration, as JSON has them."""
     step: int = 0
-    """Batches of streams done."""
+    """Updates done, however they are counted."""
 
     def save(self) -> None:
         """Write the checkpoint of this moment."""
-        tensors = engine.optimizer_tensors(self.optimizer) | {"random": torch.get_rng_state()}
+        tensors = optimizer_tensors(self.optimizer) | {"random": torch.get_rng_state()}
         try:
-            with engine.write_folder(self.checkpoints / f"step-{self.step:06d}") as folder:
+            with write_folder(self.checkpoints / f"step-{self.step:06d}") as folder:
                 safetensors.torch.save_model(self.model, str(folder / "model.safetensors"))
                 safetensors.torch.save_file(tensors, folder / "training.safetensors")
                 (folder / "training.json").write_text(json.dumps(self.about), encoding="utf-8")
@@ -43,7 +43,7 @@ class Session:
                 f"{self.checkpoints}: cannot be written ({error}). Make room on the disk, and "
                 "train again to go on from the checkpoint before."
             ) from None
-        engine.prune(self.checkpoints, keep=1)
+        prune(self.checkpoints, keep=1)
 
     def restore(self) -> None:
         """Go back to the newest checkpoint, if there is one.
@@ -52,20 +52,20 @@ class Session:
             ConfigError: it is of another task or configuration.
             CheckpointError: it is damaged, or of another model.
         """
-        folder = engine.newest(self.checkpoints)
+        folder = newest(self.checkpoints)
         if folder is None:
             return
         try:
             about = json.loads((folder / "training.json").read_text(encoding="utf-8"))
             tensors = safetensors.torch.load_file(folder / "training.safetensors")
-            require(
-                about == self.about,
-                f"{folder}: was trained with {about}, not with {self.about}. Choose another folder "
-                "for this run, or delete that one.",
-            )
+            if about != self.about:
+                raise ConfigError(
+                    f"{folder}: was trained with {about}, not with {self.about}. Choose another "
+                    "folder for this run, or delete that one."
+                )
             safetensors.torch.load_model(self.model, folder / "model.safetensors")
             torch.set_rng_state(tensors.pop("random"))
-            engine.restore_optimizer(self.optimizer, tensors)
+            restore_optimizer(self.optimizer, tensors)
         except (OSError, SafetensorError, RuntimeError, LookupError, json.JSONDecodeError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(

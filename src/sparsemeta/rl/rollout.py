@@ -1,0 +1,134 @@
+"""Segments of experience: played by the policy as it is, with the advantage of every action."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sparsemeta.nn.meta_rnn import MetaRNNState, Percept
+from sparsemeta.rl.agent import ActorCritic, Lives, draw
+from sparsemeta.rl.environments import World
+
+
+class Rollout(NamedTuple):
+    """T steps of B lives.
+
+    Attributes:
+        state: before the first step.
+        seen: at every step.
+        fresh: (B, T) bool, where a task begins.
+        action: (B, T) int64.
+        log_probability: (B, T), of the action when it was taken.
+        advantage: (B, T), of the action over what was expected.
+        target: (B, T), what the critic should have expected.
+    """
+
+    state: MetaRNNState
+    seen: Percept
+    fresh: Tensor
+    action: Tensor
+    log_probability: Tensor
+    advantage: Tensor
+    target: Tensor
+
+    def select(self, rows: Tensor) -> Rollout:
+        """Some of the lives, by index."""
+        state, seen, *rest = self
+        part = Percept(*(tensor[rows] for tensor in seen))
+        return Rollout(state.select(rows), part, *(tensor[rows] for tensor in rest))
+
+
+class Collector:
+    """Plays on and on, a segment at a time.
+
+    Args:
+        network: the agent.
+        environment: of B episodes.
+        generator: all chance, the environment's and the agent's.
+        episodes: of one task in a row.
+
+    Attributes:
+        returns: the sums of rewards of the episodes that ended since it was last emptied.
+    """
+
+    def __init__(
+        self,
+        network: ActorCritic,
+        environment: World,
+        generator: torch.Generator,
+        episodes: int = 1,
+    ):
+        self._environment, self._generator = environment, generator
+        self._lives = Lives(network, episodes)
+        self._lives.begin(environment.batch, generator.device)
+        self._observation = environment.reset(generator)
+        self._sum = torch.zeros(environment.batch, device=generator.device)
+        self.returns: list[float] = []
+
+    def collect(self, steps: int, discount: float, trace: float) -> Rollout:
+        """Play T steps; arguments are those of `advantages`."""
+        state = self._lives.state.clone()
+        seen, *rest = zip(*(self._take_step(discount) for _ in range(steps)), strict=True)
+        seen = Percept(*(torch.cat(parts, dim=1) for parts in zip(*seen, strict=True)))
+        fresh, action, log_probability, value, reward, done = (
+            torch.stack(parts, dim=1) for parts in rest
+        )
+        last = self._lives.value(self._observation)
+        advantage = advantages(reward, value, done, last, discount, trace)
+        return Rollout(state, seen, fresh, action, log_probability, advantage, advantage + value)
+
+    def _take_step(self, discount: float) -> tuple[Percept, *tuple[Tensor, ...]]:
+        """One step of every life: what was seen, whether afresh, and what was made of it."""
+        lives = self._lives
+        seen, fresh = lives.seen(self._observation), lives.fresh
+        judged = lives.judge(self._observation)
+        action = draw(judged.logits, self._generator)
+        log_probability = judged.logits.log_softmax(-1).gather(1, action[:, None])
+        step = self._environment.step(action)
+        earned = step.reward
+        if step.truncated is not None and step.truncated.any():
+            # A time limit is no end: what would have followed is worth what the critic expects.
+            lives.told(action, step.reward, torch.zeros_like(step.done))
+            earned = earned + discount * step.truncated * lives.value(step.final)
+        lives.told(action, step.reward, step.done)
+        self._observation = step.observation
+        self._count(step.reward, step.done)
+        return seen, fresh[:, 0], action, log_probability[:, 0], judged.value, earned, step.done
+
+    def _count(self, reward: Tensor, done: Tensor) -> None:
+        self._sum = self._sum + reward
+        if done.any():
+            self.returns += self._sum[done].tolist()
+            self._sum = self._sum * ~done
+
+
+def advantages(
+    reward: Tensor, value: Tensor, done: Tensor, last: Tensor, discount: float, trace: float
+) -> Tensor:
+    r"""Generalised advantages (Schulman et al. 2016, equation 16).
+
+    $$\hat A_t = \delta_t + \gamma \lambda \hat A_{t+1}, \qquad
+      \delta_t = r_t + \gamma V_{t+1} - V_t$$
+
+    where nothing follows the end of an episode.
+
+    Args:
+        reward: (B, T).
+        value: (B, T), V.
+        done: (B, T) bool, whether the episode ended with the reward.
+        last: (B,), the value of what follows the last step.
+        discount: gamma.
+        trace: lambda.
+
+    Returns:
+        (B, T).
+    """
+    goes_on = discount * ~done
+    surprise = reward + goes_on * torch.cat([value[:, 1:], last[:, None]], dim=1) - value
+    found, after = [], torch.zeros_like(last)
+    for t in reversed(range(reward.shape[1])):
+        after = surprise[:, t] + goes_on[:, t] * trace * after
+        found.append(after)
+    return torch.stack(found[::-1], dim=1)
