@@ -165,8 +165,8 @@ class Environment(World, Generic[S, I]):
         return Step(observation, reward, done, info, final)
 
 
-def check_action(rules: Rules, batch: int, action: Tensor) -> None:
-    """Raise `StreamError` unless these are actions of the rules, (B,) int64."""
+def check_action(rules: Rules | World, batch: int, action: Tensor) -> None:
+    """Raise `StreamError` unless these are actions that there are, (B,) int64."""
     actions = rules.actions
     if action.shape != (batch,) or action.dtype != torch.int64:
         raise StreamError(
