@@ -11,7 +11,7 @@ from sparsemeta.ops import dense_address, product_address, topk_address
 from sparsemeta.ops.compiled import usable
 
 FEW = 16
-"""Up to this many contexts one compiled loop is faster than torch's operations."""
+"""Up to this many steps of each stream one compiled loop is faster than torch's operations."""
 
 
 class Addressing(nn.Module):
@@ -90,8 +90,7 @@ class Addressing(nn.Module):
         """Whether one compiled loop serves these contexts: few, and wanted without a gradient."""
         sources = (query, self.keys, self.temperature)
         training = torch.is_grad_enabled() and any(x.requires_grad for x in sources)
-        batch, _, time, _ = query.shape
-        return batch * time <= FEW and not training and usable(query)
+        return query.shape[2] <= FEW and not training and usable(query)
 
     def _scaled(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Queries as long as the temperature, and keys of unit length: their products score."""

@@ -133,6 +133,7 @@ class SparseMetaRNN(nn.Module):
         """
         state = state or self.initial_state(len(seen.done))
         fresh = seen.done if fresh is None else fresh
+        reset = fresh if fresh.any() else None  # the memory is faster where it need not look
         told = torch.stack([seen.reward, seen.done], dim=-1)
         outcome = torch.cat([one_hot(seen.action, self.actions), told], dim=-1)
         x = self.encoder(torch.cat([seen.observation, outcome], dim=-1))
@@ -145,7 +146,7 @@ class SparseMetaRNN(nn.Module):
                     x,
                     state.memory.child(str(i)),
                     feedback=feedback,
-                    reset=fresh,
+                    reset=reset,
                     overwrite=overwrite,
                 )
                 x = x + recalled

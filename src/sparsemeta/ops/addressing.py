@@ -39,7 +39,7 @@ def topk_address(
     _require_slots(active, keys.shape[1])
     with torch.no_grad():
         parts = query.split(_steps_at_once(query, keys), dim=-2)
-        found = [(part @ keys.mT).topk(active, dim=-1).indices for part in parts]
+        found = [_best_slots(part @ keys.mT, active) for part in parts]
     index = torch.cat(found, dim=-2)
     return index, _unit(_scores(query, keys[None], index))
 
@@ -103,6 +103,15 @@ def _require_slots(active: int, slots: int) -> None:
 def _steps_at_once(query: Tensor, keys: Tensor) -> int:
     """How many steps of a query to search at once, by keys (H, S, K)."""
     return max(1, AT_ONCE // (query[..., 0, 0].numel() * keys.shape[1]))
+
+
+def _best_slots(scores: Tensor, active: int) -> Tensor:
+    """The A best of scores (..., N), best first."""
+    if usable(scores):
+        from sparsemeta.ops.top import best_slots
+
+        return best_slots(scores, active)
+    return scores.topk(active, dim=-1).indices
 
 
 def _best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The best pairs of half-keys, compiled: exact, without sorting what cannot be among them.
+"""The best slots, or pairs of half-keys, compiled: without sorting what cannot be among them.
 
 A score that is NaN is never among the best; where too few others are left, slot 0 stands in.
 Needs numba.
@@ -12,6 +12,23 @@ from torch import Tensor
 from sparsemeta.ops.compiled import spread
 
 
+def best_slots(scores: Tensor, active: int) -> Tensor:
+    """The A best of N scores.
+
+    Args:
+        scores: (..., N), of a floating-point dtype.
+        active: A, from 1 to N.
+
+    Returns:
+        Indices (..., A) int64, best first; either one where two are equally good.
+    """
+    scores = _wide(scores)
+    index = torch.empty(*scores.shape[:-1], active, dtype=torch.int64)
+    arrays = tuple(x.view(-1, x.shape[-1]) for x in (scores, index))
+    spread(_best_slots, len(arrays[0]), arrays)
+    return index
+
+
 def best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
     """The A best of S^2 pairs, where pair i S + j scores first[i] + second[j].
 
@@ -23,12 +40,23 @@ def best_pairs(first: Tensor, second: Tensor, active: int) -> Tensor:
     Returns:
         Indices of pairs (..., A) int64, best first; either one where two are equally good.
     """
-    wide = torch.promote_types(first.dtype, torch.float32)  # numpy has no bfloat16
-    first, second = first.to(wide).contiguous(), second.to(wide).contiguous()
+    first, second = _wide(first), _wide(second)
     index = torch.empty(*first.shape[:-1], active, dtype=torch.int64)
     arrays = tuple(x.view(-1, x.shape[-1]) for x in (first, second, index))
     spread(_best_pairs, len(arrays[0]), arrays)
     return index
+
+
+def _wide(scores: Tensor) -> Tensor:
+    """Scores in a dtype that numpy has, which bfloat16 is not."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32)).contiguous()
+
+
+@njit(nogil=True, cache=True)
+def _best_slots(start, stop, scores, index):
+    kept = np.empty(index.shape[1], scores.dtype)
+    for n in range(start, stop):
+        best(scores[n], kept, index[n])
 
 
 @njit(nogil=True, cache=True)
