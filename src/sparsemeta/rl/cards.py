@@ -64,6 +64,14 @@ def picture(state: CardState) -> Image:
     return image
 
 
+def mark(image: Image, key: int, *, right: bool) -> Image:
+    """A picture with a bar under the key card that was chosen: green if it was right, else red."""
+    image = image.copy()
+    bar = np.full((GAP // 2, CARD, 3), COLOURS["green" if right else "red"], np.uint8)
+    _paste(image, bar, GAP + CARD, GAP + key * (CARD + GAP))
+    return image
+
+
 def _first(state: CardState) -> tuple[tuple[int, int, int], int, int]:
     colour, form, number = state.card[0].tolist()
     return (colour, form, number), int(state.rule[0]), int(state.streak[0])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsemeta import engine
+from sparsemeta.config import write_toml
 from sparsemeta.errors import TrainingError
 from sparsemeta.rl import a2c, ppo
 from sparsemeta.rl.agent import ActorCritic
@@ -23,13 +24,18 @@ ALGORITHMS = {"a2c": a2c.update, "ppo": ppo.update}
 
 
 def train(
-    recipe: Recipe, run: str | Path, *, progress: engine.Progress | None = None
+    recipe: Recipe,
+    run: str | Path,
+    *,
+    resume: bool = True,
+    progress: engine.Progress | None = None,
 ) -> ActorCritic:
     """Train an agent by a recipe, or go on where the run was stopped.
 
     Args:
         recipe: what and how.
-        run: folder of `log.jsonl` and `checkpoints/`.
+        run: folder of `recipe.toml`, `log.jsonl` and `checkpoints/`.
+        resume: go on from the newest checkpoint in `run`; otherwise begin anew and delete it.
         progress: where to show how it goes; nothing is shown without it.
 
     Returns:
@@ -50,7 +56,10 @@ def train(
     total = config.segments
     with engine.locked(run), engine.signals_deferred() as stop:
         session = engine.Session(agent, learner.optimizer, run / "checkpoints", about(recipe))
+        if not resume:
+            engine.prune(session.checkpoints, keep=0)
         session.restore()
+        write_toml(run / "recipe.toml", recipe)
         with (
             engine.JsonlLog(run / "log.jsonl", step=session.step) as log,
             progress.track(session.step, total),

@@ -73,17 +73,17 @@ class Glimpse(World):
                 0 <= entry < world.width,
                 f"environment.observe names entry {entry}; they are 0 to {world.width - 1}",
             )
-        self._world, self._shown = world, list(shown)
+        self.world, self._shown = world, list(shown)
         self.batch, self.actions, self.length = world.batch, world.actions, world.length
         self.width = len(shown)
 
     def reset(self, generator: torch.Generator) -> Tensor:
         """Begin B episodes."""
-        return self._world.reset(generator)[:, self._shown]
+        return self.world.reset(generator)[:, self._shown]
 
     def step(self, action: Tensor) -> Step:
         """Take one action in each."""
-        step = self._world.step(action)
+        step = self.world.step(action)
         return step._replace(
             observation=step.observation[:, self._shown], final=step.final[:, self._shown]
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparsemeta.config import require
-from sparsemeta.rl.environments.environment import Environment, Turn
+from sparsemeta.rl.environments.environment import Turn, World, rules_of
 
 _gamma = torch._standard_gamma  # pyright: ignore  # torch.distributions.Beta takes no generator
 
@@ -78,12 +78,9 @@ class BernoulliBandit:
 class Counting:
     """Pulls the arm of the highest index, which is made of counts; the first of equal ones."""
 
-    def reset(
-        self, environment: Environment[BanditState, BanditInfo], generator: torch.Generator
-    ) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Nothing was paid yet."""
-        rules = environment.rules
-        assert isinstance(rules, BernoulliBandit)
+        rules = rules_of(environment, BernoulliBandit)
         self._length, self._generator = rules.length, generator
         self._paid = torch.zeros(environment.batch, rules.arms, device=generator.device)
         self._missed = torch.zeros_like(self._paid)

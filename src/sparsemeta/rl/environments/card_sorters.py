@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparsemeta.rl.environments.card_sorting import CardInfo, CardSorting, CardState
-from sparsemeta.rl.environments.environment import Environment
+from sparsemeta.rl.environments.card_sorting import CardSorting
+from sparsemeta.rl.environments.environment import World, rules_of
 
 TIE = 1e-4  # of two keys equally probable, that of the likelier rule: it costs no streak in vain
-Sorting = Environment[CardState, CardInfo]
 
 
 class IdealObserver:
@@ -23,9 +22,9 @@ class IdealObserver:
     optimum: with ties broken the other way, which delays the next switch, it errs less (13.25).
     """
 
-    def reset(self, environment: Sorting, generator: torch.Generator) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Believe what is true of every session."""
-        rules, device = _rules(environment), generator.device
+        rules, device = rules_of(environment, CardSorting), generator.device
         fewest, most = rules.criterion
         streak = torch.arange(1, most + 1, device=device)
         self._hazard = torch.where(streak < fewest, 0.0, 1 / (most + 1 - streak))  # (most,)
@@ -62,9 +61,9 @@ class NoCount:
     def __init__(self, hazard: float = 0.05):
         self._hazard = hazard
 
-    def reset(self, environment: Sorting, generator: torch.Generator) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Believe what is true of every session's first rule."""
-        rules = _rules(environment)
+        rules = rules_of(environment, CardSorting)
         self._next = _next(rules, generator.device)
         self._prior = _first(rules, generator.device)
         self._belief = self._prior.expand(environment.batch, 3)
@@ -84,7 +83,7 @@ class NoCount:
 class WinStayLoseShift:
     """Sorts by one rule until it is wrong, then by another one at random."""
 
-    def reset(self, environment: Sorting, generator: torch.Generator) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Begin with a rule at random."""
         self._chance = {"generator": generator, "device": generator.device}
         self._rule = torch.randint(3, (environment.batch,), **self._chance)
@@ -97,12 +96,6 @@ class WinStayLoseShift:
         """Shift where the choice was wrong."""
         turn = torch.randint(1, 3, self._rule.shape, **self._chance)
         self._rule = torch.where(reward > 0, self._rule, (self._rule + turn) % 3)
-
-
-def _rules(environment: Sorting) -> CardSorting:
-    rules = environment.rules
-    assert isinstance(rules, CardSorting)
-    return rules
 
 
 def _first(rules: CardSorting, device: torch.device) -> Tensor:

@@ -64,11 +64,13 @@ class CardInfo(NamedTuple):
             ambiguous cards are not applied.) The first such error after a switch is unavoidable.
         category: (B,) int64, categories completed before it.
         since: (B,) int64, trials in the current category before it.
+        completed: (B,) bool, whether it completed that.
     """
 
     perseverative: Tensor
     category: Tensor
     since: Tensor
+    completed: Tensor
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,10 @@ class CardSorting:
         correct = state.at(matched, state.rule)
         before = state.at(state.rules, (state.category - 1).clamp(min=0))
         perseverative = ~correct & state.at(matched, before)  # never in the first category
-        info = CardInfo(perseverative, state.category, state.since)
-
         streak = (state.streak + 1) * correct
         switch = streak == state.at(state.criteria, state.category)
+        info = CardInfo(perseverative, state.category, state.since, completed=switch)
+
         state = state._replace(
             trial=state.trial + 1,
             category=state.category + switch,

@@ -11,6 +11,7 @@ from sparsemeta.config import require
 from sparsemeta.errors import StreamError
 
 S = TypeVar("S", bound=tuple)  # a state: a named tuple of tensors (B, ...)
+R = TypeVar("R")  # a kind of rules
 I = TypeVar("I", bound=tuple)  # noqa: E741  # what is known about a step: a named tuple of (B,)
 
 
@@ -163,6 +164,14 @@ class Environment(World, Generic[S, I]):
             observation = self.rules.observe(state)
         self.state = state
         return Step(observation, reward, done, info, final)
+
+
+def rules_of(world: World, kind: type[R]) -> R:
+    """The rules of a world, for an agent that is told them; `StreamError` if it has others."""
+    rules = world.rules if isinstance(world, Environment) else None
+    if not isinstance(rules, kind):
+        raise StreamError(f"this agent plays {kind.__name__} alone, not {rules or world}.")
+    return rules
 
 
 def check_action(rules: Rules | World, batch: int, action: Tensor) -> None:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sparsemeta.rl.environments.bernoulli import BanditInfo, BanditState, Counting
-from sparsemeta.rl.environments.environment import Environment
+from sparsemeta.rl.environments.bernoulli import Counting
+from sparsemeta.rl.environments.environment import World
 
 SAFE = 101  # payments of the safe arm, from 0 to 1, between which the index is interpolated
 
@@ -15,9 +15,7 @@ SAFE = 101  # payments of the safe arm, from 0 to 1, between which the index is 
 class Gittins(Counting):
     """The arm whose Gittins index for the trials that remain is the highest."""
 
-    def reset(
-        self, environment: Environment[BanditState, BanditInfo], generator: torch.Generator
-    ) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Compute the indices, and forget all counts."""
         super().reset(environment, generator)
         self._table = gittins_indices(self._length).to(generator.device)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from sparsemeta.config import require
-from sparsemeta.rl.environments.environment import Environment, Turn
+from sparsemeta.rl.environments.environment import Environment, Turn, World, rules_of
 
 
 class GraphState(NamedTuple):
@@ -130,14 +130,14 @@ class GraphPOMDP:
 class KnownGraph:
     """Walks the shortest way, looking at the graph that no other agent is shown."""
 
-    def reset(
-        self, environment: Environment[GraphState, GraphInfo], generator: torch.Generator
-    ) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Note where to look."""
+        rules_of(environment, GraphPOMDP)
         self._environment = environment
 
     def act(self, observation: Tensor) -> Tensor:
         """The action (B,) after which the way is shortest."""
+        assert isinstance(self._environment, Environment)
         state = self._environment.state
         assert state is not None
         row = torch.arange(len(state.place), device=state.place.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparsemeta.config import require
-from sparsemeta.rl.environments.environment import Environment, Turn
+from sparsemeta.rl.environments.environment import Turn, World, rules_of
 
 
 class ReversalState(NamedTuple):
@@ -91,13 +91,9 @@ class ReversalObserver:
     $b = (1 - h) b' + h (1 - b')$.
     """
 
-    def reset(
-        self, environment: Environment[ReversalState, ReversalInfo], generator: torch.Generator
-    ) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Believe what is true of every episode."""
-        rules = environment.rules
-        assert isinstance(rules, ReversalBandit)
-        self._rules = rules
+        self._rules = rules_of(environment, ReversalBandit)
         self._belief = torch.full((environment.batch,), 0.5, device=generator.device)
 
     def act(self, observation: Tensor) -> Tensor:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparsemeta.rl.environments.environment import Environment
+from sparsemeta.rl.environments.environment import World, rules_of
 from sparsemeta.rl.environments.two_step import (
     BOUNDS,
     TwoStep,
-    TwoStepInfo,
-    TwoStepState,
     choice,
     reflect,
 )
 
-TwoSteps = Environment[TwoStepState, TwoStepInfo]
 GRID = 51  # values of what a choice may pay, between the bounds
 
 
@@ -26,10 +23,9 @@ class ModelBased:
     the common way. Greedy: it does not explore.
     """
 
-    def reset(self, environment: TwoSteps, generator: torch.Generator) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Believe what is true of every episode."""
-        rules = environment.rules
-        assert isinstance(rules, TwoStep)
+        rules = rules_of(environment, TwoStep)
         self._common = rules.common
         self._pays = torch.linspace(*BOUNDS, GRID, device=generator.device)
         self._walk = _walk(self._pays, rules.walk)
@@ -70,7 +66,7 @@ class ModelFree:
     def __init__(self, rate: float = 0.5, temperature: float = 0.2):
         self._rate, self._temperature = rate, temperature
 
-    def reset(self, environment: TwoSteps, generator: torch.Generator) -> None:
+    def reset(self, environment: World, generator: torch.Generator) -> None:
         """Value everything one half."""
         self._generator = generator
         self._value = torch.full((environment.batch, 3, 2), 0.5, device=generator.device)

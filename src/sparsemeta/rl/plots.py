@@ -1,0 +1,45 @@
+"""One figure of an evaluation: how soon an agent is right, beside those who play it best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sparsemeta.plotting import require_plotting
+from sparsemeta.rl.evaluation import SWITCH, Evaluation
+
+_STYLES: dict[str, dict[str, Any]] = {
+    "agent": {"color": "#d62728", "linewidth": 2.5, "zorder": 3},
+    "uniform": {"color": "#aaaaaa", "linestyle": "--"},
+}
+_BEST: dict[str, Any] = {"color": "#222222", "linestyle": ":", "linewidth": 2.5}
+
+
+def plot(found: Evaluation, path: str | Path) -> None:
+    """Draw errors by trial after a switch, or reward by step, of every player.
+
+    Args:
+        found: what was measured.
+        path: a file that ends in one of `plotting.FORMATS`.
+    """
+    require_plotting(Path(path), "rl")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    switches = found.curve == SWITCH
+    for i, (name, played) in enumerate(found.players.items()):
+        style = _STYLES.get(name) or (_BEST if i == 1 else {"color": f"C{i}"})
+        trials = range(1, len(played.curve) + 1)
+        axes.plot(trials, played.curve, label=name, marker="o" if switches else "", **style)
+    if switches:
+        axes.set_xticks(range(1, 6))
+    axes.set_title(found.environment.id)
+    axes.set_xlabel("trial after a switch of the rule" if switches else "step of the life")
+    axes.set_ylabel("probability of an error" if switches else "mean reward")
+    axes.grid(alpha=0.3, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)
