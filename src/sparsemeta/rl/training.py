@@ -52,7 +52,7 @@ def train(
     world = make(recipe.environment, config.environments)
     runner = engine.Engine(precision="32-true", seed=config.seed)
     agent = ActorCritic(world.width, world.actions, recipe.agent)
-    learner = _Learner(agent, config, runner)
+    learner = Learner(agent, config, runner)
     total = config.segments
     with engine.locked(run), engine.signals_deferred() as stop:
         session = engine.Session(agent, learner.optimizer, run / "checkpoints", about(recipe))
@@ -85,7 +85,7 @@ def train(
     return agent
 
 
-class _Learner:
+class Learner:
     """An agent, its optimizer, and one update of it."""
 
     def __init__(self, agent: ActorCritic, config: TrainingConfig, runner: engine.Engine):
