@@ -37,7 +37,7 @@ HOMES = {
     "datasets": ("lm/text/sources.py",),
     "gymnasium": ("rl/",),
     "sklearn": ("tasks/digits.py",),
-    "PIL": ("tasks/omniglot.py",),
+    "PIL": ("tasks/omniglot.py", "rl/film.py"),
     "matplotlib": ("lm/scoring/plots.py", "tasks/plots.py", "rl/plots.py"),
     "tyro": ("cli/",),
 }
@@ -175,13 +175,18 @@ HELP = "from sparsemeta.cli import main\ntry: main({})\nexcept SystemExit: pass"
 def test_import_is_free():
     assert loaded("import sparsemeta") == set()
     assert loaded(HELP.format(["--help"])) == set()
+    assert loaded(HELP.format(["rl", "--help"])) == set()
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "read", "generate", "memory", "export", "bench"]
+    "command",
+    [
+        *("train", "evaluate", "read", "generate", "memory", "export", "bench"),
+        *("rl train", "rl evaluate", "rl watch"),
+    ],
 )
 def test_help_of_a_command_needs_no_torch(command):
-    assert loaded(HELP.format([command, "--help"])) == {"tyro"}
+    assert loaded(HELP.format([*command.split(), "--help"])) == {"tyro"}
 
 
 def test_the_core_needs_no_optional_package():

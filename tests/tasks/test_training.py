@@ -89,7 +89,7 @@ def test_another_seed_draws_other_streams(tmp_path):
 def test_a_run_of_something_else_is_refused(tmp_path):
     task = SMALL["rebinding"]
     train(learner(task), task, CONFIG, tmp_path)
-    with pytest.raises(ConfigError, match="step-000005: was trained with"):
+    with pytest.raises(ConfigError, match=r"config\.steps is 5 there and 6 here"):
         train(learner(task), task, TrainingConfig(steps=6), tmp_path)
     with pytest.raises(CheckpointError, match="damaged, or of another model"):
         train(learner(task, slots=64), task, CONFIG, tmp_path)

@@ -22,6 +22,7 @@ COMMANDS = {
     "memory": "show, compare, merge and erase memories",
     "export": "write a model as a Hugging Face folder",
     "bench": "compare sparse with dense memories on streams that change",
+    "rl": "train an agent that adapts within its life, measure it, and watch it",
 }
 
 HELP = f"""\

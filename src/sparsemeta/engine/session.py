@@ -60,8 +60,8 @@ class Session:
             tensors = safetensors.torch.load_file(folder / "training.safetensors")
             if about != self.about:
                 raise ConfigError(
-                    f"{folder}: was trained with {about}, not with {self.about}. Choose another "
-                    "folder for this run, or delete that one."
+                    f"{folder}: was trained otherwise: {'; '.join(_changes(about, self.about))}. "
+                    "Choose another folder for this run, or delete that one."
                 )
             safetensors.torch.load_model(self.model, folder / "model.safetensors")
             torch.set_rng_state(tensors.pop("random"))
@@ -72,3 +72,15 @@ class Session:
                 f"{folder}: damaged, or of another model ({reason}). Delete it to train anew."
             ) from None
         self.step = int(folder.name.removeprefix("step-"))
+
+
+def _changes(there: dict[str, Any], here: dict[str, Any], where: str = "") -> list[str]:
+    """In which entries two nested dictionaries differ."""
+    found = []
+    for name in dict.fromkeys((*there, *here)):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _changes(old, new, f"{where}{name}.")
+        elif old != new:
+            found.append(f"{where}{name} is {old} there and {new} here")
+    return found

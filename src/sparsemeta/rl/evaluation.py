@@ -41,7 +41,7 @@ from sparsemeta.rl.environments import (
 )
 from sparsemeta.rl.worlds import make
 
-RIVALS: dict[type, dict[str, Callable[[], Any]]] = {  # each plays its own environment only
+RIVALS: dict[type, dict[str, Callable[[], Agent]]] = {
     CardSorting: {
         "ideal observer": IdealObserver,
         "not counting": NoCount,

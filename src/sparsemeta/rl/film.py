@@ -12,7 +12,7 @@ from sparsemeta.rl.cards import Image
 
 FORMATS = (".gif", ".png")
 """How the name of a film may end."""
-COLUMNS = 8  # of a strip
+COLUMNS = 4  # of a strip
 
 
 def require_film(path: Path) -> Any:

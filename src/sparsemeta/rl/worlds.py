@@ -44,7 +44,9 @@ def make(config: EnvironmentConfig, batch: int) -> World:
     settings = _parse(config.settings)
     if config.id in RULES:
         rules = RULES[config.id]
-        world = Environment(from_dict(to_dict(rules) | settings, type(rules)), batch)
+        world = Environment(
+            from_dict(to_dict(rules) | settings, type(rules), "environment.settings."), batch
+        )
     else:
         require(
             not config.id.startswith("sparsemeta/"),
