@@ -93,7 +93,7 @@ class SparseMetaRNN(nn.Module):
         self.encoder = nn.Sequential(
             nn.Linear(inputs + actions + 2, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
-        self.outcome = nn.Linear(actions + 2, width)
+        self.outcome = nn.Linear(actions + 2, width) if memory else None
         self.memories = nn.ModuleList(
             [SparseMemory(width, memory) for _ in range(layers)] if memory else []
         )
@@ -104,7 +104,8 @@ class SparseMetaRNN(nn.Module):
 
     def initial_state(self, batch: int) -> MetaRNNState:
         """That of B lives which have not begun."""
-        hidden = self.outcome.weight.new_zeros(len(self.cores), self.parts, batch, self.width)
+        like = next(self.parameters())
+        hidden = like.new_zeros(len(self.cores), self.parts, batch, self.width)
         memories = {}
         for i, memory in enumerate(self.memories):
             assert isinstance(memory, SparseMemory)
@@ -137,7 +138,7 @@ class SparseMetaRNN(nn.Module):
         told = torch.stack([seen.reward, seen.done], dim=-1)
         outcome = torch.cat([one_hot(seen.action, self.actions), told], dim=-1)
         x = self.encoder(torch.cat([seen.observation, outcome], dim=-1))
-        feedback = self.outcome(outcome)
+        feedback = None if self.outcome is None else self.outcome(outcome)
 
         memories, hidden = {}, []
         for i, (core, mlp) in enumerate(zip(self.cores, self.mlps, strict=True)):
