@@ -39,6 +39,21 @@ def test_a_signed_memory_has_the_parameters_of_the_other():
     assert parameters(signed) == parameters(build("sparse-equal"))
 
 
+@pytest.mark.parametrize("name", ["sparse", "linear", "sign"])
+def test_a_network_that_recalls_does_so_untrained(name):
+    network = replace(BENCH.network, recalls=True)
+    torch.manual_seed(0)
+    model = network.build(BENCH.forms[name], 0.9)
+    x, label = torch.randn(1, 1, 8).repeat(1, 2, 1), torch.tensor([[3, 3]])
+    logits, _ = model(x, label, torch.ones(1, 2).bool())
+    assert logits[0].argmax(-1)[1] == 3
+    logits[0, 1, 0].backward()
+    assert model.memory.addressing.query.weight.grad is not None
+    assert model.memory.output.weight.grad is None
+    assert model.memory.meta_learner.value.weight.grad is None
+    network.build(BENCH.forms["lstm"], 0.9)
+
+
 def test_an_equal_memory_is_not_listed_twice():
     assert "sparse-equal" not in forms(MEMORY, MEMORY, linear=8, lstm=8)
 

@@ -33,6 +33,9 @@ CODES: dict[str, Callable[[int, MemoryConfig], Addressing]] = {
     "signed": SignedCode,
 }
 
+CONFIDENCE = 0.1
+"""Of what is recalled at the start: with more, the likeliest label would be held for certain."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -62,6 +65,9 @@ class Network:
     outputs: int
     kind: Literal["labels", "values"] = "labels"
     encoder: Callable[[], nn.Module] = nn.Identity
+    recalls: bool = False
+    """Whether memories recall labels from the start, on a way in and out that is not trained:
+    where labels are many, training on few spoils it. An LSTM has no such way."""
 
     def build(self, form: Form, rate: float) -> StreamLearner:
         """A new network, from torch's random state; `rate` is its write strength at the start."""
@@ -77,7 +83,20 @@ class Network:
             learner.memory.addressing = CODES[form.code](self.width, form.memory)
         if form.lstm:
             learner.register_module("memory", LSTMMemory(self.width, form.lstm))
+        elif self.recalls:
+            _recall(learner)
         return learner
+
+
+def _recall(learner: StreamLearner) -> None:
+    """Let labels go into the memory and out of it by one orthogonal map, for good."""
+    memory, lessons = learner.memory, learner.memory.meta_learner
+    with torch.no_grad():
+        way = nn.init.orthogonal_(memory.output.weight)
+        lessons.value.weight[:, -memory.width :] = way.mT
+        way.mul_(CONFIDENCE)
+    for part in (memory.output, lessons.value, lessons.get_submodule("mix")):
+        part.requires_grad_(False)
 
 
 def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) -> dict[str, Form]:
