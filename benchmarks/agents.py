@@ -46,7 +46,7 @@ class Agent:
         )
         network = ActorCritic(world.width, world.actions, recipe.agent)
         self.parameters = sum(p.numel() for p in network.parameters())
-        self.collector = Collector(network, world, torch.Generator().manual_seed(0))
+        self.collector = Collector(network, world, torch.Generator().manual_seed(0), self.config)
         self.learner = Learner(network, self.config, runner)
 
     def take(self, segments: int) -> float:

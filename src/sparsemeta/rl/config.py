@@ -71,6 +71,8 @@ class TrainingConfig:
     """Worth of a reward one step later (gamma)."""
     trace: float = 0.95
     """Weight of longer returns in the advantage (lambda; Schulman et al. 2016)."""
+    reward_scale: float = 1.0
+    """What rewards are multiplied by for the critic, best so that its values stay near 1."""
     entropy: float = 0.05
     """Reward for an undecided policy, at the start; it falls to nothing in a straight line."""
     value: float = 0.5
@@ -101,7 +103,7 @@ class TrainingConfig:
             "checkpoint_every",
         ):
             require(getattr(self, name) >= 1, f"training.{name} must be at least 1")
-        for name in ("learning_rate", "max_norm", "clip"):
+        for name in ("learning_rate", "reward_scale", "max_norm", "clip"):
             require(getattr(self, name) > 0, f"training.{name} must be positive")
         for name in ("discount", "trace"):
             value = getattr(self, name)

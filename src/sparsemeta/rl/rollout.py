@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparsemeta.nn.meta_rnn import MetaRNNState, Percept
 from sparsemeta.rl.agent import ActorCritic, Lives, draw
+from sparsemeta.rl.config import TrainingConfig
 from sparsemeta.rl.environments import World
 
 
@@ -47,7 +48,7 @@ class Collector:
         network: the agent.
         environment: of B episodes.
         generator: all chance, the environment's and the agent's.
-        episodes: of one task in a row.
+        config: how long a segment is, and what is worth how much.
 
     Attributes:
         returns: the sums of rewards of the episodes that ended since it was last emptied.
@@ -58,28 +59,28 @@ class Collector:
         network: ActorCritic,
         environment: World,
         generator: torch.Generator,
-        episodes: int = 1,
+        config: TrainingConfig,
     ):
-        self._environment, self._generator = environment, generator
-        self._lives = Lives(network, episodes)
+        self._environment, self._generator, self._config = environment, generator, config
+        self._lives = Lives(network, config.episodes)
         self._lives.begin(environment.batch, generator.device)
         self._observation = environment.reset(generator)
         self._sum = torch.zeros(environment.batch, device=generator.device)
         self.returns: list[float] = []
 
-    def collect(self, steps: int, discount: float, trace: float) -> Rollout:
-        """Play T steps; arguments are those of `advantages`."""
-        state = self._lives.state.clone()
-        seen, *rest = zip(*(self._take_step(discount) for _ in range(steps)), strict=True)
+    def collect(self) -> Rollout:
+        """Play a segment."""
+        config, state = self._config, self._lives.state.clone()
+        seen, *rest = zip(*(self._take_step() for _ in range(config.segment)), strict=True)
         seen = Percept(*(torch.cat(parts, dim=1) for parts in zip(*seen, strict=True)))
         fresh, action, log_probability, value, reward, done = (
             torch.stack(parts, dim=1) for parts in rest
         )
         last = self._lives.value(self._observation)
-        advantage = advantages(reward, value, done, last, discount, trace)
+        advantage = advantages(reward, value, done, last, config.discount, config.trace)
         return Rollout(state, seen, fresh, action, log_probability, advantage, advantage + value)
 
-    def _take_step(self, discount: float) -> tuple[Percept, *tuple[Tensor, ...]]:
+    def _take_step(self) -> tuple[Percept, *tuple[Tensor, ...]]:
         """One step of every life: what was seen, whether afresh, and what was made of it."""
         lives = self._lives
         seen, fresh = lives.seen(self._observation), lives.fresh
@@ -87,11 +88,12 @@ class Collector:
         action = draw(judged.logits, self._generator)
         log_probability = judged.logits.log_softmax(-1).gather(1, action[:, None])
         step = self._environment.step(action)
-        earned = step.reward
+        earned = step.reward * self._config.reward_scale
         if step.truncated is not None and step.truncated.any():
             # A time limit is no end: what would have followed is worth what the critic expects.
             lives.told(action, step.reward, torch.zeros_like(step.done))
-            earned = earned + discount * step.truncated * lives.value(step.final)
+            expected = lives.value(step.final)
+            earned = earned + self._config.discount * step.truncated * expected
         lives.told(action, step.reward, step.done)
         self._observation = step.observation
         self._count(step.reward, step.done)

@@ -67,7 +67,7 @@ def train(
             while session.step < total:
                 generator = torch.Generator(runner.device)
                 generator.manual_seed((config.seed << 20) + session.step)
-                collector = Collector(agent, world, generator, config.episodes)
+                collector = Collector(agent, world, generator, config)
                 until = min(
                     total, (session.step // config.checkpoint_every + 1) * config.checkpoint_every
                 )
@@ -102,7 +102,7 @@ class Learner:
         share = engine.cosine(step, config.segments, config.warmup, floor=0.02)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * share
-        rollout = collector.collect(config.segment, config.discount, config.trace)
+        rollout = collector.collect()
         entropy = config.entropy * (1 - step / config.segments)
         found = self.update(self.forward, self.descend, rollout, config, entropy)
         if collector.returns:
