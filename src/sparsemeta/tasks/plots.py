@@ -15,6 +15,8 @@ SWITCH = "lessons since the switch"
 _STYLES: dict[str, dict[str, Any]] = {
     "sparse": {"color": "#d62728", "linewidth": 2.5},
     "sparse-equal": {"color": "#ff7f0e", "linewidth": 2.5},
+    "sparse-signed": {"color": "#ff7f0e", "linewidth": 2.5},
+    "sign": {"color": "#006d2c"},
     "last-label": {"color": "#222222", "linestyle": ":"},
     "filter": {"color": "#222222", "linestyle": ":"},
     "prototypes": {"color": "#222222", "linestyle": "--"},
@@ -51,7 +53,8 @@ def plot(found: Found, headline: str, path: str | Path, *, labels: bool) -> None
         axes.set_yscale("linear" if labels else "log")
         axes.grid(alpha=0.3, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="small")
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
+    figure.legend(list(lines.values()), list(lines), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=150)
 
 

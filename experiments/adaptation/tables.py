@@ -1,0 +1,98 @@
+"""The tables of results.md from what `sparsemeta bench TASK --json TASK.json` wrote beside them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sparsemeta.tasks.bench.report import spread, sweep, tolerance
+
+HERE = Path(__file__).parent
+TASKS = "rebinding", "omniglot", "sine", "digits"
+SPARSE = "sparse", "sparse-equal", "sparse-signed"
+
+
+def main() -> None:
+    """Write results.md."""
+    parts = ["# Results\n\nWritten by `tables.py`; the pages beside it say what was asked.\n"]
+    for task in TASKS:
+        file = HERE / f"{task}.json"
+        if file.exists():
+            parts.append("\n".join(_section(json.loads(file.read_text(encoding="utf-8")))))
+    (HERE / "results.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _section(data: Mapping[str, Any]) -> Iterator[str]:
+    seeds, labels = data["seeds"], data["task"] != "sine"
+    first = next(iter(seeds[0].values()))
+    unit = "accuracy, %" if labels else "mean squared error"
+    yield f"## {data['task']}\n"
+    yield f"{unit}; mean ± standard deviation over {len(seeds)} seeds\n"
+    yield from _header("", "remembers with", *first["scores"], "learning rate, first strength")
+    for name, seen in seeds[0].items():
+        scores = [
+            spread([seed[name]["scores"][condition] for seed in seeds], labels=labels)
+            for condition in first["scores"]
+        ]
+        pair = [f"{seen[key]:g}" for key in ("learning_rate", "first_strength") if key in seen]
+        yield _row(name, seen["what"], *scores, ", ".join(pair))
+    yield from _differences(seeds, labels)
+    yield from _costs(data)
+    yield from _sweeps(data, labels)
+
+
+def _differences(seeds: list[dict], labels: bool) -> Iterator[str]:
+    """Each sparse memory less each of the others, seed by seed."""
+    ours = [name for name in SPARSE if name in seeds[0]]
+    for condition in next(iter(seeds[0].values()))["scores"]:
+        yield f"\n{condition}, difference on the same seeds:\n"
+        yield from _header("", *(f"{name} less it" for name in ours))
+        for other in seeds[0]:
+            gains = [
+                [s[name]["scores"][condition] - s[other]["scores"][condition] for s in seeds]
+                for name in ours
+            ]
+            yield _row(other, *(spread(gain, labels=labels, sign=True) for gain in gains))
+
+
+def _costs(data: Mapping[str, Any]) -> Iterator[str]:
+    seeds = data["seeds"]
+    yield f"\n{data['headline']}: microseconds of CPU per step, and what a stream carries:\n"
+    yield from _header("", "us / step", "KiB", "chosen on validation")
+    for name, seen in seeds[0].items():
+        size = "" if seen["state_bytes"] is None else f"{seen['state_bytes'] / 1024:,.1f}"
+        micro = spread([seed[name]["microseconds"] / 100 for seed in seeds], labels=True)
+        chosen = dict.fromkeys(
+            "own" if s[name]["setting"] is None else f"{s[name]['setting']:g}" for s in seeds
+        )
+        yield _row(name, micro, size, ", ".join(chosen))
+
+
+def _sweeps(data: Mapping[str, Any], labels: bool) -> Iterator[str]:
+    """The mean score at every write strength that was held."""
+    curves = {name: sweep(data["seeds"], name) for name in data["seeds"][0]}
+    curves = {name: points for name, points in curves.items() if points}
+    grid = sorted({strength for points in curves.values() for strength, _ in points})
+    if not grid:
+        return
+    yield f"\n{data['headline']}, at a write strength that is held:\n"
+    wide = ["decades within 5 points"] if labels else []
+    yield from _header("", *(f"{strength:g}" for strength in grid), *wide)
+    for name, points in curves.items():
+        found = dict(points)
+        cells = [spread([found[at]], labels=labels) if at in found else "" for at in grid]
+        yield _row(name, *cells, *([f"{tolerance(points):.1f}"] if labels else []))
+    yield ""
+
+
+def _header(*cells: str) -> Iterator[str]:
+    yield _row(*cells)
+    yield _row(*("---" for _ in cells))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
