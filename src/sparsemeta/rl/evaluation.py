@@ -102,6 +102,7 @@ def evaluate(
     episodes: int = 1,
     seed: int = 0,
     greedy: bool = True,
+    alone: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Let a trained agent play; its slow weights are only read.
@@ -114,6 +115,7 @@ def evaluate(
             until they are over or, where an episode has no end, for as many steps as it may have.
         seed: of all chance; each player is given the same.
         greedy: whether the agent takes the likeliest action or draws from its policy.
+        alone: whether only the agent plays.
         progress: where to show who plays.
 
     Raises:
@@ -122,12 +124,12 @@ def evaluate(
     world, progress = fitting(agent, config, lives), progress or Progress(quiet=True)
     whole = make(replace(config, observe=()), lives)  # a glimpse is the agent's handicap alone
     rules = whole.rules if isinstance(whole, Environment) else None
-    rivals = {name: rival() for name, rival in RIVALS.get(type(rules), {}).items()}
     places: dict[str, tuple[World, Agent]] = {
-        "agent": (world, Player(agent, greedy=greedy, episodes=episodes)),
-        **{name: (whole, rival) for name, rival in rivals.items()},
-        "uniform": (whole, Uniform()),
+        "agent": (world, Player(agent, greedy=greedy, episodes=episodes))
     }
+    if not alone:
+        rivals = {**RIVALS.get(type(rules), {}), "uniform": Uniform}
+        places |= {name: (whole, rival()) for name, rival in rivals.items()}
     players = {}
     for name, (place, player) in places.items():
         progress.message(f"{name} plays {lives} {'life' if lives == 1 else 'lives'}")
