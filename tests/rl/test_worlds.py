@@ -1,0 +1,88 @@
+"""From what a recipe says to episodes: ids, settings, and what the agent is shown."""
+
+import pytest
+import torch
+
+from sparsemeta.config import read_toml
+from sparsemeta.errors import ConfigError
+from sparsemeta.rl.config import EnvironmentConfig, Recipe
+from sparsemeta.rl.environments import STRICT, CardSorting, Environment, ReversalBandit
+from sparsemeta.rl.worlds import RULES, make
+from tests.rl.played import seeded
+from tests.test_recipes import FOLDER
+
+
+def world(id, *settings, observe=()):
+    return make(EnvironmentConfig(f"sparsemeta/{id}-v0", settings, observe), 3)
+
+
+@pytest.mark.parametrize("id", RULES)
+def test_ours(id):
+    made = make(EnvironmentConfig(id), 3)
+    assert isinstance(made, Environment)
+    assert made.rules == RULES[id]
+    assert made.reset(seeded()).shape == (3, made.width)
+
+
+def test_settings():
+    assert world("ReversalBandit", "hazard=0.1", "length = 7").rules == ReversalBandit(
+        0.1, length=7
+    )
+    assert world("ReversalBandit", "hazard=1").rules.hazard == 1.0
+    assert world("CardSorting", "criterion=[3, 5]").rules == CardSorting(criterion=(3, 5))
+    assert world("CardSorting", "order=cycle").rules == CardSorting(order="cycle")
+    assert world("CardSorting", "order='cycle'").rules == CardSorting(order="cycle")
+    assert world("CardSortingStrict", "decks=false").rules.criterion == STRICT.criterion
+    assert world("ReversalBandit", "length=7", "length=8").length == 8  # the last one counts
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("hasard=0.1",), r"unknown key environment\.settings\.hasard; did you mean .*hazard"),
+        (("hazard",), r"environment\.settings: 'hazard' is not name=value"),
+        (("hazard=",), r"environment\.settings\.hazard = '' should be float"),
+        (("=3",), "is not name=value"),
+        (("hazard=often",), r"environment\.settings\.hazard = 'often' should be float"),
+        (("hazard=7",), r"reversal\.hazard = 7\.0 must be a probability"),
+        (("length=2.5",), r"environment\.settings\.length = 2\.5 should be int"),
+    ],
+)
+def test_settings_that_there_are_not(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        world("ReversalBandit", *settings)
+
+
+def test_an_environment_of_ours_that_there_is_not():
+    with pytest.raises(ConfigError, match="'sparsemeta/Poker-v0': ours are sparsemeta/CardSorting"):
+        world("Poker")
+
+
+def test_a_glimpse():
+    whole, part = (
+        world("CardSorting", "length=2"),
+        world("CardSorting", "length=2", observe=(12, 0)),
+    )
+    assert (part.batch, part.actions, part.width, part.length) == (3, 4, 2, 2)
+    action = torch.zeros(3, dtype=torch.int64)
+    assert torch.equal(part.reset(seeded()), whole.reset(seeded())[:, [12, 0]])
+    for _ in range(3):
+        seen, all_ = part.step(action), whole.step(action)
+        assert torch.equal(seen.observation, all_.observation[:, [12, 0]])
+        assert torch.equal(seen.final, all_.final[:, [12, 0]])
+        assert torch.equal(seen.reward, all_.reward)
+
+
+@pytest.mark.parametrize("entry", [-1, 15])
+def test_a_glimpse_of_nothing(entry):
+    with pytest.raises(ConfigError, match=f"names entry {entry}; they are 0 to 14"):
+        world("CardSorting", observe=(entry,))
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "rl").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_recipe_names_an_environment(path):
+    recipe = read_toml(path, Recipe)
+    assert recipe.name == path.stem
+    if recipe.environment.id not in RULES:
+        pytest.importorskip("gymnasium")
+    assert make(recipe.environment, 1).actions >= 2
