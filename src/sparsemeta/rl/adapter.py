@@ -99,8 +99,17 @@ class GymWorld(World):
         )
 
     def render(self) -> Any:
-        """The first episode, as the setting `render_mode` asks; None without one."""
-        return self._envs.envs[0].render()
+        """The first episode, as the setting `render_mode` asks; None without one.
+
+        Raises:
+            ConfigError: what it is drawn with is not installed.
+        """
+        if self._envs.render_mode is None:
+            return None
+        try:
+            return self._envs.envs[0].render()
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise ConfigError(f"{self._id} cannot be drawn: {error}") from None
 
     @property
     def render_modes(self) -> list[str]:
