@@ -82,6 +82,7 @@ def test_seeds_and_draws():
         return {name: played.measures["reward"] for name, played in found.players.items()}
 
     assert rewards() == rewards(seed=0)
+    assert rewards(alone=True) == {"agent": rewards()["agent"]}
     assert rewards()["ideal observer"] != rewards(seed=1)["ideal observer"]
     assert rewards(greedy=False)["agent"] != rewards()["agent"]
 

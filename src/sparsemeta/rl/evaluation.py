@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ from sparsemeta.rl.environments import (
     play,
     recovery,
 )
-from sparsemeta.rl.worlds import make
+from sparsemeta.rl.worlds import Glimpse, make
 
 RIVALS: dict[type, dict[str, Callable[[], Agent]]] = {
     CardSorting: {
@@ -122,7 +122,7 @@ def evaluate(
         ConfigError: there is no such environment, or the agent does not fit it.
     """
     world, progress = fitting(agent, config, lives), progress or Progress(quiet=True)
-    whole = make(replace(config, observe=()), lives)  # a glimpse is the agent's handicap alone
+    whole = world.world if isinstance(world, Glimpse) else world  # others see all of it
     rules = whole.rules if isinstance(whole, Environment) else None
     places: dict[str, tuple[World, Agent]] = {
         "agent": (world, Player(agent, greedy=greedy, episodes=episodes))
