@@ -60,6 +60,13 @@ class Options:
         "bandit",
     )
     """What is learned."""
+    models: tuple[Literal["sparse", "dense", "gru", "lstm"], ...] = (
+        "sparse",
+        "dense",
+        "gru",
+        "lstm",
+    )
+    """What learns it."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Of weights and experience; every model is trained on each."""
     runs: Path = Path("runs/control")
@@ -212,11 +219,11 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     for task in options.tasks:
         recipe = read_toml(RECIPES / f"{task}.toml", Recipe)
-        trained: dict[str, Found] = {}
+        agents, trained = models(recipe), dict[str, Found]()
         for seed in options.seeds:
-            for name, agent in models(recipe).items():
+            for name in options.models:
                 training = replace(recipe.training, seed=seed)
-                one = replace(recipe, agent=agent, training=training)
+                one = replace(recipe, agent=agents[name], training=training)
                 trained.setdefault(name, {})[str(seed)] = run(task, name, one, options)
         world = make(recipe.environment, 1)
         anyone = ActorCritic(world.width, world.actions, recipe.agent)
