@@ -89,7 +89,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
 
     return Benchmark(
         name="omniglot",
-        train=Spread(ClassOrdered(train, classes=60, shots=5, queries=2, rebound=0.3), most),
+        train=Spread(ClassOrdered(train, classes=190, shots=7, queries=2, rebound=0.3), most),
         validation=(
             ClassOrdered(validation, classes=len(validation)),
             ClassOrdered(validation, classes=len(validation), shots=7, rebound=0.3),
@@ -99,7 +99,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
         oracle="prototypes",
         network=Network(width=WIDTH, outputs=most, encoder=encoder, recalls=True),
         forms=forms(sparse, equal, linear=64, lstm=256),
-        training=TrainingConfig(steps=30, batch=8, segment=512),
+        training=TrainingConfig(steps=30, batch=2, segment=4096),
         learning_rates=(3e-4, 1e-3),
         rates=(0.05,),
         streams=1,
@@ -115,6 +115,16 @@ def _parts(background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first, second = (turned.shape[1] * tenths // 10 for tenths in (7, 8))
     embedding, memories = turned[:, :first], turned[:, first:second]
     return embedding.flatten(0, 1), memories.flatten(0, 1), turned[0, second:]
+
+
+def _whitening(seen: Tensor) -> Tensor:
+    """A map (D, D) after which the drawings (.., D) of a class differ more alike in all directions.
+
+    Halfway: to each direction's variance the mean of all is added, as few drawings do not tell it.
+    """
+    spread = (seen - seen.mean(1, keepdim=True)).flatten(0, 1)
+    size, direction = torch.linalg.eigh(spread.mT @ spread / len(spread))
+    return direction / (size + size.mean()).sqrt() @ direction.mT
 
 
 @dataclass(frozen=True)
