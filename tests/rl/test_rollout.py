@@ -45,9 +45,10 @@ class Clock(World):
 def agent(inputs=1, actions=2):
     torch.manual_seed(0)
     made = ActorCritic(inputs, actions, TINY)
-    torch.nn.init.normal_(made.critic.weight)
+    for parameter in made.parameters():
+        if not parameter.any():  # a new agent makes nothing of its memory, and expects nothing
+            torch.nn.init.normal_(parameter)
     torch.nn.init.constant_(made.critic.bias, 5.0)
-    torch.nn.init.normal_(made.actor.weight)
     return made
 
 

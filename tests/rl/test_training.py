@@ -12,6 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from sparsemeta.config import read_toml
 from sparsemeta.engine import Interrupted, Progress, step_folders
 from sparsemeta.errors import CheckpointError, ConfigError, TrainingError
+from sparsemeta.rl import training
 from sparsemeta.rl.agent import ActorCritic, Player
 from sparsemeta.rl.checkpoint import load
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig, Recipe, TrainingConfig
@@ -155,6 +156,20 @@ def test_seeds(tmp_path):
     )
     assert torch.equal(weights(one), weights(same))
     assert not torch.equal(weights(one), weights(other))
+
+
+def test_no_two_beginnings_are_alike(tmp_path, monkeypatch):
+    seeds = []
+
+    class Noted(training.Collector):
+        def __init__(self, agent, world, generator, config):
+            seeds.append(generator.initial_seed())
+            super().__init__(agent, world, generator, config)
+
+    monkeypatch.setattr(training, "Collector", Noted)
+    for seed in (0, 1):
+        train(small(seed=seed), tmp_path / str(seed))
+    assert len(set(seeds)) == len(seeds) == 6  # one after each checkpoint
 
 
 def test_begun_anew(tmp_path):
