@@ -60,6 +60,8 @@ RIVALS: dict[type, dict[str, Callable[[], Agent]]] = {
 """Who plays our environments untrained, the best one first."""
 
 SWITCH, STEP = "errors by trial after a switch", "reward by step"
+ENOUGH = 30
+"""Switches that a player must have met for a curve: shares of fewer say nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Played:
 
     Attributes:
         measures: mean and standard error per episode, by name.
-        curve: as `Evaluation.curve` says, from the first trial or step on.
+        curve: as `Evaluation.curve` says, from the first trial or step on; empty if unknown.
     """
 
     measures: dict[str, tuple[float, float]]
@@ -179,7 +181,7 @@ def _measure(rules: Rules | None, record: Record[Any], episodes: int) -> Played:
         for name, values in {"reward": record.reward, **counted}.items()
     }
     if isinstance(rules, CardSorting):
-        curve = recovery(record)
+        curve = recovery(record) if info.completed.sum() >= ENOUGH else torch.empty(0)
     else:
         curve = (record.reward * within).sum(1) / within.sum(1)
     return Played(measures, curve[curve.isfinite()].tolist())

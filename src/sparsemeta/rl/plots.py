@@ -13,6 +13,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "uniform": {"color": "#aaaaaa", "linestyle": "--"},
 }
 _BEST: dict[str, Any] = {"color": "#222222", "linestyle": ":", "linewidth": 2.5}
+_OTHERS = ("C0", "C2", "C1", "C4")
 
 
 def plot(found: Evaluation, path: str | Path) -> None:
@@ -31,7 +32,9 @@ def plot(found: Evaluation, path: str | Path) -> None:
     axes = figure.add_subplot()
     switches = found.curve == SWITCH
     for i, (name, played) in enumerate(found.players.items()):
-        style = _STYLES.get(name) or (_BEST if i == 1 else {"color": f"C{i}"})
+        if not played.curve:
+            continue
+        style = _STYLES.get(name) or (_BEST if i == 1 else {"color": _OTHERS[i % 4]})
         trials = range(1, len(played.curve) + 1)
         axes.plot(trials, played.curve, label=name, marker="o" if switches else "", **style)
     if switches:
@@ -41,5 +44,6 @@ def plot(found: Evaluation, path: str | Path) -> None:
     axes.set_ylabel("probability of an error" if switches else "mean reward")
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    if axes.lines:
+        axes.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
