@@ -171,7 +171,8 @@ def switches(trained: dict[str, Found], others: dict[str, Any]) -> str:
         for name, runs in trained.items()
     }
     for name, played in (players | {k: [v] for k, v in others[first].items()}).items():
-        errors = [f"{mean(one['curve'][n] for one in played):.3f}" for n in range(5)]
+        curves = [one["curve"] for one in played]  # empty where switches were too few
+        errors = [f"{mean(at):.3f}" for at in zip(*curves, strict=False)] or [""] * 5
         counted = [f"{mean(one[k] for one in played):.1f}" for k in ("perseverative", "categories")]
         rows.append(f"| {' | '.join([name, *errors, *counted])} |")
     return "\n".join(rows) + "\n"
@@ -198,8 +199,8 @@ def plot(task: str, trained: dict[str, Found], others: dict[str, Any], path: Pat
         learning.plot(steps, means, color=f"C{i}", label=name)
         for axes in after:
             shown = [run["played"][first]["agent"]["curve"] for run in runs.values()]
-            means = [mean(values) for values in zip(*shown, strict=True)]
-            axes.plot(range(1, 6), means, color=f"C{i}", marker="o", label=name)
+            means = [mean(values) for values in zip(*shown, strict=False)]
+            axes.plot(range(1, len(means) + 1), means, color=f"C{i}", marker="o", label=name)
     for i, (name, played) in enumerate(others[first].items()):
         if name != "uniform":
             style: dict[str, Any] = {"color": "black", "linestyle": ("-", "--", ":", "-.")[i]}
