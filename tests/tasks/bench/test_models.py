@@ -54,6 +54,18 @@ def test_a_network_that_recalls_does_so_untrained(name):
     network.build(BENCH.forms["lstm"], 0.9)
 
 
+def test_a_linear_key_that_recalls_begins_with_the_angles_of_its_inputs():
+    form = Form(replace(MEMORY, slots=8, addressing="dense", active=1))
+    network = replace(BENCH.network, recalls=True, encoder=lambda: torch.nn.Linear(8, 8))
+    model = network.build(form, 0.9)
+    x = torch.randn(1, 6, 8)
+    _, weight = model.memory.addressing(x @ model.encoder.weight.mT)
+    key = weight[0, :, 0]
+    turned = torch.linalg.qr(model.encoder.weight).R @ x[0].mT
+    expected = torch.nn.functional.normalize(turned, dim=0)
+    torch.testing.assert_close(key @ key.mT, expected.mT @ expected)
+
+
 def test_an_equal_memory_is_not_listed_twice():
     assert "sparse-equal" not in forms(MEMORY, MEMORY, linear=8, lstm=8)
 

@@ -97,6 +97,17 @@ def _recall(learner: StreamLearner) -> None:
         way.mul_(CONFIDENCE)
     for part in (memory.output, lessons.value, lessons.get_submodule("mix")):
         part.requires_grad_(False)
+    if type(memory.addressing) is Addressing and memory.config.addressing == "dense":
+        _keep_angles(memory.addressing, learner.encoder)
+
+
+def _keep_angles(linear: Addressing, encoder: nn.Module) -> None:
+    """Let a linear key begin with the angles of the inputs, where it recalls best."""
+    with torch.no_grad():
+        if isinstance(encoder, nn.Linear):
+            seen = torch.linalg.qr(encoder.weight).Q.mT
+            linear.query.weight.copy_(seen[: linear.config.key_width])
+        nn.init.orthogonal_(linear.keys[0])
 
 
 def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) -> dict[str, Form]:
