@@ -10,6 +10,7 @@ from sparsemeta.rl.environments import (
     Greedy,
     ReversalBandit,
     ReversalObserver,
+    ReversalWinStay,
     Thompson,
     Uniform,
     gittins_indices,
@@ -21,6 +22,10 @@ from tests.rl.played import near, played, seeded
 def test_ideal_observer_of_reversals(hazard, published):
     record = played(ReversalBandit(hazard=hazard), ReversalObserver(), batch=4000)
     assert near(record.returns(), published)
+
+
+def test_win_stay_lose_shift_of_two():
+    assert near(played(ReversalBandit(), ReversalWinStay(), batch=4000).returns(), 66.1)
 
 
 def test_uniform_choice_of_two():

@@ -30,6 +30,7 @@ from sparsemeta.rl.environments import (
     Record,
     ReversalBandit,
     ReversalObserver,
+    ReversalWinStay,
     Rules,
     Thompson,
     TwoStep,
@@ -47,7 +48,10 @@ RIVALS: dict[type, dict[str, Callable[[], Agent]]] = {
         "not counting": NoCount,
         "win-stay-lose-shift": WinStayLoseShift,
     },
-    ReversalBandit: {"ideal observer": ReversalObserver},
+    ReversalBandit: {
+        "ideal observer": ReversalObserver,
+        "win-stay-lose-shift": ReversalWinStay,
+    },
     BernoulliBandit: {
         "Gittins index": Gittins,
         "UCB, bonus .2": UCB,

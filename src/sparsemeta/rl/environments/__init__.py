@@ -6,7 +6,7 @@ Axes: B episodes side by side, T steps, W the width of an observation.
     play.py               Agent: who acts and learns; the one loop that plays any anywhere
     card_sorting.py       Wisconsin card sorting
     card_sorters.py       its ideal observer, one that does not count, win-stay-lose-shift
-    reversal.py           two arms that change places; their ideal observer
+    reversal.py           two arms that change places; their ideal observer, win-stay-lose-shift
     bernoulli.py          the Bernoulli bandit; greedy, Thompson sampling, UCB
     gittins.py            its Gittins index
     two_step.py           the two-step task of Daw, and the pattern of stays that it is about
@@ -36,7 +36,7 @@ from sparsemeta.rl.environments.environment import (
 from sparsemeta.rl.environments.gittins import Gittins, gittins_indices
 from sparsemeta.rl.environments.graph import GraphPOMDP, KnownGraph
 from sparsemeta.rl.environments.play import Agent, Record, Uniform, play
-from sparsemeta.rl.environments.reversal import ReversalBandit, ReversalObserver
+from sparsemeta.rl.environments.reversal import ReversalBandit, ReversalObserver, ReversalWinStay
 from sparsemeta.rl.environments.two_step import TwoStep, stay_probability
 from sparsemeta.rl.environments.two_step_learners import ModelBased, ModelFree
 
@@ -58,6 +58,7 @@ __all__ = [
     "Record",
     "ReversalBandit",
     "ReversalObserver",
+    "ReversalWinStay",
     "Rules",
     "Step",
     "Thompson",

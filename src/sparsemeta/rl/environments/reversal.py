@@ -1,4 +1,4 @@
-"""The reversal bandit: two arms that change places, and the Bayesian observer of them."""
+"""The reversal bandit: two arms that change places, and two who play it."""
 
 from __future__ import annotations
 
@@ -111,3 +111,19 @@ class ReversalObserver:
     def _likelihood(self, correct: Tensor, reward: Tensor) -> Tensor:
         paid = torch.where(correct, self._rules.high, self._rules.low)
         return torch.where(reward > 0, paid, 1 - paid)
+
+
+class ReversalWinStay:
+    """Win-stay-lose-shift: pulls an arm until it does not pay, then the other."""
+
+    def reset(self, environment: World, generator: torch.Generator) -> None:
+        """Begin with the first arm, which is as good as any."""
+        self._arm = torch.zeros(environment.batch, dtype=torch.int64, device=generator.device)
+
+    def act(self, observation: Tensor) -> Tensor:
+        """The arm that it stays with, (B,)."""
+        return self._arm
+
+    def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
+        """Shift where nothing was paid."""
+        self._arm = torch.where(reward > 0, action, 1 - action)
