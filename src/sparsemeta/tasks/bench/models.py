@@ -105,9 +105,10 @@ def _keep_angles(linear: Addressing, encoder: nn.Module) -> None:
     """Let a linear key begin with the angles of the inputs, where it recalls best."""
     with torch.no_grad():
         if isinstance(encoder, nn.Linear):
-            seen = torch.linalg.qr(encoder.weight).Q.mT
-            linear.query.weight.copy_(seen[: linear.config.key_width])
-        nn.init.orthogonal_(linear.keys[0])
+            seen = torch.linalg.qr(encoder.weight).Q.mT[: linear.config.key_width]
+            linear.query.weight.copy_(seen.repeat(linear.config.heads, 1))
+        for keys in linear.keys:
+            nn.init.orthogonal_(keys)
 
 
 def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) -> dict[str, Form]:
