@@ -1,6 +1,7 @@
 import copy
 import io
 import itertools
+import json
 import math
 import os
 import resource
@@ -239,6 +240,18 @@ def test_only_steps_and_checkpoint_every_may_change_on_resume(recipe, tmp_path):
     assert read_toml(tmp_path / "recipe.toml", Recipe) == longer
     with pytest.raises(ConfigError, match=r"training\.steps = 12, but .* is already past that"):
         train(recipe, tmp_path)
+
+
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(recipe, tmp_path):
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "run", progress=Signal(4, signal.SIGINT))
+    file = newest(tmp_path / "run/checkpoints") / "training.json"
+    saved = json.loads(file.read_text())
+    assert saved["recipe"]["training"].pop("usage_weight") == 0
+    file.write_text(json.dumps(saved))
+    with pytest.raises(ConfigError, match=r"usage_weight \(was 0.0, now 0.5\)"):
+        train(changed(recipe, usage_weight=0.5), tmp_path / "run")
+    assert train(recipe, tmp_path / "run").name == "step-000012"
 
 
 def test_a_finished_run_is_left_alone(recipe, tmp_path):

@@ -138,7 +138,9 @@ def require_same_recipe(recipe: Recipe, saved: TrainingState, latest: Path) -> N
     Raises:
         ConfigError: anything but `FREE` differs, or the checkpoint is past the recipe's steps.
     """
-    old, new = _flat(saved.recipe), _flat(to_dict(recipe))
+    # A setting that there was not yet when it was saved was what its default is now.
+    old = _flat(to_dict(Recipe())) | _flat(saved.recipe)
+    new = _flat(to_dict(recipe))
     changed = [
         f"{key} (was {old.get(key)!r}, now {new.get(key)!r})"
         for key in sorted(old.keys() | new.keys())
