@@ -100,8 +100,8 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
         network=Network(width=WIDTH, outputs=most, encoder=encoder, recalls=True),
         forms=forms(sparse, equal, linear=64, lstm=256),
         training=TrainingConfig(steps=30, batch=2, segment=4096),
-        learning_rates=(3e-4, 1e-3),
-        rates=(0.05,),
+        learning_rates=(1e-3,),
+        rates=(0.05, 0.001),
         streams=1,
     )
 
