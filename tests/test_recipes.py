@@ -7,6 +7,8 @@ import pytest
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.rl.config import Recipe as AgentRecipe
+from sparsemeta.rl.worlds import make
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.toml"))
@@ -39,3 +41,10 @@ def test_a_control_differs_in_its_memory_only(control):
 
 def test_there_is_a_recipe_for_each_tokenizer():
     assert {recipe(name).tokenizer.kind for name in NAMES} == {"bpe", "bytes", "words"}
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "rl").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_of_an_agent_parses_and_its_world_can_be_made(path):
+    found = read_toml(path, AgentRecipe)
+    assert found.name == path.stem
+    assert make(found.environment, 1).width >= 1
