@@ -121,7 +121,7 @@ def play(
     found = {}
     for condition, settings in CONDITIONS[task].items():
         place = replace(recipe.environment, settings=settings)
-        players = evaluate(agent, place, lives=options.lives, seed=1 << 31, alone=alone).players
+        players = evaluate(agent, place, lives=options.lives, alone=alone).players
         found[condition] = {
             name: {
                 **{measure: round(value, 3) for measure, (value, _) in played.measures.items()},

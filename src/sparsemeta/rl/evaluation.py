@@ -63,6 +63,8 @@ RIVALS: dict[type, dict[str, Callable[[], Agent]]] = {
 }
 """Who plays our environments untrained, the best one first."""
 
+TEST = 1 << 31
+"""Seeds of evaluation begin here; those of training lie below."""
 SWITCH, STEP = "errors by trial after a switch", "reward by step"
 ENOUGH = 30
 """Switches that a player must have met for a curve: shares of fewer say nothing."""
@@ -139,7 +141,7 @@ def evaluate(
     players = {}
     for name, (place, player) in places.items():
         progress.message(f"{name} plays {lives} {'life' if lives == 1 else 'lives'}")
-        generator = torch.Generator(next(agent.parameters()).device).manual_seed(seed)
+        generator = torch.Generator(next(agent.parameters()).device).manual_seed(TEST + seed)
         record = play(place, player, generator, place.length * episodes)
         players[name] = _measure(rules, record, episodes)
     curve = SWITCH if isinstance(rules, CardSorting) else STEP
