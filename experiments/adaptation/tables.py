@@ -62,10 +62,14 @@ def _costs(data: Mapping[str, Any]) -> Iterator[str]:
     for name, seen in seeds[0].items():
         size = "" if seen["state_bytes"] is None else f"{seen['state_bytes'] / 1024:,.1f}"
         micro = spread([seed[name]["microseconds"] / 100 for seed in seeds], labels=True)
-        chosen = dict.fromkeys(
-            "own" if s[name]["setting"] is None else f"{s[name]['setting']:g}" for s in seeds
-        )
+        chosen = dict.fromkeys(map(_setting, (seed[name] for seed in seeds)))
         yield _row(name, micro, size, ", ".join(chosen))
+
+
+def _setting(seen: Mapping[str, Any]) -> str:
+    if seen["setting"] is None:
+        return "own" if seen["sweep"] else ""
+    return f"{seen['setting']:g}"
 
 
 def _sweeps(data: Mapping[str, Any], labels: bool) -> Iterator[str]:
