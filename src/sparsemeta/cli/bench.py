@@ -30,7 +30,7 @@ class Bench:
     tested on others, beside learners that need no training and an oracle.
 
     A bench that was stopped goes on where it was. `sparsemeta bench digits --quick` takes seconds;
-    a full one about an hour.
+    a full one up to an hour.
     """
 
     task: tyro.conf.Positional[Literal["rebinding", "omniglot", "sine", "digits"]]
