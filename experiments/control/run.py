@@ -45,6 +45,8 @@ CONDITIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "bandit": {"T = 100": (), "T = 50": ("length=50",), "T = 200": ("length=200",)},
 }
 """What each task is asked about: as it was trained, and where nothing was trained."""
+SAMPLED = ("bandit",)
+"""Where agents draw from their policy, which is how they explore; elsewhere they are greedy."""
 
 Found = dict[str, dict[str, Any]]
 """What was found, by seed."""
@@ -121,7 +123,9 @@ def play(
     found = {}
     for condition, settings in CONDITIONS[task].items():
         place = replace(recipe.environment, settings=settings)
-        players = evaluate(agent, place, lives=options.lives, alone=alone).players
+        players = evaluate(
+            agent, place, lives=options.lives, greedy=task not in SAMPLED, alone=alone
+        ).players
         found[condition] = {
             name: {
                 **{measure: round(value, 3) for measure, (value, _) in played.measures.items()},
