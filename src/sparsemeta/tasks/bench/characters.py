@@ -79,9 +79,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
 
     def encoder() -> nn.Module:
         linear = nn.Linear(embedded, WIDTH)
-        with (
-            torch.no_grad()
-        ):  # no direction counts for more, and what all have in common not at all
+        with torch.no_grad():  # keeps all angles once what all have in common is taken away
             nn.init.orthogonal_(linear.weight, gain=(WIDTH / embedded) ** 0.5)
             linear.weight.div_(scale)
             linear.bias.copy_(-linear.weight @ mean)
@@ -115,16 +113,6 @@ def _parts(background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first, second = (turned.shape[1] * tenths // 10 for tenths in (7, 8))
     embedding, memories = turned[:, :first], turned[:, first:second]
     return embedding.flatten(0, 1), memories.flatten(0, 1), turned[0, second:]
-
-
-def _whitening(seen: Tensor) -> Tensor:
-    """A map (D, D) after which the drawings (.., D) of a class differ more alike in all directions.
-
-    Halfway: to each direction's variance the mean of all is added, as few drawings do not tell it.
-    """
-    spread = (seen - seen.mean(1, keepdim=True)).flatten(0, 1)
-    size, direction = torch.linalg.eigh(spread.mT @ spread / len(spread))
-    return direction / (size + size.mean()).sqrt() @ direction.mT
 
 
 @dataclass(frozen=True)
