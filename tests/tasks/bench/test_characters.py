@@ -2,7 +2,7 @@
 
 import torch
 
-from sparsemeta.tasks.bench.characters import TURNS, Spread, omniglot
+from sparsemeta.tasks.bench.characters import TURNS, GaussianFeatures, Spread, omniglot
 from sparsemeta.tasks.ordered import ClassOrdered
 from tests.tasks.tasks import numbered, seeded
 
@@ -42,3 +42,11 @@ def test_labels_are_drawn_from_more_than_are_needed():
     assert torch.equal(stream.feedback[stream.taught], stream.target[stream.taught])
     assert not stream.feedback[~stream.taught].any()
     assert spread.oracle(stream).shape == stream.target.shape
+
+
+def test_products_of_gaussian_features_are_the_kernel():
+    torch.manual_seed(0)
+    x, bandwidth = 3 + torch.randn(20, 6), torch.tensor(2.0)
+    z = GaussianFeatures(x.mean(0), bandwidth, 50_000)(x)
+    expected = (-torch.cdist(x, x).square() / 8).exp()
+    torch.testing.assert_close(z @ z.mT / 50_000, expected, atol=0.03, rtol=0)

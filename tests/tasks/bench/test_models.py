@@ -55,15 +55,14 @@ def test_a_network_that_recalls_does_so_untrained(name):
 
 
 def test_a_linear_key_that_recalls_begins_with_the_angles_of_its_inputs():
-    form = Form(replace(MEMORY, slots=8, heads=2, value_width=4, addressing="dense", active=1))
-    network = replace(BENCH.network, recalls=True, encoder=lambda: torch.nn.Linear(8, 8))
-    model = network.build(form, 0.9)
+    form = Form(
+        replace(MEMORY, slots=8, heads=1, key_width=8, value_width=4, addressing="dense", active=1)
+    )
+    model = replace(BENCH.network, recalls=True).build(form, 0.9)
     x = torch.randn(1, 6, 8)
-    _, weight = model.memory.addressing(x @ model.encoder.weight.mT)
-    key = weight[0, :, 1]
-    turned = torch.linalg.qr(model.encoder.weight).R @ x[0].mT
-    expected = torch.nn.functional.normalize(turned, dim=0)
-    torch.testing.assert_close(key @ key.mT, expected.mT @ expected)
+    _, weight = model.memory.addressing(x)
+    key, expected = weight[0, :, 0], torch.nn.functional.normalize(x[0], dim=-1)
+    torch.testing.assert_close(key @ key.mT, expected @ expected.mT)
 
 
 def test_an_equal_memory_is_not_listed_twice():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -25,6 +26,8 @@ TURNS = 4
 """Directions in which a character is there to be learned from, each a class of its own."""
 WIDTH = 640
 """Of the models: more than there are labels, so that no label's code is mixed up with others'."""
+BANDWIDTH = 5.5
+"""Of the kernel that the models begin with, in standard deviations of an embedding's numbers."""
 
 
 def characters(
@@ -66,24 +69,21 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
         evaluation: of the characters to be asked about, (characters, drawings, D) uint8.
     """
     _, train, validation = _parts(background)
-    embedded, most = evaluation.shape[-1], min(600, len(evaluation))
+    most = min(600, len(evaluation))
     tests = {
         f"{classes} classes": ClassOrdered(evaluation, classes=classes)
         for classes in (50, 100, 200, most)
     }
     tests["200, relabelled"] = ClassOrdered(evaluation, classes=200, shots=7, rebound=0.3)
-    sparse = MemoryConfig(slots=16_384, active=16, heads=16, value_width=40, addressing="product")
+    sparse = MemoryConfig(
+        slots=65_536, active=16, heads=64, key_width=32, value_width=20, addressing="product"
+    )
     equal = MemoryConfig(slots=128, active=16, heads=4, value_width=160)
     seen = train.flatten(0, 1).float() / 255
     mean, scale = seen.mean(0), (seen - seen.mean(0)).std()
 
     def encoder() -> nn.Module:
-        linear = nn.Linear(embedded, WIDTH)
-        with torch.no_grad():  # keeps all angles once what all have in common is taken away
-            nn.init.orthogonal_(linear.weight, gain=(WIDTH / embedded) ** 0.5)
-            linear.weight.div_(scale)
-            linear.bias.copy_(-linear.weight @ mean)
-        return linear
+        return GaussianFeatures(mean, BANDWIDTH * scale, WIDTH)
 
     return Benchmark(
         name="omniglot",
@@ -98,10 +98,37 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
         network=Network(width=WIDTH, outputs=most, encoder=encoder, recalls=True),
         forms=forms(sparse, equal, linear=64, lstm=256),
         training=TrainingConfig(steps=30, batch=2, segment=4096),
-        learning_rates=(1e-3,),
-        rates=(0.05, 0.001),
+        learning_rates=(1e-3, 3e-4),
+        rates=(0.001,),
         streams=1,
     )
+
+
+class GaussianFeatures(nn.Module):
+    r"""Features whose products are a Gaussian kernel, at first (Rahimi and Recht 2007).
+
+    $$z(x) = \sqrt 2 \cos(W x + b), \qquad
+      z(x)^\top z(y) / D \approx \exp(-\|x - y\|^2 / 2 \sigma^2)$$
+
+    What is close is told apart finely, and whatever is far is equally far, as a memory needs that
+    sums what it was told about drawings of one class.
+
+    Args:
+        mean: of the inputs, (W).
+        bandwidth: $\sigma$, scalar.
+        width: D.
+    """
+
+    def __init__(self, mean: Tensor, bandwidth: Tensor, width: int):
+        super().__init__()
+        self.linear = nn.Linear(len(mean), width)
+        with torch.no_grad():
+            self.linear.weight.normal_().div_(bandwidth)
+            self.linear.bias.uniform_(0, 2 * math.pi).sub_(self.linear.weight @ mean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Inputs (.., W) as features (.., D)."""
+        return math.sqrt(2) * self.linear(x).cos()
 
 
 def _parts(background: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -98,17 +98,8 @@ def _recall(learner: StreamLearner) -> None:
     for part in (memory.output, lessons.value, lessons.get_submodule("mix")):
         part.requires_grad_(False)
     if type(memory.addressing) is Addressing and memory.config.addressing == "dense":
-        _keep_angles(memory.addressing, learner.encoder)
-
-
-def _keep_angles(linear: Addressing, encoder: nn.Module) -> None:
-    """Let a linear key begin with the angles of the inputs, where it recalls best."""
-    with torch.no_grad():
-        if isinstance(encoder, nn.Linear):
-            seen = torch.linalg.qr(encoder.weight).Q.mT[: linear.config.key_width]
-            linear.query.weight.copy_(seen.repeat(linear.config.heads, 1))
-        for keys in linear.keys:
-            nn.init.orthogonal_(keys)
+        for keys in (memory.addressing.query.weight, *memory.addressing.keys):
+            nn.init.orthogonal_(keys)  # a linear key recalls best where it keeps all angles
 
 
 def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) -> dict[str, Form]:
