@@ -137,6 +137,7 @@ def test_public_names():
         "observe",
         "product_address",
         "scan",
+        "signed_address",
         "topk_address",
     ]
     for name in sparsemeta.__all__:

@@ -33,7 +33,14 @@ if TYPE_CHECKING:
         observe,
     )
     from sparsemeta.online import OnlineClassifier, OnlineRegressor
-    from sparsemeta.ops import checked, dense_address, product_address, scan, topk_address
+    from sparsemeta.ops import (
+        checked,
+        dense_address,
+        product_address,
+        scan,
+        signed_address,
+        topk_address,
+    )
 
 __version__ = "0.1.0"
 
@@ -65,6 +72,7 @@ __all__ = [
     "observe",
     "product_address",
     "scan",
+    "signed_address",
     "topk_address",
 ]
 
@@ -83,7 +91,14 @@ _HOMES = {
         "observe",
     ),
     "online": ("OnlineClassifier", "OnlineRegressor"),
-    "ops": ("checked", "dense_address", "product_address", "scan", "topk_address"),
+    "ops": (
+        "checked",
+        "dense_address",
+        "product_address",
+        "scan",
+        "signed_address",
+        "topk_address",
+    ),
 }
 
 

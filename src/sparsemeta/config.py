@@ -35,9 +35,10 @@ class MemoryConfig:
     """Width of the query that is compared with the slots' keys, per head."""
     value_width: int = 64
     """Width of what a slot holds, per head (V)."""
-    addressing: Literal["topk", "product", "dense"] = "topk"
+    addressing: Literal["topk", "product", "signed", "dense"] = "topk"
     """topk: the A best of N keys; product: the A best of N pairs of half-keys, for large N;
-    dense: a full key of N entries, the control of every comparison."""
+    signed: the A of N keys that fit or oppose the most, with weights of either sign, where opposite
+    contexts teach opposite things; dense: all N so, the control of every comparison."""
     rule: Literal["delta", "hebbian"] = "delta"
     """delta: a write corrects what its address already recalls; hebbian: it only adds."""
     retention: bool = False

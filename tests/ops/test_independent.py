@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparsemeta.ops import dense_address, product_address, scan, topk_address
+from sparsemeta.ops import dense_address, product_address, scan, signed_address, topk_address
 from tests.ops.segments import segment
 
 
@@ -111,10 +111,24 @@ def test_topk_address_takes_the_best_slots(active, form):
     torch.testing.assert_close(weight, expected / expected.norm(dim=-1, keepdim=True))
 
 
+@pytest.mark.parametrize("active", [1, 3, 7])
+def test_signed_address_is_what_is_largest_of_the_dense_one(active, form):
+    query, keys = queries_and_keys(7)
+    (index, weight), (_, dense) = signed_address(query, keys, active), dense_address(query, keys)
+    largest = dense.abs().sort(dim=-1, descending=True).values[..., :active]
+    picked = dense.gather(-1, index)
+    torch.testing.assert_close(picked.abs(), largest)
+    torch.testing.assert_close(weight, picked / picked.norm(dim=-1, keepdim=True))
+    opposite, opposed = signed_address(-query, keys, active)
+    assert torch.equal(opposite, index)
+    torch.testing.assert_close(opposed, -weight)
+
+
 def test_addresses_are_differentiable(form):
     halves, whole = queries_and_keys(4, parts=(2,)), queries_and_keys(6)
     assert torch.autograd.gradcheck(lambda q, k: topk_address(q, k, 3)[1], whole)
     assert torch.autograd.gradcheck(lambda q, k: product_address(q, k, 3)[1], halves)
+    assert torch.autograd.gradcheck(lambda q, k: signed_address(q, k, 3)[1], whole)
     assert torch.autograd.gradcheck(lambda q, k: dense_address(q, k)[1], whole)
 
 

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.ops import dense_address, product_address, topk_address
+from sparsemeta.ops import dense_address, product_address, signed_address, topk_address
 from sparsemeta.ops.compiled import usable
 
+SOFTMAX = "topk", "product"
+"""Addressings whose weights are a softmax of the best scores."""
 FEW = 16
 """Up to this many steps of each stream one compiled loop is faster than torch's operations."""
 
@@ -20,8 +22,8 @@ class Addressing(nn.Module):
     $$\mathrm{address}(x) = \mathrm{TopA}(\tau \hat K \hat q(x))$$
 
     Query and keys are scaled to unit length, so that no key wins by growing; the temperature
-    $\tau$ is learned. Reads and writes share one `Addressing`, so that a context met again finds
-    its slot.
+    $\tau$ is learned; signed and dense weights have unit length whatever it is. Reads and writes
+    share one `Addressing`, so that a context met again finds its slot.
 
     Args:
         width: D, of the context.
@@ -47,7 +49,7 @@ class Addressing(nn.Module):
             Slot indices (B, T, H, A) int64 and weights (B, T, H, A), never coarser than float32.
         """
         query = self._query(x)
-        if self.config.addressing != "dense" and self._few(query):
+        if self._few(query):
             from sparsemeta.ops.nearest import nearest
 
             keys, temperature = _parts(self.keys), self.temperature.exp().flatten()
@@ -58,6 +60,8 @@ class Addressing(nn.Module):
                 index, weight = topk_address(query, keys, self.config.active)
             case "product":
                 index, weight = product_address(query, keys, self.config.active)
+            case "signed":
+                index, weight = signed_address(query, keys, self.config.active)
             case "dense":
                 index, weight = dense_address(query, keys)
         dtype = torch.promote_types(self.keys.dtype, torch.float32)
@@ -90,7 +94,8 @@ class Addressing(nn.Module):
         """Whether one compiled loop serves these contexts: few, and wanted without a gradient."""
         sources = (query, self.keys, self.temperature)
         training = torch.is_grad_enabled() and any(x.requires_grad for x in sources)
-        return query.shape[2] <= FEW and not training and usable(query)
+        few = query.shape[2] <= FEW and self.config.addressing in SOFTMAX
+        return few and not training and usable(query)
 
     def _scaled(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Queries as long as the temperature, and keys of unit length: their products score."""

@@ -5,14 +5,14 @@ from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
-from sparsemeta.nn.addressing import Addressing
+from sparsemeta.nn.addressing import SOFTMAX, Addressing
 
 
 @contextmanager
 def usage_losses(model: nn.Module) -> Iterator[list[Tensor]]:
     """Collect the `Addressing.usage_loss` of every memory of a model that runs inside this block.
 
-    Masked steps count like others; a dense address, which uses every slot, has no loss. Leave the
+    Masked steps count like others. Signed and dense addresses, no softmax, have no loss. Leave the
     block after the backward pass: a model that recomputes its activations then runs once more.
 
     Yields:
@@ -34,6 +34,6 @@ def usage_losses(model: nn.Module) -> Iterator[list[Tensor]]:
 
     with ExitStack() as hooks:
         for module in model.modules():
-            if isinstance(module, Addressing) and module.config.addressing != "dense":
+            if isinstance(module, Addressing) and module.config.addressing in SOFTMAX:
                 hooks.callback(module.register_forward_hook(used).remove)
         yield losses

@@ -17,7 +17,7 @@ V width of what a slot holds.
     compiled.py    whether compiled loops can be used, and running them on several threads
 """
 
-from sparsemeta.ops.addressing import dense_address, product_address, topk_address
+from sparsemeta.ops.addressing import dense_address, product_address, signed_address, topk_address
 from sparsemeta.ops.scan import checked, scan
 
-__all__ = ["checked", "dense_address", "product_address", "scan", "topk_address"]
+__all__ = ["checked", "dense_address", "product_address", "scan", "signed_address", "topk_address"]

@@ -76,12 +76,41 @@ def product_address(
     return index, _unit(_scores(query, keys, index))
 
 
+def signed_address(
+    query: Float[Tensor, "*batch H T K"], keys: Float[Tensor, "H N K"], active: int
+) -> tuple[Int[Tensor, "*batch H T A"], Float[Tensor, "*batch H T A"]]:
+    r"""The A slots whose scores $l = K q$ are largest in size, weighted $w = l / \|l\|_2$.
+
+    Weights of either sign: what is learned of a context says the opposite of the opposite context,
+    as with a dense key, of which these are the A largest entries.
+
+    Args:
+        query: one for each head and step.
+        keys: one for each head and slot.
+        active: A, from 1 to N.
+
+    Returns:
+        Slot indices (int64), largest first, and their weights.
+
+    >>> keys = torch.tensor([[[0.0], [-4.0], [3.0], [1.0]]])
+    >>> index, weight = signed_address(torch.ones(1, 1, 1), keys, active=2)
+    >>> index.tolist(), weight.tolist()
+    ([[[1, 2]]], [[[-0.800000011920929, 0.6000000238418579]]])
+    """
+    _require_slots(active, keys.shape[1])
+    with torch.no_grad():
+        parts = query.split(_steps_at_once(query, keys), dim=-2)
+        found = [_best_slots((part @ keys.mT).abs(), active) for part in parts]
+    index = torch.cat(found, dim=-2)
+    return index, normalize(_scores(query, keys[None], index), dim=-1)
+
+
 def dense_address(
     query: Float[Tensor, "*batch H T K"], keys: Float[Tensor, "H N K"]
 ) -> tuple[Int[Tensor, "*batch H T N"], Float[Tensor, "*batch H T N"]]:
     r"""Every slot, weighted $w = l / \|l\|_2$: the signed dense key of a delta-rule network.
 
-    The control for `topk_address`: same interface, with A = N.
+    The control for the others: same interface, with A = N.
 
     Args:
         query: one for each head and step.

@@ -1,7 +1,7 @@
 """What the sparse memory is compared with, trained alike: other keys, and a recurrent network.
 
-A `DenseCode` or a `SignedCode` is put in place of `memory.addressing`, an `LSTMMemory` in place of
-`memory`, of a `StreamLearner`. So one loop trains and scores them all.
+A `DenseCode` is put in place of `memory.addressing`, an `LSTMMemory` in place of `memory`, of a
+`StreamLearner`. So one loop trains and scores them all.
 """
 
 from __future__ import annotations
@@ -36,33 +36,12 @@ class DenseCode(Addressing):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Address contexts (B, T, D): all slots, and their weights (B, T, H, N)."""
-        scores = _similarity(self, x) * (
-            self.config.key_width**0.5 * self.temperature.exp()[..., 0]
-        )
-        weight = normalize(self.code(scores), dim=-1)
+        query = normalize(self.query(x).unflatten(-1, (self.config.heads, -1)), dim=-1)
+        cosine = torch.einsum("bthk,hnk->bthn", query, normalize(self.keys, dim=-1)).float()
+        scale = self.config.key_width**0.5 * self.temperature.exp()[..., 0]
+        weight = normalize(self.code(scale * cosine), dim=-1)
         slots = torch.arange(self.config.slots, device=x.device)
         return slots.expand(weight.shape), weight
-
-
-class SignedCode(Addressing):
-    """The A slots of the largest scores in size, weighted by them, to unit length: sparse, signed.
-
-    `Addressing` gives positive weights alone: what it recalls in one place never lowers what it
-    recalls in another. Its parameters are these too, of which the temperature has no effect.
-    """
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Address contexts (B, T, D): slots and weights (B, T, H, A)."""
-        scores = _similarity(self, x)
-        index = scores.abs().topk(self.config.active, dim=-1).indices
-        return index, normalize(scores.gather(-1, index), dim=-1)
-
-
-def _similarity(addressing: Addressing, x: Tensor) -> Tensor:
-    """The cosines (B, T, H, N) float32 between the queries of contexts and the keys of slots."""
-    query = normalize(addressing.query(x).unflatten(-1, (addressing.config.heads, -1)), dim=-1)
-    keys = normalize(addressing.keys, dim=-1)
-    return torch.einsum("bthk,hnk->bthn", query, keys).float()
 
 
 def sign(scores: Tensor) -> Tensor:

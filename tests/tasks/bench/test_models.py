@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparsemeta.tasks.bench.models import Among, Form, forms, held
-from sparsemeta.tasks.controls import DenseCode, LSTMMemory, SignedCode
+from sparsemeta.tasks.controls import DenseCode, LSTMMemory
 from tests.tasks.bench.small import MEMORY, small
 
 BENCH = small(forms=forms(replace(MEMORY, slots=64), MEMORY, linear=8, lstm=8))
@@ -31,12 +31,6 @@ def test_dense_controls_are_as_wide_as_the_sparse_memory_beside_them():
     assert BENCH.forms["linear"].memory.addressing == "dense"
     assert BENCH.forms["additive"].memory == replace(BENCH.forms["sparse"].memory, rule="hebbian")
     assert isinstance(build("lstm").memory, LSTMMemory)
-
-
-def test_a_signed_memory_has_the_parameters_of_the_other():
-    signed = BENCH.network.build(Form(MEMORY, code="signed"), 0.5)
-    assert isinstance(signed.memory.addressing, SignedCode)
-    assert parameters(signed) == parameters(build("sparse-equal"))
 
 
 @pytest.mark.parametrize("name", ["sparse", "linear", "sign"])
@@ -91,4 +85,4 @@ def test_what_a_form_says():
     assert str(BENCH.forms["sign"]) == "1 x 32 slots"
     assert str(BENCH.forms["additive"]).endswith(", additive")
     assert str(BENCH.forms["lstm"]) == "LSTM of width 8"
-    assert str(Form(MEMORY, code="signed")) == "1 x 32 slots, 4 written, signed"
+    assert str(Form(replace(MEMORY, addressing="signed"))) == "1 x 32 slots, 4 written, signed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import torch
@@ -17,7 +16,6 @@ from sparsemeta.nn.stream_learner import StreamLearner
 from sparsemeta.tasks.controls import (
     DenseCode,
     LSTMMemory,
-    SignedCode,
     centred_relu,
     sign,
     soft_threshold,
@@ -27,10 +25,6 @@ DENSE_CODES: dict[str, Callable[[Tensor], Tensor]] = {
     "sign": sign,
     "centred-relu": centred_relu,
     "soft-threshold": soft_threshold,
-}
-CODES: dict[str, Callable[[int, MemoryConfig], Addressing]] = {
-    **{name: partial(DenseCode, code=code) for name, code in DENSE_CODES.items()},
-    "signed": SignedCode,
 }
 
 CONFIDENCE = 0.1
@@ -43,7 +37,7 @@ class Form:
 
     memory: MemoryConfig
     code: str = ""
-    """One of `CODES`, for keys that are not those of the library."""
+    """One of `DENSE_CODES`, for keys that are not those of the library."""
     lstm: int = 0
     """Width of an LSTM's state, in place of a memory."""
 
@@ -52,7 +46,7 @@ class Form:
             return f"LSTM of width {self.lstm}"
         memory = self.memory
         what = "" if memory.addressing == "dense" else f", {memory.active} written"
-        what += ", signed" if self.code == "signed" else ""
+        what += ", signed" if memory.addressing == "signed" else ""
         rule = ", additive" if memory.rule == "hebbian" else ""
         return f"{memory.heads} x {memory.slots:,} slots{what}{rule}"
 
@@ -80,7 +74,8 @@ class Network:
             rate=rate,
         )
         if form.code:
-            learner.memory.addressing = CODES[form.code](self.width, form.memory)
+            code = DENSE_CODES[form.code]
+            learner.memory.addressing = DenseCode(self.width, form.memory, code)
         if form.lstm:
             learner.register_module("memory", LSTMMemory(self.width, form.lstm))
         elif self.recalls:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from sparsemeta.config import MemoryConfig
@@ -36,9 +38,12 @@ def rebinding() -> Benchmark:
 def sine() -> Benchmark:
     """Trained and asked on one kind of wave; each model may also forget.
 
-    A wave is as far below zero as above: beside the positive weights of the library, signed ones.
+    A wave says the opposite half a period on: addresses are signed, and positive ones a control.
     """
-    sparse = MemoryConfig(slots=32, active=4, heads=8, key_width=16, value_width=16, retention=True)
+    positive = MemoryConfig(
+        slots=32, active=4, heads=8, key_width=16, value_width=16, retention=True
+    )
+    sparse = replace(positive, addressing="signed")
 
     def encoder() -> nn.Module:
         hidden = nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 64)
@@ -52,11 +57,7 @@ def sine() -> Benchmark:
         headline="T = 200",
         oracle="filter",
         network=Network(width=64, outputs=1, kind="values", encoder=encoder),
-        forms={
-            "sparse": Form(sparse),
-            "sparse-signed": Form(sparse, code="signed"),
-            **forms(sparse, sparse, linear=16, lstm=128),
-        },
+        forms={**forms(sparse, sparse, linear=16, lstm=128), "positive": Form(positive)},
         training=TrainingConfig(steps=300),
         learning_rates=(1e-2, 3e-3),
         rates=(0.5,),
