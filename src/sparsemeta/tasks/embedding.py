@@ -22,7 +22,7 @@ class EmbeddingConfig:
 
     width: int = 64
     """Channels of every layer."""
-    steps: int = 600
+    steps: int = 2000
     """Episodes."""
     ways: int = 20
     """Classes in an episode."""

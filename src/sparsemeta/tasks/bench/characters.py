@@ -64,8 +64,8 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
     """Characters of alphabets that training did not have, in one pass.
 
     Args:
-        background: embeddings (`TURNS` x characters, drawings, D) uint8, first all as drawn; the
-            last fifth of the characters is for validation, the tenth before for training.
+        background: embeddings (`TURNS` x characters, drawings, D) uint8, direction by direction;
+            the last fifth of the characters is for validation, the tenth before for training.
         evaluation: of the characters to be asked about, (characters, drawings, D) uint8.
     """
     _, train, validation = _parts(background)
@@ -76,7 +76,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
     }
     tests["200, relabelled"] = ClassOrdered(evaluation, classes=200, shots=7, rebound=0.3)
     sparse = MemoryConfig(
-        slots=65_536, active=16, heads=64, key_width=32, value_width=20, addressing="product"
+        slots=16_384, active=16, heads=64, key_width=32, value_width=20, addressing="product"
     )
     equal = MemoryConfig(slots=128, active=16, heads=4, value_width=160)
     seen = train.flatten(0, 1).float() / 255
@@ -89,8 +89,8 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
         name="omniglot",
         train=Spread(ClassOrdered(train, classes=190, shots=7, queries=2, rebound=0.3), most),
         validation=(
-            ClassOrdered(validation, classes=len(validation)),
-            ClassOrdered(validation, classes=len(validation), shots=7, rebound=0.3),
+            ClassOrdered(validation, classes=400),
+            ClassOrdered(validation, classes=200, shots=7, rebound=0.3),
         ),
         tests=tests,
         headline="200 classes",
@@ -132,14 +132,14 @@ class GaussianFeatures(nn.Module):
 
 
 def _parts(background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the embedding and what memories learn from, in all directions; for validation, as drawn.
+    """What the embedding and what memories learn from, and what is for validation; all directions.
 
     A memory that learned from the classes of the embedding would take new ones to be as distinct.
     """
     turned = background.unflatten(0, (TURNS, -1))
     first, second = (turned.shape[1] * tenths // 10 for tenths in (7, 8))
     embedding, memories = turned[:, :first], turned[:, first:second]
-    return embedding.flatten(0, 1), memories.flatten(0, 1), turned[0, second:]
+    return embedding.flatten(0, 1), memories.flatten(0, 1), turned[:, second:].flatten(0, 1)
 
 
 @dataclass(frozen=True)
