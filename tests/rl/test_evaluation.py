@@ -8,10 +8,10 @@ import torch
 from rich.console import Console
 
 from sparsemeta.errors import ConfigError
-from sparsemeta.rl import report
+from sparsemeta.rl import plots, report
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import EnvironmentConfig
-from sparsemeta.rl.evaluation import RIVALS, STEP, SWITCH, evaluate
+from sparsemeta.rl.evaluation import RIVALS, STAY, STEP, SWITCH, evaluate
 from sparsemeta.rl.worlds import RULES, make
 from tests.rl.small import TINY
 
@@ -62,6 +62,18 @@ def test_every_environment_of_ours(id):
     if found.curve == STEP:
         assert len(played.curve) == 6
         assert sum(played.curve) == pytest.approx(played.measures["reward"][0])
+
+
+def test_the_two_step_task_is_told_by_what_is_repeated(tmp_path):
+    config = EnvironmentConfig("sparsemeta/TwoStep-v0", ("trials=60",))
+    found = evaluate(agent_for(config), config, lives=200)
+    assert found.curve == STAY
+    unpaid_rare, unpaid_common, paid_rare, paid_common = found.players["model-based"].curve
+    assert min(unpaid_rare, paid_common) > max(unpaid_common, paid_rare) + 0.1
+    unpaid_rare, unpaid_common, paid_rare, paid_common = found.players["model-free"].curve
+    assert min(paid_rare, paid_common) > max(unpaid_rare, unpaid_common) + 0.1
+    plots.plot(found, tmp_path / "stays.png")
+    assert (tmp_path / "stays.png").stat().st_size > 10_000
 
 
 def test_lives_of_several_episodes():

@@ -39,6 +39,7 @@ from sparsemeta.rl.environments import (
     World,
     play,
     recovery,
+    stay_probability,
 )
 from sparsemeta.rl.worlds import Glimpse, make
 
@@ -66,6 +67,8 @@ RIVALS: dict[type, dict[str, Callable[[], Agent]]] = {
 TEST = 1 << 31
 """Seeds of evaluation begin here; those of training lie below."""
 SWITCH, STEP = "errors by trial after a switch", "reward by step"
+STAY = "stays: unpaid rare, unpaid common, paid rare, paid common"
+"""What curves are of: the last, how often a first choice is repeated by what came of it."""
 ENOUGH = 30
 """Switches that a player must have met for a curve: shares of fewer say nothing."""
 
@@ -91,7 +94,7 @@ class Evaluation:
         environment: which.
         lives: that each played.
         episodes: of a life.
-        curve: what the curves are of, `SWITCH` or `STEP`.
+        curve: what the curves are of, `SWITCH`, `STAY` or `STEP`.
         players: by name; the agent is the first.
     """
 
@@ -144,7 +147,7 @@ def evaluate(
         generator = torch.Generator(next(agent.parameters()).device).manual_seed(TEST + seed)
         record = play(place, player, generator, place.length * episodes)
         players[name] = _measure(rules, record, episodes)
-    curve = SWITCH if isinstance(rules, CardSorting) else STEP
+    curve = {CardSorting: SWITCH, TwoStep: STAY}.get(type(rules), STEP)
     return Evaluation(config, lives, episodes, curve, players)
 
 
@@ -188,6 +191,9 @@ def _measure(rules: Rules | None, record: Record[Any], episodes: int) -> Played:
     }
     if isinstance(rules, CardSorting):
         curve = recovery(record) if info.completed.sum() >= ENOUGH else torch.empty(0)
+    elif isinstance(rules, TwoStep):
+        stays = stay_probability(record).flatten()
+        curve = stays if stays.isfinite().all() else torch.empty(0)
     else:
         curve = (record.reward * within).sum(1) / within.sum(1)
     return Played(measures, curve[curve.isfinite()].tolist())

@@ -1,4 +1,4 @@
-"""One figure of an evaluation: how soon an agent is right, beside those who play it best."""
+"""One figure of an evaluation: how an agent adapts, beside those who play it best."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsemeta.plotting import require_plotting
-from sparsemeta.rl.evaluation import SWITCH, Evaluation
+from sparsemeta.rl.evaluation import STAY, STEP, SWITCH, Evaluation
 
 _STYLES: dict[str, dict[str, Any]] = {
     "agent": {"color": "#d62728", "linewidth": 2.5, "zorder": 3},
@@ -14,10 +14,16 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 _BEST: dict[str, Any] = {"color": "#222222", "linestyle": ":", "linewidth": 2.5}
 _OTHERS = ("C0", "C2", "C1", "C4")
+_AXES = {
+    SWITCH: ("trial after a switch of the rule", "probability of an error"),
+    STAY: ("what came of a first choice", "probability that it is repeated"),
+    STEP: ("step of the life", "mean reward"),
+}
+_OUTCOMES = "unpaid\nrare", "unpaid\ncommon", "paid\nrare", "paid\ncommon"
 
 
 def plot(found: Evaluation, path: str | Path) -> None:
-    """Draw errors by trial after a switch, or reward by step, of every player.
+    """Draw the curves of every player: errors after a switch, choices repeated, or reward.
 
     Args:
         found: what was measured.
@@ -30,18 +36,20 @@ def plot(found: Evaluation, path: str | Path) -> None:
     figure = Figure(figsize=(6, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    switches = found.curve == SWITCH
+    few = found.curve != STEP
     for i, (name, played) in enumerate(found.players.items()):
         if not played.curve:
             continue
         style = _STYLES.get(name) or (_BEST if i == 1 else {"color": _OTHERS[i % 4]})
         trials = range(1, len(played.curve) + 1)
-        axes.plot(trials, played.curve, label=name, marker="o" if switches else "", **style)
-    if switches:
+        axes.plot(trials, played.curve, label=name, marker="o" if few else "", **style)
+    if found.curve == SWITCH:
         axes.set_xticks(range(1, 6))
+    elif found.curve == STAY:
+        axes.set_xticks(range(1, 5), _OUTCOMES)
     axes.set_title(found.environment.id)
-    axes.set_xlabel("trial after a switch of the rule" if switches else "step of the life")
-    axes.set_ylabel("probability of an error" if switches else "mean reward")
+    across, up = _AXES[found.curve]
+    axes.set(xlabel=across, ylabel=up)
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.lines:

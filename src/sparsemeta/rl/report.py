@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sparsemeta.rl.evaluation import SWITCH, Evaluation
+from sparsemeta.rl.evaluation import STEP, Evaluation
 
 
 def table(found: Evaluation) -> Table:
@@ -16,12 +16,12 @@ def table(found: Evaluation) -> Table:
     result.add_column("player", no_wrap=True)
     for measure in next(iter(found.players.values())).measures:
         result.add_column(measure, justify="right")
-    recovers = found.curve == SWITCH
-    if recovers:
+    few = found.curve != STEP
+    if few:
         result.add_column(found.curve)
     for name, played in found.players.items():
         cells = [f"{mean:.2f} ± {error:.2f}" for mean, error in played.measures.values()]
-        if recovers:
+        if few:
             cells.append(" ".join(f"{share:.2f}".lstrip("0") for share in played.curve))
         result.add_row(name, *cells)
     return result
