@@ -9,7 +9,7 @@ from sparsemeta.tasks.bench.report import spread, sweep, tolerance
 
 HERE = Path(__file__).parent
 TASKS = "rebinding", "omniglot", "sine", "digits"
-SPARSE = "sparse", "sparse-equal", "sparse-signed"
+SPARSE = "sparse", "sparse-equal"
 
 
 def main() -> None:

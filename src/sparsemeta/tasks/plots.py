@@ -15,7 +15,7 @@ SWITCH = "lessons since the switch"
 _STYLES: dict[str, dict[str, Any]] = {
     "sparse": {"color": "#d62728", "linewidth": 2.5},
     "sparse-equal": {"color": "#ff7f0e", "linewidth": 2.5},
-    "sparse-signed": {"color": "#ff7f0e", "linewidth": 2.5},
+    "positive": {"color": "#ff7f0e"},
     "sign": {"color": "#006d2c"},
     "last-label": {"color": "#222222", "linestyle": ":"},
     "filter": {"color": "#222222", "linestyle": ":"},
