@@ -37,8 +37,8 @@ class Bench:
     seeds: int = 5
     """How often, from other weights and on other streams; all models of a seed meet the same."""
     models: tuple[str, ...] = ()
-    """Only these of the learned ones: sparse, sparse-equal (of the dense ones' width), positive (sine
-    alone), linear, sign, centred-relu, soft-threshold, additive, lstm."""
+    """Only these of the learned ones: sparse, sparse-equal (of the dense ones' width),
+    positive (sine alone), linear, sign, centred-relu, soft-threshold, additive, lstm."""
     data: Path | None = None
     """For omniglot: the folder of images_background and images_evaluation, .zip or .npz."""
     batches: int | None = None
