@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
@@ -137,11 +138,14 @@ def play(
 
 
 def curve(log: Path, points: int = 50) -> list[tuple[int, float]]:
-    """Mean return by environment steps, thinned."""
+    """Mean return by environment steps, thinned; where none is known yet, what was known before."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    kept = [line for line in lines if line["return"] is not None]
-    every = max(1, len(kept) // points)
-    return [(line["environment_steps"], round(line["return"], 2)) for line in kept[::every]]
+    known = accumulate(
+        (line["return"] for line in lines), lambda old, new: old if new is None else new
+    )
+    at = [(line["environment_steps"], earned) for line, earned in zip(lines, known, strict=True)]
+    every = max(1, len(at) // points)
+    return [(step, round(earned, 2)) for step, earned in at[every - 1 :: every]]
 
 
 def table(task: str, trained: dict[str, Found], others: dict[str, Any]) -> str:
