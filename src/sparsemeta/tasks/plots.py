@@ -16,7 +16,14 @@ _STYLES: dict[str, dict[str, Any]] = {
     "sparse": {"color": "#d62728", "linewidth": 2.5},
     "sparse-equal": {"color": "#ff7f0e", "linewidth": 2.5},
     "positive": {"color": "#ff7f0e"},
+    "linear": {"color": "#1f77b4"},
     "sign": {"color": "#006d2c"},
+    "centred-relu": {"color": "#2ca02c"},
+    "soft-threshold": {"color": "#9467bd"},
+    "additive": {"color": "#8c564b"},
+    "lstm": {"color": "#e377c2"},
+    "lda": {"color": "#17becf"},
+    "sgd": {"color": "#bcbd22"},
     "last-label": {"color": "#222222", "linestyle": ":"},
     "filter": {"color": "#222222", "linestyle": ":"},
     "prototypes": {"color": "#222222", "linestyle": "--"},
@@ -42,11 +49,9 @@ def plot(found: Found, headline: str, path: str | Path, *, labels: bool) -> None
     figure.suptitle(f"{headline}, mean over {len(found)} {'seed' if len(found) == 1 else 'seeds'}")
     for place, (title, curves) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(1, len(panels), place)
-        for i, name in enumerate(found[0]):
-            if name in curves:
-                x, y = zip(*curves[name], strict=True)
-                style = {"color": f"C{i}", "marker": "o", "markersize": 3} | _STYLES.get(name, {})
-                axes.plot(x, y, label=name, **style)
+        for name, points in curves.items():
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, label=name, marker="o", markersize=3, **_STYLES[name])
         axes.set_xlabel(title)
         axes.set_ylabel("accuracy" if labels else "mean squared error")
         axes.set_xscale("linear" if title == SWITCH else "log")
