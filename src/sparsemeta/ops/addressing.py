@@ -4,6 +4,8 @@ Which slots are best is found without a gradient; their scores are then computed
 one. So what training saves and differentiates is the A chosen keys, not the scores of all N.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -37,10 +39,7 @@ def topk_address(
     ([1, 2], 1.0)
     """
     _require_slots(active, keys.shape[1])
-    with torch.no_grad():
-        parts = query.split(_steps_at_once(query, keys), dim=-2)
-        found = [_best_slots(part @ keys.mT, active) for part in parts]
-    index = torch.cat(found, dim=-2)
+    index = _search(query, keys, lambda part: _best_slots(part @ keys.mT, active))
     return index, _unit(_scores(query, keys[None], index))
 
 
@@ -67,12 +66,12 @@ def product_address(
     """
     side = keys.shape[2]
     _require_slots(active, side**2)
-    with torch.no_grad():
-        parts = [x.chunk(2, dim=-1) for x in query.split(_steps_at_once(query, keys[0]), dim=-2)]
-        found = [
-            _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active) for left, right in parts
-        ]
-    index = torch.cat(found, dim=-2)
+
+    def best(part: Tensor) -> Tensor:
+        left, right = part.chunk(2, dim=-1)
+        return _best_pairs(left @ keys[0].mT, right @ keys[1].mT, active)
+
+    index = _search(query, keys[0], best)
     return index, _unit(_scores(query, keys, index))
 
 
@@ -98,10 +97,7 @@ def signed_address(
     ([[[1, 2]]], [[[-0.800000011920929, 0.6000000238418579]]])
     """
     _require_slots(active, keys.shape[1])
-    with torch.no_grad():
-        parts = query.split(_steps_at_once(query, keys), dim=-2)
-        found = [_best_slots((part @ keys.mT).abs(), active) for part in parts]
-    index = torch.cat(found, dim=-2)
+    index = _search(query, keys, lambda part: _best_slots((part @ keys.mT).abs(), active))
     return index, normalize(_scores(query, keys[None], index), dim=-1)
 
 
@@ -129,9 +125,11 @@ def _require_slots(active: int, slots: int) -> None:
         raise ScanError(f"an address of {active} slots cannot be taken from {slots}")
 
 
-def _steps_at_once(query: Tensor, keys: Tensor) -> int:
-    """How many steps of a query to search at once, by keys (H, S, K)."""
-    return max(1, AT_ONCE // (query[..., 0, 0].numel() * keys.shape[1]))
+def _search(query: Tensor, keys: Tensor, best: Callable[[Tensor], Tensor]) -> Tensor:
+    """The slots that `best` finds, for some steps of a query at a time; by keys (H, S, K)."""
+    steps = max(1, AT_ONCE // (query[..., 0, 0].numel() * keys.shape[1]))
+    with torch.no_grad():
+        return torch.cat([best(part) for part in query.split(steps, dim=-2)], dim=-2)
 
 
 def _best_slots(scores: Tensor, active: int) -> Tensor:
