@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from sparsemeta.config import read_toml, require
+from sparsemeta.cli.recipe import parse
 from sparsemeta.rl.config import Recipe
 
 
@@ -30,15 +30,7 @@ class Train:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the recipe and its overrides, and train."""
-    asked = [argument for argument in arguments[:1] if not argument.startswith("-")]
-    recipe = read_toml(asked[0], Recipe) if asked else Recipe()
-    command = tyro.cli(
-        Train,
-        default=Train(recipe),
-        args=list(arguments[len(asked) :]),
-        prog="sparsemeta rl train RECIPE.toml",
-    )
-    require(bool(asked), "name the recipe first: sparsemeta rl train RECIPE.toml [OPTIONS]")
+    command = parse(Train, Recipe, arguments, "sparsemeta rl train")
 
     from sparsemeta.engine import Progress
     from sparsemeta.rl.training import train
