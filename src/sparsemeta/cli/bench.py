@@ -113,7 +113,7 @@ def _benchmarks(command: Bench, folder: Path, progress: Progress) -> Callable[[i
             )
         from sparsemeta.tasks.bench.characters import characters
 
-        make = characters(command.data, folder, progress, steps=command.batches)
+        make = characters(command.data, folder, progress, quick=command.quick)
         return lambda seed: _changed(make(seed), command)
     bench = _changed(getattr(suite, command.task)(), command)
     return lambda seed: bench
