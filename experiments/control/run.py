@@ -1,6 +1,6 @@
-"""Agents that learn within their life, over several seeds: card sorting, reversal, bandit.
+"""Agents that learn within their life, over several seeds.
 
-    python experiments/control/run.py --tasks card-sorting reversal bandit
+    python experiments/control/run.py --tasks card-sorting reversal bandit two-step
 
 trains every model on every seed by recipes/rl, lets each play with its weights frozen, and writes
 TASK.json, TASK.md and TASK.png beside this file. Stopped, it goes on where it was.
@@ -44,8 +44,21 @@ CONDITIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "T = 400": ("length=400",),
     },
     "bandit": {"T = 100": (), "T = 50": ("length=50",), "T = 200": ("length=200",)},
+    "two-step": {
+        "201 trials": (),
+        "600 trials": ("trials=600",),
+        "common .8": ("common=0.8",),
+        "walk .05": ("walk=0.05",),
+    },
 }
 """What each task is asked about: as it was trained, and where nothing was trained."""
+CURVES: dict[str, tuple[str, ...]] = {
+    "card-sorting": tuple(f"error at trial {n}" for n in range(1, 6)),
+    "two-step": ("stays: unpaid, rare", "unpaid, common", "paid, rare", "paid, common"),
+}
+"""What the points of a task's curve are, where they are tabulated."""
+COUNTED = {"card-sorting": ("perseverative", "categories"), "two-step": ()}
+"""What is counted beside them."""
 SAMPLED = ("bandit",)
 """Where agents draw from their policy, which is how they explore; elsewhere they are greedy."""
 
@@ -57,10 +70,11 @@ Found = dict[str, dict[str, Any]]
 class Options:
     """Agents that learn within their life, over several seeds."""
 
-    tasks: tuple[Literal["card-sorting", "reversal", "bandit"], ...] = (
+    tasks: tuple[Literal["card-sorting", "reversal", "bandit", "two-step"], ...] = (
         "card-sorting",
         "reversal",
         "bandit",
+        "two-step",
     )
     """What is learned."""
     models: tuple[Literal["sparse", "dense", "gru", "lstm"], ...] = (
@@ -169,20 +183,20 @@ def table(task: str, trained: dict[str, Found], others: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def switches(trained: dict[str, Found], others: dict[str, Any]) -> str:
-    """Of card sorting: errors by trial after a switch, and what else is counted."""
-    header = "player", *(f"error at trial {n}" for n in range(1, 6)), "perseverative", "categories"
+def curves(task: str, trained: dict[str, Found], others: dict[str, Any]) -> str:
+    """The curves as a table, of means over the seeds, and what else is counted."""
+    header = "player", *CURVES[task], *COUNTED[task]
     rows = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    first = next(iter(CONDITIONS["card-sorting"]))
+    first = next(iter(CONDITIONS[task]))
     players = {
         name: [run["played"][first]["agent"] for run in runs.values()]
         for name, runs in trained.items()
     }
     for name, played in (players | {k: [v] for k, v in others[first].items()}).items():
-        curves = [one["curve"] for one in played]  # empty where switches were too few
-        errors = [f"{mean(at):.3f}" for at in zip(*curves, strict=False)] or [""] * 5
-        counted = [f"{mean(one[k] for one in played):.1f}" for k in ("perseverative", "categories")]
-        rows.append(f"| {' | '.join([name, *errors, *counted])} |")
+        found = zip(*(one["curve"] for one in played), strict=False)  # none where too few to tell
+        points = [f"{mean(at):.3f}" for at in found] or [""] * len(CURVES[task])
+        counted = [f"{mean(one[k] for one in played):.1f}" for k in COUNTED[task]]
+        rows.append(f"| {' | '.join([name, *points, *counted])} |")
     return "\n".join(rows) + "\n"
 
 
@@ -242,8 +256,8 @@ def main(options: Options) -> None:
         text = json.dumps({"trained": trained, "others": others})
         (HERE / f"{task}.json").write_text(text + "\n")
         found = table(task, trained, others)
-        if task == "card-sorting":
-            found += "\n" + switches(trained, others)
+        if task in CURVES:
+            found += "\n" + curves(task, trained, others)
         (HERE / f"{task}.md").write_text(found)
         plot(task, trained, others, HERE / f"{task}.png")
         print(found)
