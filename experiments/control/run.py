@@ -183,8 +183,8 @@ def table(task: str, trained: dict[str, Found], others: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def curves(task: str, trained: dict[str, Found], others: dict[str, Any]) -> str:
-    """The curves as a table, of means over the seeds, and what else is counted."""
+def adaptation(task: str, trained: dict[str, Found], others: dict[str, Any]) -> str:
+    """How they adapt: the points of their curves, and what else is counted; means over seeds."""
     header = "player", *CURVES[task], *COUNTED[task]
     rows = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     first = next(iter(CONDITIONS[task]))
@@ -257,7 +257,7 @@ def main(options: Options) -> None:
         (HERE / f"{task}.json").write_text(text + "\n")
         found = table(task, trained, others)
         if task in CURVES:
-            found += "\n" + curves(task, trained, others)
+            found += "\n" + adaptation(task, trained, others)
         (HERE / f"{task}.md").write_text(found)
         plot(task, trained, others, HERE / f"{task}.png")
         print(found)
