@@ -59,6 +59,8 @@ CURVES: dict[str, tuple[str, ...]] = {
 """What the points of a task's curve are, where they are tabulated."""
 COUNTED = {"card-sorting": ("perseverative", "categories"), "two-step": ()}
 """What is counted beside them."""
+LIVES = {"card-sorting": 1024, "reversal": 1024, "bandit": 8192, "two-step": 1024}
+"""That each player leads, in every condition: more where what may be earned differs more."""
 SAMPLED = ("bandit",)
 """Where agents draw from their policy, which is how they explore; elsewhere they are greedy."""
 
@@ -88,8 +90,6 @@ class Options:
     """Of weights and experience; every model is trained on each."""
     runs: Path = Path("runs/control")
     """Where the runs go."""
-    lives: int = 1024
-    """That each agent leads, in every condition."""
 
 
 def models(recipe: Recipe) -> dict[str, AgentConfig]:
@@ -124,7 +124,7 @@ def run(task: str, name: str, recipe: Recipe, options: Options) -> dict[str, Any
         found["parameters"] = size(recipe, recipe.agent)
         found["curve"] = curve(folder / "log.jsonl")
         before = [p.clone() for p in agent.parameters()]
-        found["played"] = play(task, agent, recipe, options, alone=True)
+        found["played"] = play(task, agent, recipe, alone=True)
         # What it adapts with is its state: the weights are those that training left.
         assert all(torch.equal(p, q) for p, q in zip(before, agent.parameters(), strict=True))
         scores.write_text(json.dumps(found) + "\n")
@@ -132,14 +132,14 @@ def run(task: str, name: str, recipe: Recipe, options: Options) -> dict[str, Any
 
 
 def play(
-    task: str, agent: ActorCritic, recipe: Recipe, options: Options, *, alone: bool
+    task: str, agent: ActorCritic, recipe: Recipe, *, alone: bool
 ) -> dict[str, dict[str, Any]]:
     """What every player, or the agent alone, does in every condition: by condition, by player."""
     found = {}
     for condition, settings in CONDITIONS[task].items():
         place = replace(recipe.environment, settings=settings)
         players = evaluate(
-            agent, place, lives=options.lives, greedy=task not in SAMPLED, alone=alone
+            agent, place, lives=LIVES[task], greedy=task not in SAMPLED, alone=alone
         ).players
         found[condition] = {
             name: {
@@ -250,7 +250,7 @@ def main(options: Options) -> None:
                 trained.setdefault(name, {})[str(seed)] = run(task, name, one, options)
         world = make(recipe.environment, 1)
         anyone = ActorCritic(world.width, world.actions, recipe.agent)
-        others = play(task, anyone, recipe, options, alone=False)
+        others = play(task, anyone, recipe, alone=False)
         for players in others.values():
             del players["agent"]
         text = json.dumps({"trained": trained, "others": others})
