@@ -201,8 +201,8 @@ def adaptation(task: str, trained: dict[str, Found], others: dict[str, Any]) -> 
 
 
 def spread(values: list[float]) -> str:
-    """Mean and standard deviation."""
-    return f"{mean(values):.2f} ± {stdev(values) if len(values) > 1 else 0:.2f}"
+    """Mean and standard deviation, which one value has none of."""
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
 
 def plot(task: str, trained: dict[str, Found], others: dict[str, Any], path: Path) -> None:

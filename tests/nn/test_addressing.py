@@ -51,7 +51,7 @@ def test_a_product_needs_a_square():
         MemoryConfig(slots=2048, addressing="product")
 
 
-@pytest.mark.parametrize("addressing", ["topk", "product"])
+@pytest.mark.parametrize("addressing", ["topk", "product", "signed"])
 @pytest.mark.parametrize("active", [1, 5, 49])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_few_contexts_find_what_many_find(addressing, active, dtype):
