@@ -22,6 +22,8 @@ _checked: ContextVar[bool] = ContextVar("checked", default=False)
 
 FEW = 32
 """Up to this many rows a step (A + R) the compiled loop beats matrix products on a CPU."""
+SHORT = 4
+"""Up to this many steps it does whatever the number of rows."""
 
 
 @contextmanager
@@ -81,8 +83,8 @@ def scan(
         overwrite: allow `initial` to be overwritten, so that time does not grow with N: without it
             the table is copied. Use only what is returned afterwards. A leaf that requires a
             gradient is copied all the same.
-        backend: auto takes the compiled loop (native) for few rows on a CPU where numba is
-            installed, else the chunked form; reference is the plain loop.
+        backend: auto takes the compiled loop (native) for few rows or a few steps on a CPU where
+            numba is installed, else the chunked form; reference is the plain loop.
 
     Returns:
         What was read, unspecified at masked steps, and the memory after the segment.
@@ -100,8 +102,8 @@ def scan(
         floats = {"write_weight": write_weight, "value": value, "rate": rate, "initial": initial}
         _check_values(floats | {"read_weight": read_weight}, log_retention, mask)
     if backend == "auto":
-        narrow = active + read_index.shape[3] <= FEW
-        backend = "native" if narrow and usable(value) else "chunked"
+        looped = active + read_index.shape[3] <= FEW or time <= SHORT
+        backend = "native" if looped and usable(value) else "chunked"
     elif backend == "native" and find_spec("numba") is None:
         raise MissingExtra("numba", "fast")
     if backend == "reference":
