@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any, Literal
 
 import torch
@@ -172,7 +172,8 @@ def table(task: str, trained: dict[str, Found], others: dict[str, Any]) -> str:
             spread([run["played"][c]["agent"][what] for run in runs.values()])
             for c in CONDITIONS[task]
         ]
-        seconds = mean(run["cpu_seconds"] for run in runs.values())
+        # The median: of a run that was stopped, only the seconds since are known.
+        seconds = median(run["cpu_seconds"] for run in runs.values())
         parameters = next(iter(runs.values()))["parameters"]
         rows.append(
             f"| {name} | {len(runs)} | {parameters:,} | {seconds:.0f} | {' | '.join(cells)} |"
