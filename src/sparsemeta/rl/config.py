@@ -60,8 +60,7 @@ class TrainingConfig:
     environments: int = 256
     """Environments side by side (B)."""
     segment: int = 32
-    """Steps of each between updates (T); gradients stop at its start, the memory does not. Where
-    all episodes are equally long, a whole one teaches more steadily than parts of it in turn."""
+    """Steps of each between updates (T); gradients stop at its start, the memory does not."""
     episodes: int = 1
     """Episodes of one task in a row: fast weights are kept until it is over."""
     learning_rate: float = 3e-3
