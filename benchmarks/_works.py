@@ -47,12 +47,12 @@ def segment(slots: int, *, time: int = 1024, active: int = 8, layered: bool = Tr
 def scan_forward(inputs: dict, backend: str = "auto") -> None:
     plain = {k: x.detach() if isinstance(x, Tensor) else x for k, x in inputs.items()}
     with torch.no_grad():
-        scan(**plain, overwrite=True, backend=backend)
+        scan(**plain, donate=True, backend=backend)
 
 
 def scan_both(inputs: dict) -> None:
     carried = inputs | {"initial": inputs["initial"].detach()}  # the end of the last segment
-    scan(**carried, overwrite=True)[0].sum().backward()
+    scan(**carried, donate=True)[0].sum().backward()
 
 
 def layer_works(slots: int, *, batch: int = 1, time: int = 1024) -> tuple[Work, Work, list[Tensor]]:
@@ -71,12 +71,12 @@ def layer_works(slots: int, *, batch: int = 1, time: int = 1024) -> tuple[Work, 
     def forward() -> None:
         nonlocal state
         with torch.no_grad():
-            _, state = layer(x, state, overwrite=True)
+            _, state = layer(x, state, donate=True)
 
     def both() -> None:
         nonlocal state
         layer.zero_grad()
-        y, state = layer(x, state, overwrite=True)
+        y, state = layer(x, state, donate=True)
         y.square().mean().backward()
         state = state.detach()
 

@@ -95,7 +95,7 @@ def language_model(options: Options) -> None:
 
     def run(name, streams, length):  # on and on, as training and reading do
         state = states[name][streams]
-        logits, state = models[name](tokens[:streams, :length], state, overwrite=True)
+        logits, state = models[name](tokens[:streams, :length], state, donate=True)
         states[name][streams] = state.detach()
         return logits
 

@@ -150,7 +150,7 @@ def reading() -> Iterator[Bar]:
         def read() -> None:
             nonlocal state
             for token in tokens[:, :32].split(1, dim=1):
-                _, state = model(token, state, overwrite=True)
+                _, state = model(token, state, donate=True)
 
         return read
 

@@ -152,7 +152,7 @@ def stream(options: Options) -> tuple[list[float], list[float]]:
     for _ in range(options.steps // 1000):
         x = torch.randn(1, 1000, 32)
         began = time.perf_counter()
-        y, state = layer(x, state, overwrite=True)
+        y, state = layer(x, state, donate=True)
         seconds.append(time.perf_counter() - began)
         norms.append(state.layers["memory"].table.norm(dim=-1).max().item())
         if not y.isfinite().all():

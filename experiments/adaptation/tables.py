@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sparsemeta.tasks.bench.report import spread, sweep, tolerance
+from sparsemeta.streams.bench.report import spread, sweep, tolerance
 
 HERE = Path(__file__).parent
 TASKS = "rebinding", "omniglot", "sine", "digits"

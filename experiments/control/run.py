@@ -20,12 +20,12 @@ import torch
 import tyro
 
 from sparsemeta.config import read_toml
-from sparsemeta.engine import Progress
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import AgentConfig, Recipe
 from sparsemeta.rl.evaluation import evaluate
 from sparsemeta.rl.training import train
 from sparsemeta.rl.worlds import make
+from sparsemeta.run import Progress
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parent.parent / "recipes" / "rl"

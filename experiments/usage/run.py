@@ -20,7 +20,6 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from sparsemeta.config import read_toml
-from sparsemeta.engine import Progress
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.scoring.evaluation import evaluate
@@ -32,6 +31,7 @@ from sparsemeta.lm.text.tokenizer import train_tokenizer
 from sparsemeta.lm.training import learning_rate
 from sparsemeta.nn import Addressing, observe, usage_losses
 from sparsemeta.ops import product_address
+from sparsemeta.run import Progress
 
 HERE = Path(__file__).parent
 
@@ -95,7 +95,7 @@ def run(kind: Kind, seed: int, options: Options) -> dict[str, float]:
                 group["lr"] = learning_rate(step, config)
             batch = streams.next_batch()
             with usage_losses(model) as uneven, torch.autocast("cpu", torch.bfloat16):
-                logits, state = model(batch.tokens, state, overwrite=True)
+                logits, state = model(batch.tokens, state, donate=True)
             loss = cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten())
             (loss + kind.usage_weight * sum(uneven)).backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         memory_off,
         observe,
     )
-    from sparsemeta.online import OnlineClassifier, OnlineRegressor
     from sparsemeta.ops import (
         checked,
         dense_address,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
         signed_address,
         topk_address,
     )
+    from sparsemeta.streams.online import OnlineClassifier, OnlineRegressor
 
 __version__ = "0.1.0"
 
@@ -90,7 +90,7 @@ _HOMES = {
         "memory_off",
         "observe",
     ),
-    "online": ("OnlineClassifier", "OnlineRegressor"),
+    "streams.online": ("OnlineClassifier", "OnlineRegressor"),
     "ops": (
         "checked",
         "dense_address",

@@ -1,39 +1,133 @@
-"""Settings as frozen dataclasses, and their one way in and out of TOML.
+"""Settings as frozen dataclasses with declared bounds, and their one way in and out of TOML.
 
-A field's docstring is its help on the command line. Unknown keys and wrong types are errors that
-name the file, the key and the nearest valid one.
+A field's docstring is its help on the command line. Unknown keys, wrong types and values out of
+bounds are errors that name the file, the key and what would be right.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import tomllib
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from sparsemeta.errors import ConfigError
+from sparsemeta.errors import ConfigError, require
+from sparsemeta.files import write_text
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class MemoryConfig:
+class Bounds:
+    """What a number must keep to: `Annotated[int, AtLeast(1)]`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    """Whether `low` itself is out of bounds."""
+    open_high: bool = False
+    """Whether `high` itself is."""
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        if self.high < math.inf:
+            left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+            return f"must lie in {left}{self.low:g}, {self.high:g}{right}"
+        if self.low == 0:
+            return "must be positive" if self.open_low else "must not be negative"
+        return f"must be {'above' if self.open_low else 'at least'} {self.low:g}"
+
+
+def AtLeast(low: float) -> Bounds:
+    """`low` or more."""
+    return Bounds(low)
+
+
+def Above(low: float) -> Bounds:
+    """More than `low`."""
+    return Bounds(low, open_low=True)
+
+
+def Within(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Bounds:
+    """From `low` to `high`, both included unless they are open."""
+    return Bounds(low, high, open_low, open_high)
+
+
+class Settings:
+    """A base of frozen dataclasses whose fields declare their bounds, checked when one is made.
+
+    `class MemoryConfig(Settings, section="memory")`: errors then speak of `memory.slots`. A class
+    that has more to check overrides `check`.
+    """
+
+    section: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, section: str = "") -> None:
+        cls.section = section
+
+    def __post_init__(self) -> None:
+        for name, bounds in _bounds(type(self)):
+            value = getattr(self, name)
+            for item in value if isinstance(value, tuple) else (value,):
+                require(item is None or item in bounds, f"{self.key(name)} = {item} {bounds}")
+        self.check()
+
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not go together."""
+
+    def key(self, name: str) -> str:
+        """What a field is called in a recipe."""
+        return f"{self.section}.{name}" if self.section else name
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The type of each field of a dataclass, its bounds included."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+@functools.cache
+def _bounds(kind: type) -> tuple[tuple[str, Bounds], ...]:
+    """The fields of a dataclass that declare bounds, and these."""
+    hints = _hints(kind).items()
+    return tuple((name, found) for name, hint in hints for found in _declared(hint))
+
+
+def _declared(hint: Any) -> Iterator[Bounds]:
+    """The bounds in a type hint, also within a union or tuple."""
+    yield from (item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Bounds))
+    for inner in typing.get_args(hint):
+        yield from _declared(inner)
+
+
+Count = Annotated[int, AtLeast(1)]
+"""A number of things that there must be."""
+
+
+@dataclass(frozen=True)
+class MemoryConfig(Settings, section="memory"):
     """The fast-weight memory of one adapted layer."""
 
-    slots: int = 512
+    slots: Count = 512
     """Slots per head (N)."""
-    active: int = 8
+    active: Count = 8
     """Slots that one address touches (A)."""
-    heads: int = 4
+    heads: Count = 4
     """Independent memories side by side (H)."""
-    key_width: int = 64
+    key_width: Count = 64
     """Width of the query that is compared with the slots' keys, per head."""
-    value_width: int = 64
+    value_width: Count = 64
     """Width of what a slot holds, per head (V)."""
     addressing: Literal["topk", "product", "signed", "dense"] = "topk"
     """topk: the A best of N keys; product: the A best of N pairs of half-keys, for large N;
@@ -50,9 +144,8 @@ class MemoryConfig:
     """Rows held in memory per head at most: a table that grows with what is written, for large N;
     None keeps a row for every slot."""
 
-    def __post_init__(self) -> None:
-        for name in ("slots", "active", "heads", "key_width", "value_width"):
-            require(getattr(self, name) >= 1, f"memory.{name} must be at least 1")
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not go together."""
         require(
             self.active <= self.slots,
             f"memory.active is {self.active} but there are only {self.slots} slots (memory.slots)",
@@ -72,12 +165,6 @@ class MemoryConfig:
                 f"memory.slots = {self.slots}, memory.key_width = {self.key_width}; "
                 f"the nearest squares are {side**2} and {(side + 1) ** 2}",
             )
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise `ConfigError(message)` unless the condition holds."""
-    if not condition:
-        raise ConfigError(message)
 
 
 def read_toml(path: str | Path, schema: type[T]) -> T:
@@ -110,7 +197,7 @@ def write_toml(path: str | Path, config: Any) -> None:
     """Write a dataclass as a TOML file that `read_toml` reads back equal."""
     import tomli_w
 
-    Path(path).write_text(tomli_w.dumps(to_dict(config)), encoding="utf-8")
+    write_text(Path(path), tomli_w.dumps(to_dict(config)))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -131,7 +218,7 @@ def from_dict(data: dict[str, Any], schema: type[T], where: str = "") -> T:
     Raises:
         ConfigError: an unknown key (with the nearest valid one) or a value of a wrong type.
     """
-    hints = typing.get_type_hints(schema)
+    hints = _hints(schema)
     for key in data:
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1)
@@ -153,6 +240,8 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return from_dict(value, hint, where + ".")  # type: ignore[arg-type]
     origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _coerce(value, choices[0], where)
     if origin in (typing.Union, types.UnionType):
         return _coerce(value, next(c for c in choices if c is not types.NoneType), where)
     if origin is Literal:

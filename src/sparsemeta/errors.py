@@ -14,6 +14,9 @@ A message says what is wrong, where, and how to mend it. The command line prints
 with 2.
 """
 
+from functools import cache
+from importlib.util import find_spec
+
 
 class SparseMetaError(Exception):
     """Base class: catch this to catch everything sparsemeta raises on purpose."""
@@ -60,3 +63,26 @@ class MissingExtra(SparseMetaError, ImportError):
             f"this needs {package}, which is not installed. "
             f"Install it with: pip install 'sparsemeta[{extra}]'"
         )
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+@cache
+def installed(package: str) -> bool:
+    """Whether an optional package can be imported; it is looked for once."""
+    return find_spec(package) is not None
+
+
+def require_installed(package: str, extra: str) -> None:
+    """Raise `MissingExtra` unless an optional package can be imported.
+
+    Args:
+        package: as it is imported.
+        extra: the extra of sparsemeta that brings it.
+    """
+    if not installed(package):
+        raise MissingExtra(package, extra)

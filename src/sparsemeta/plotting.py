@@ -1,10 +1,8 @@
 """What is checked before long work whose result is to be drawn."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
-from sparsemeta.config import require
-from sparsemeta.errors import MissingExtra
+from sparsemeta.errors import require, require_installed
 
 FORMATS = (".png", ".pdf", ".svg")
 """How the name of a plot may end."""
@@ -24,5 +22,4 @@ def require_plotting(path: Path, extra: str) -> None:
     require(
         path.suffix in FORMATS, f"{path}: a plot's name ends in {', '.join(FORMATS)}. Rename it."
     )
-    if find_spec("matplotlib") is None:
-        raise MissingExtra("matplotlib", extra)
+    require_installed("matplotlib", extra)

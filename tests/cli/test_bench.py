@@ -3,10 +3,10 @@ import typing
 
 import pytest
 
-from sparsemeta.cli import bench as command
 from sparsemeta.cli import main
-from sparsemeta.tasks.bench import suite
-from tests.tasks.bench.small import small
+from sparsemeta.cli.commands import bench as command
+from sparsemeta.streams.bench import suite
+from tests.streams.bench.small import small
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import sparsemeta.lm.hf  # noqa: F401
-from sparsemeta.cli import export
+from sparsemeta.cli.commands import export
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.lm.checkpoint import load_model
 

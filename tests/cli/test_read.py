@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sparsemeta.cli import main
-from sparsemeta.cli import read as command
-from sparsemeta.cli.output import claim
+from sparsemeta.cli.commands import read as command
+from sparsemeta.cli.support.claim import claim
 from sparsemeta.fast_weights import FastWeights, Origin, read_origin
 from sparsemeta.lm.modelling import LanguageModel
 

@@ -7,9 +7,9 @@ import pytest
 
 from sparsemeta.cli import main
 from sparsemeta.config import read_toml, write_toml
-from sparsemeta.engine import step_folders
 from sparsemeta.rl.config import EnvironmentConfig, Recipe
 from sparsemeta.rl.training import train
+from sparsemeta.run import step_folders
 from tests.rl.small import small
 
 CARDS = small(id="sparsemeta/CardSorting-v0", settings=("length=16", "criterion=[2, 3]"))
@@ -64,7 +64,7 @@ def test_overrides_run_and_restart(here, capsys):
 
 
 def test_a_signal_saves(here, capsys, monkeypatch):
-    from sparsemeta.engine import Progress
+    from sparsemeta.run import Progress
 
     def stop(progress, step, status):
         if step == 3:
@@ -165,7 +165,10 @@ def test_help_of_all(capsys):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["play"], "rl has no command 'play'. Its commands are train, evaluate, watch."),
+        (
+            ["play"],
+            "`sparsemeta rl` has no command 'play'. The commands are train, evaluate",
+        ),
         (["train"], "name the recipe first"),
         (["train", "none.toml"], "none.toml: cannot be read"),
         (["train", "small.toml", "--environment.id", "sparsemeta/Chess-v0"], "ours are sparse"),

@@ -5,11 +5,11 @@ import pytest
 
 from sparsemeta.cli import main
 from sparsemeta.config import read_toml
-from sparsemeta.engine import Interrupted, step_folders
 from sparsemeta.errors import ConfigError
 from sparsemeta.lm import training
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.config import Recipe
+from sparsemeta.run import Interrupted, step_folders
 
 
 def refused(arguments, capsys):

@@ -12,7 +12,7 @@ KILLED_AT_RANDOM = """
     from pathlib import Path
     import lightning_fabric, torch
     from sparsemeta.cli import main
-    from sparsemeta.engine import newest
+    from sparsemeta.run import newest
     from sparsemeta.lm import training
 
     torch.set_num_threads(1)

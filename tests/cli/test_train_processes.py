@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from sparsemeta.cli import main
-from sparsemeta.engine import newest
+from sparsemeta.run import newest
 from tests.lm.runs import assert_same_run, records
 
 OPTIONS = [

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.engine import Progress, newest
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.setup import read_text, set_up
+from sparsemeta.run import Progress, newest
 
 MODEL = ModelConfig(
     layers=2,

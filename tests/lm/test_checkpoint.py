@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.engine import newest
 from sparsemeta.errors import CheckpointError
 from sparsemeta.lm import checkpoint
 from sparsemeta.lm.checkpoint import (
@@ -18,6 +17,7 @@ from sparsemeta.lm.config import ModelConfig, TokenizerConfig
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import ByteTokenizer, train_tokenizer
+from sparsemeta.run import newest
 
 CONFIG = ModelConfig(
     layers=2,
@@ -63,7 +63,7 @@ def test_a_model_folder_reads_back_the_same(tmp_path):
     assert its_tokenizer.encode("the mat sat on the cat").tolist() == tokens[0].tolist()
     assert torch.equal(loaded(tokens)[0], saved(tokens)[0])
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
-    assert names == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert names == ["config.json", "digests.json", "model.safetensors", "tokenizer.json"]
 
 
 def test_a_run_folder_means_its_newest_checkpoint(run):

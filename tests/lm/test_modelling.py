@@ -205,7 +205,7 @@ def test_recomputed_activations_change_no_gradient(mask):
         model.zero_grad()
         model.recompute = recompute
         before = model(x[:, :20])[1]
-        logits, state = model(x[:, 20:], before, mask=mask, overwrite=recompute)
+        logits, state = model(x[:, 20:], before, mask=mask, donate=recompute)
         loss = logits.logsumexp(-1) if mask is None else logits.logsumexp(-1)[mask]
         (loss.sum() + state.memory.layers["2.memory"].table.square().sum()).backward()
         results.append((logits, *state.tensors().values(), *(p.grad for p in model.parameters())))

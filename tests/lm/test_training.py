@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from sparsemeta.config import read_toml
-from sparsemeta.engine import Interrupted, Progress, newest, step_folders
 from sparsemeta.errors import CheckpointError, ConfigError, CorpusError, MissingExtra, TrainingError
 from sparsemeta.lm import training
 from sparsemeta.lm.checkpoint import load_model
@@ -21,6 +20,7 @@ from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.setup import parameter_groups
 from sparsemeta.lm.training import add_gradients, learning_rate, take_step, train
 from sparsemeta.nn import usage_losses
+from sparsemeta.run import Interrupted, Progress, newest, step_folders
 from tests.lm.runs import MODEL, Signal, assert_same_run, begun, changed, records
 
 

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file
 
-from sparsemeta.engine import Interrupted, newest, step_folders
 from sparsemeta.errors import ConfigError
 from sparsemeta.lm import validation
 from sparsemeta.lm.checkpoint import find_model, load_model
 from sparsemeta.lm.scoring.evaluation import evaluate
 from sparsemeta.lm.text.corpus import read_documents
 from sparsemeta.lm.training import train
+from sparsemeta.run import Interrupted, newest, step_folders
 from tests.lm.runs import Signal, assert_same_run, changed, records
 
 

@@ -54,12 +54,12 @@ def assert_same(a: FastWeights, b: FastWeights) -> None:
 @given(
     cuts=st.lists(st.integers(1, 59), max_size=4, unique=True),
     resets=st.booleans(),
-    overwrite=st.booleans(),
+    donate=st.booleans(),
     numba=st.booleans(),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=20, deadline=None)
-def test_it_equals_the_dense_form(cuts, resets, overwrite, numba, seed):
+def test_it_equals_the_dense_form(cuts, resets, donate, numba, seed):
     outcomes, x, mask, reset = [], *inputs(seed)
     weight = torch.randn_like(x)
     with pytest.MonkeyPatch.context() as patch:
@@ -73,14 +73,14 @@ def test_it_equals_the_dense_form(cuts, resets, overwrite, numba, seed):
                     state,
                     mask=mask[:, a:b],
                     reset=reset[:, a:b] if resets else None,
-                    overwrite=overwrite,
+                    donate=donate,
                 )
                 parts.append(torch.where(mask[:, a:b, None], y.detach(), 0))
                 losses.append((torch.where(mask[:, a:b, None], y, 0) * weight[:, a:b]).sum())
-                if overwrite:  # what is to be overwritten has been looked back at
+                if donate:  # what is to be overwritten has been looked back at
                     (losses.pop() + state.layers["memory"].table.square().sum()).backward()
                     state = state.detach()
-            if not overwrite:
+            if not donate:
                 (sum(losses) + state.layers["memory"].table.square().sum()).backward()
             grads = [leaf.grad for leaf in (x, *layer.parameters())]
             outcomes.append((torch.cat(parts, 1), state.detach(), grads))
@@ -112,7 +112,7 @@ def test_it_stays_the_dense_form_whatever_is_done_to_it(seed, data, tmp_path_fac
             match action:
                 case "read":
                     streams = x.repeat(2, 1, 1)[:batch]
-                    after = layer(streams, state, overwrite=True)[1].detach()
+                    after = layer(streams, state, donate=True)[1].detach()
                 case "order":
                     after = state.select(torch.arange(batch).roll(1))
                 case "concat":  # of different lengths
@@ -165,8 +165,8 @@ def test_one_stream_does_not_touch_another():
     assert_same(permuted.select(order), state)
 
 
-@pytest.mark.parametrize("overwrite", [True, False])
-def test_at_its_capacity_it_says_so_and_changes_nothing(overwrite):
+@pytest.mark.parametrize("donate", [True, False])
+def test_at_its_capacity_it_says_so_and_changes_nothing(donate):
     x = inputs(0, batch=1)[0]
     _, state = make()(x)
     index, _ = state.layers["memory"].touched()
@@ -178,11 +178,11 @@ def test_at_its_capacity_it_says_so_and_changes_nothing(overwrite):
         _, half = short(x[:, :30])
         before = half.clone()
         with pytest.raises(StateError, match=rf"past {most - 1} \(memory.capacity\). Empty it"):
-            short(x[:, 30:], half, overwrite=overwrite)
+            short(x[:, 30:], half, donate=donate)
         assert_same(half, before)
         tensors, tensors_before = half.tensors(), before.tensors()
         assert all(torch.equal(tensors[name], tensors_before[name]) for name in tensors)
-        short(x[:, 30:], half.reset(), overwrite=overwrite)
+        short(x[:, 30:], half.reset(), donate=donate)
 
 
 def test_a_file_beyond_the_capacity_is_refused(tmp_path):
@@ -247,7 +247,7 @@ def test_a_million_slots_cost_what_is_touched(tmp_path):
         x, mask, reset = inputs(0)
         state = None
         for _ in range(3):
-            y, state = layer(x, state, mask=mask, reset=reset, overwrite=True)
+            y, state = layer(x, state, mask=mask, reset=reset, donate=True)
             y.sum().backward()
             state = state.detach()
         _, later = layer(x, state)

@@ -134,7 +134,7 @@ def test_a_copy_of_a_state_is_left_as_it_is():
     with torch.no_grad():
         _, state = net(part(seen, 0, 4))
         kept = state.clone()
-        first, _ = net(part(seen, 4, T), state, overwrite=True)
+        first, _ = net(part(seen, 4, T), state, donate=True)
         again, _ = net(part(seen, 4, T), kept)
     assert torch.equal(first, again)
 

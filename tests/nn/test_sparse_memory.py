@@ -76,7 +76,7 @@ def test_token_by_token_is_one_pass(layer):
     state, parts = None, []
     with torch.inference_mode():
         for step in x.split(1, dim=1):
-            y, state = layer(step, state, overwrite=True)
+            y, state = layer(step, state, donate=True)
             parts.append(y)
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-10, atol=1e-12)
     table, after = final.layers["memory"].table, state.layers["memory"].table
@@ -190,5 +190,5 @@ def test_a_state_of_another_shape_is_refused(layer):
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(ConfigError, match="only 4 slots"):
         MemoryConfig(slots=4, active=5)
-    with pytest.raises(ConfigError, match=r"memory\.heads must be at least 1"):
+    with pytest.raises(ConfigError, match=r"memory\.heads = 0 must be at least 1"):
         MemoryConfig(heads=0)

@@ -164,7 +164,7 @@ class TestInvariants:
         with torch.set_grad_enabled(training):
             spare = case.initial.clone()
             read_over, final_over = replace(case, value=value, initial=spare).scan(
-                backend=backend, overwrite=True
+                backend=backend, donate=True
             )
         assert torch.equal(read_over, read)
         assert torch.equal(final_over, final)
@@ -179,8 +179,8 @@ class TestInvariants:
         expected = run(case, backend="reference")["d_value"]
         value, spare = case.value.clone().requires_grad_(), case.initial.clone()
         whole = replace(case, value=value)
-        first, memory = whole.part(0, 12, spare).scan(backend=backend, overwrite=True)
-        second, memory = whole.part(12, 20, memory).scan(backend=backend, overwrite=True)
+        first, memory = whole.part(0, 12, spare).scan(backend=backend, donate=True)
+        second, memory = whole.part(12, 20, memory).scan(backend=backend, donate=True)
         reads = torch.where(case.mask[:, :, None, None], torch.cat([first, second], 1), 0)
         (reads.sin().sum() + memory.cos().sum()).backward()
         torch.testing.assert_close(value.grad, expected, rtol=1e-10, atol=1e-12)
@@ -204,7 +204,7 @@ class TestOverwriting:
     def test_a_learned_memory_is_kept(self, backend, slots):
         case = segment(slots=slots, resets=0)
         learned = case.initial.clone().requires_grad_()
-        read, final = replace(case, initial=learned).scan(backend=backend, overwrite=True)
+        read, final = replace(case, initial=learned).scan(backend=backend, donate=True)
         assert torch.equal(learned, case.initial)
         self.loss(case, read, final).backward()
         expected = run(case, backend="reference")["d_initial"]
@@ -214,7 +214,7 @@ class TestOverwriting:
         case = segment(slots=4096, resets=0)
         value, memory = case.value.clone().requires_grad_(), torch.stack([case.initial] * 2)
         case = replace(case, value=value, initial=memory[1])
-        self.loss(case, *case.scan(backend=backend, overwrite=True)).backward()
+        self.loss(case, *case.scan(backend=backend, donate=True)).backward()
         expected = run(segment(slots=4096, resets=0), backend="reference")["d_value"]
         torch.testing.assert_close(value.grad, expected, rtol=1e-10, atol=1e-12)
         assert torch.equal(memory[0], segment(slots=4096).initial)
@@ -224,7 +224,7 @@ class TestOverwriting:
         factor = torch.ones((), dtype=torch.float64, requires_grad=True)
         needs = (factor * case.initial).sum()
         with torch.no_grad():
-            case.scan(backend=backend, overwrite=True)
+            case.scan(backend=backend, donate=True)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             needs.backward()
 
@@ -239,7 +239,7 @@ def test_training_costs_what_is_touched():
         case = replace(case, value=value, slots=slots, initial=table)
         note = partial(lambda sizes, x: sizes.append(x.numel()), sizes)
         with torch.autograd.graph.saved_tensors_hooks(note, id):
-            _, final = case.scan(backend="native", overwrite=True)
+            _, final = case.scan(backend="native", donate=True)
         assert final.data_ptr() == table.data_ptr()
     assert saved[64] == saved[4096]
 
@@ -251,7 +251,7 @@ def test_a_stream_that_is_cut_into_segments_keeps_none_of_them(backend):
     value, memory, alive = case.value.clone().requires_grad_(), case.initial, []
     for _ in range(4):
         part = replace(case, value=value, initial=memory)
-        read, after = part.scan(backend=backend, overwrite=True)
+        read, after = part.scan(backend=backend, donate=True)
         read.sum().backward()
         memory = after.detach()
         gc.collect()

@@ -66,20 +66,20 @@ def check_head(before, after, written, reset, index, row):
 @given(
     times=st.lists(st.integers(1, 12), min_size=1, max_size=5),
     resets=st.sampled_from([0.0, 0.2]),
-    overwrite=st.booleans(),
+    donate=st.booleans(),
     seed=st.integers(0, 999),
 )
 @settings(max_examples=40, deadline=None)
 @pytest.mark.parametrize("numba", [True, False])
-def test_it_is_a_dictionary_for_every_head(times, resets, overwrite, seed, numba):
+def test_it_is_a_dictionary_for_every_head(times, resets, donate, seed, numba):
     g, held = torch.Generator().manual_seed(seed), empty()
     with pytest.MonkeyPatch.context() as patch:
         if not numba:
             patch.setattr("sparsemeta.ops.slots.usable", lambda x: False)
         for time in times:
             case, before = segment(g, time, resets=resets), copy(held)
-            write, read, after = locate(held, *case, capacity=SLOTS, overwrite=overwrite)
-            assert overwrite or all(
+            write, read, after = locate(held, *case, capacity=SLOTS, donate=donate)
+            assert donate or all(
                 a is b or torch.equal(a, b) for a, b in zip(held, before, strict=True)
             )
             for b, h in product(range(2), range(2)):
@@ -107,29 +107,29 @@ def test_growth_keeps_what_is_held():
     assert torch.equal(write, read)
     after.table.sum().backward()
     assert held.table.grad.eq(1).all()
-    again, _, same = locate(after, every, every, always, None, capacity=SLOTS, overwrite=True)
+    again, _, same = locate(after, every, every, always, None, capacity=SLOTS, donate=True)
     assert torch.equal(again, write)
     assert same.table is after.table
 
 
 @pytest.mark.usefixtures("search")
-@pytest.mark.parametrize("overwrite", [True, False])
-def test_more_rows_than_the_capacity_change_nothing(overwrite):
+@pytest.mark.parametrize("donate", [True, False])
+def test_more_rows_than_the_capacity_change_nothing(donate):
     g = torch.Generator().manual_seed(0)
     always, few = torch.ones(2, 9, dtype=torch.bool), torch.arange(5).expand(2, 9, 2, 5)
     _, _, held = locate(empty(), few, few, always, None, capacity=10)
     before = copy(held)
     index = segment(g, 9)[0]
     with pytest.raises(StateError, match=r"holds 5 rows already.* past 10 \(memory.capacity\)"):
-        locate(held, index, index, always, None, capacity=10, overwrite=overwrite)
+        locate(held, index, index, always, None, capacity=10, donate=donate)
     assert torch.equal(held.slot, before.slot)
     assert rows_of(held, 1, 1) == dict(zip(range(5), range(1, 6), strict=True))
-    write, _, _ = locate(held, few, few, always, None, capacity=10, overwrite=overwrite)
+    write, _, _ = locate(held, few, few, always, None, capacity=10, donate=donate)
     assert write[0, 0, 0].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_overwriting_copies_nothing_that_will_fit():
     always, few = torch.ones(1, 2, dtype=torch.bool), torch.arange(3).expand(1, 2, 2, 3)
-    _, _, held = locate(empty(1, rows=64), few, few, always, None, capacity=64, overwrite=True)
-    _, _, after = locate(held, few + 1, few, always, None, capacity=64, overwrite=True)
+    _, _, held = locate(empty(1, rows=64), few, few, always, None, capacity=64, donate=True)
+    _, _, after = locate(held, few + 1, few, always, None, capacity=64, donate=True)
     assert all(a is b for a, b in zip(after, held, strict=True))

@@ -10,7 +10,6 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from sparsemeta.config import read_toml
-from sparsemeta.engine import Interrupted, Progress, step_folders
 from sparsemeta.errors import CheckpointError, ConfigError, TrainingError
 from sparsemeta.rl import training
 from sparsemeta.rl.agent import ActorCritic, Player
@@ -19,6 +18,7 @@ from sparsemeta.rl.config import AgentConfig, EnvironmentConfig, Recipe, Trainin
 from sparsemeta.rl.environments import Environment, ReversalBandit, Turn, play
 from sparsemeta.rl.training import train
 from sparsemeta.rl.worlds import RULES
+from sparsemeta.run import Interrupted, Progress, step_folders
 from tests.rl.played import seeded
 from tests.rl.small import TINY, small
 

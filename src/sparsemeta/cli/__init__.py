@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 import sparsemeta
-from sparsemeta.errors import SparseMetaError
+from sparsemeta.errors import ConfigError, SparseMetaError
 
 COMMANDS = {
     "train": "train an adaptive language model by a recipe, or go on training it",
@@ -22,16 +22,18 @@ COMMANDS = {
     "memory": "show, compare, merge and erase memories",
     "export": "write a model as a Hugging Face folder",
     "bench": "compare sparse with dense memories on streams that change",
-    "rl": "train an agent that adapts within its life, measure it, and watch it",
+    "rl": {
+        "train": "train an agent by a recipe, or go on training it",
+        "evaluate": "measure how well an agent plays, beside those who play best",
+        "watch": "look on while an agent plays",
+    },
 }
+"""What each command does; a group of commands has a file for each of them."""
 
-HELP = f"""\
-usage: sparsemeta COMMAND ... | --help | --version
-
-Networks that keep learning while they run, by a forward pass alone.
-
-commands:
-{"".join(f"  {name:<10} {what}{chr(10)}" for name, what in COMMANDS.items())}
+GROUPS = {
+    "": (
+        "Networks that keep learning while they run, by a forward pass alone.",
+        """
 from a text of yours to a model that knows it:
   sparsemeta train recipes/demo.toml                       writes runs/demo
   sparsemeta evaluate runs/demo notes/                     what does adapting bring here?
@@ -39,8 +41,11 @@ from a text of yours to a model that knows it:
   sparsemeta read runs/demo more.txt --memory my.memory    go on; my.memory is brought up to date
   sparsemeta generate runs/demo --memory my.memory --prompt "As I wrote"
   sparsemeta memory show my.memory
-
-`sparsemeta COMMAND --help` explains a command."""
+""",
+    ),
+    "rl": ("Train an agent that adapts within its life, measure it, and watch it.", ""),
+}
+"""What is said of each group, above and below its commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,17 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for a mistake that has been explained, or 130 after Ctrl-C.
     """
-    command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if command in ("-h", "--help"):
-        print(HELP)
-        return 0
-    if command == "--version":
-        print(f"sparsemeta {sparsemeta.__version__}")
-        return 0
-    if command not in COMMANDS:
-        return _fail(f"unknown command {command!r}. The commands are {', '.join(COMMANDS)}.", 2)
     try:
-        import_module(f"sparsemeta.cli.{command}").main(rest)
+        _dispatch((), COMMANDS, list(sys.argv[1:] if arguments is None else arguments))
     except SparseMetaError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt as stop:
@@ -71,6 +67,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _dispatch(group: tuple[str, ...], commands: Mapping[str, object], words: list[str]) -> None:
+    """Run the command that the first word names, in this group or one within it."""
+    name, *rest = words or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help(group, commands))
+    elif name == "--version" and not group:
+        print(f"sparsemeta {sparsemeta.__version__}")
+    elif name not in commands:
+        whose = f"`sparsemeta {' '.join(group)}` has no command" if group else "unknown command"
+        raise ConfigError(f"{whose} {name!r}. The commands are {', '.join(commands)}.")
+    else:
+        path, command = (*group, name), commands[name]
+        if isinstance(command, Mapping):
+            _dispatch(path, command, rest)
+        else:
+            import_module(f"{__name__}.commands.{'.'.join(path)}").main(rest)
+
+
+def _help(group: tuple[str, ...], commands: Mapping[str, object]) -> str:
+    program, (about, examples) = " ".join(("sparsemeta", *group)), GROUPS[" ".join(group)]
+    lines = [
+        f"  {name:<10} {GROUPS[name][0] if isinstance(what, Mapping) else what}"
+        for name, what in commands.items()
+    ]
+    version = "" if group else " | --version"
+    head = [f"usage: {program} COMMAND ... | --help{version}", "", about, "", "commands:"]
+    return "\n".join([*head, *lines, examples, f"`{program} COMMAND --help` explains a command."])
 
 
 def _fail(message: str, code: int) -> int:

@@ -21,7 +21,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from sparsemeta import engine
+from sparsemeta import files
+from sparsemeta import run as engine
 from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.lm.config import ModelConfig
@@ -54,7 +55,7 @@ class TrainingState:
 
 def save_model(folder: str | Path, model: LanguageModel, tokenizer: Tokenizer) -> None:
     """Write a self-contained model folder; a kill leaves what was there before."""
-    with engine.write_folder(Path(folder)) as aside:
+    with files.write_folder(Path(folder)) as aside:
         _write_model(aside, model, tokenizer)
 
 
@@ -106,7 +107,7 @@ def find_model(path: Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    engine.settle(path)
+    files.settle(path)
     if (path / "config.json").is_file():
         return path
     checkpoints = path / "checkpoints"
@@ -148,7 +149,7 @@ def save_checkpoint(
         for name, value in named.items()
     }
     try:
-        with engine.write_folder(folder) as aside:
+        with files.write_folder(folder) as aside:
             _write_model(aside, model, tokenizer)
             safetensors.torch.save_file(tensors, aside / "training.safetensors")
             _write_json(aside / "training.json", {"format": FORMAT, **record})

@@ -59,7 +59,7 @@ class Writer:
                 return
             with torch.inference_mode():
                 came = torch.tensor([[token]], device=self._device)
-                logits, self.state = self._model(came, self.state, overwrite=True)
+                logits, self.state = self._model(came, self.state, donate=True)
                 self._logits = logits[0, -1].float()
             yield token
 

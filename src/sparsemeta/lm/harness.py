@@ -16,9 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsemeta.config import require
-from sparsemeta.engine import Precision
-from sparsemeta.errors import ConfigError, MissingExtra
+from sparsemeta.errors import ConfigError, MissingExtra, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.generation import Writer
@@ -26,6 +24,7 @@ from sparsemeta.lm.modelling import LMState
 from sparsemeta.lm.reading import Reader, inference, read_on, segments, start
 from sparsemeta.lm.sampling import Sampling
 from sparsemeta.lm.text.corpus import Document
+from sparsemeta.run import Precision
 
 try:
     from lm_eval.api.instance import Instance

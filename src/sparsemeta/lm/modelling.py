@@ -109,7 +109,7 @@ class LanguageModel(nn.Module):
         *,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
-        overwrite: bool = False,
+        donate: bool = False,
     ) -> tuple[Tensor, LMState]:
         """Read a segment and predict, at each step, the token that follows.
 
@@ -119,13 +119,13 @@ class LanguageModel(nn.Module):
             mask: (B, T) bool, True where the token is real; others are neither written to the
                 memory nor attended to, as if they were not there.
             reset: (B, T) bool, True empties the memory (not the attention window) before that step.
-            overwrite: allow the state passed in to be overwritten, which saves copying its tables.
+            donate: allow the state passed in to be overwritten, which saves copying its tables.
 
         Returns:
             Logits (B, T, vocab_size), a function of tokens up to t alone, unspecified at masked
             steps, and the state after.
         """
-        hidden, state = self.hidden(tokens, state, mask=mask, reset=reset, overwrite=overwrite)
+        hidden, state = self.hidden(tokens, state, mask=mask, reset=reset, donate=donate)
         return self.head(hidden), state
 
     def hidden(
@@ -135,7 +135,7 @@ class LanguageModel(nn.Module):
         *,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
-        overwrite: bool = False,
+        donate: bool = False,
     ) -> tuple[Tensor, LMState]:
         """What `head` turns into logits, (B, T, D), and the state after; arguments as `forward`."""
         came = rms_norm(self.embedding(tokens), (self.config.width,))
@@ -152,7 +152,7 @@ class LanguageModel(nn.Module):
                     block, *inputs, use_reentrant=False, preserve_rng_state=False
                 )
             else:
-                x, held, kept = block(*inputs, overwrite)
+                x, held, kept = block(*inputs, donate)
             seen.append(kept)
             if held is not None:
                 memory[str(i)] = held
@@ -184,14 +184,14 @@ class Block(nn.Module):
         sight: View,
         mask: Tensor | None,
         reset: Tensor | None,
-        overwrite: bool = False,
+        donate: bool = False,
     ) -> tuple[Tensor, FastWeights | None, tuple[Tensor, Tensor]]:
         """One block over a segment: x (B, T, D), with `came` (B, T, D) as the memory's feedback."""
         attended, window = self.attention(self.norms[0](x), seen, sight)
         x = x + attended
         if self.memory is not None:
             y, held = self.memory(
-                self.norms[2](x), held, feedback=came, mask=mask, reset=reset, overwrite=overwrite
+                self.norms[2](x), held, feedback=came, mask=mask, reset=reset, donate=donate
             )
             x = x + y
         return x + self.mlp(self.norms[1](x)), held, window

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from sparsemeta.config import require
-from sparsemeta.engine import Precision
-from sparsemeta.errors import StateError
+from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.modelling import LanguageModel, LMState
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.run import Precision
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def segments(
     device = next(model.parameters()).device
     for i in range(0, len(tokens), segment):
         came = torch.from_numpy(tokens[i : i + segment + 1]).to(device, torch.int64)
-        logits, after = model(came[None, :segment], state, overwrite=i > 0)
+        logits, after = model(came[None, :segment], state, donate=i > 0)
         yield logits[0].float(), came[1:], after
         state = after
 

@@ -12,12 +12,6 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from sparsemeta.config import to_dict
-from sparsemeta.engine import (
-    Engine,
-    optimizer_tensors,
-    restore_optimizer,
-    whole,
-)
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import TrainingState, save_checkpoint
 from sparsemeta.lm.config import Recipe
@@ -25,6 +19,12 @@ from sparsemeta.lm.modelling import LanguageModel, LMState
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.run import (
+    Engine,
+    optimizer_tensors,
+    restore_optimizer,
+    whole,
+)
 
 REMEDY = "begin anew with --restart, or choose another --run"
 """What can be done where going on cannot."""

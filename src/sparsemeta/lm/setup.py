@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 from torch.optim import AdamW
 
-from sparsemeta.config import require, to_dict
-from sparsemeta.engine import Engine, Progress, is_main, newest
+from sparsemeta.config import to_dict
+from sparsemeta.errors import require
 from sparsemeta.lm.checkpoint import TrainingState, load_model, load_training
 from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel
@@ -19,6 +19,7 @@ from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
 from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenised import tokenise
 from sparsemeta.lm.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from sparsemeta.run import Engine, Progress, is_main, newest
 
 FREE = {
     f"training.{name}"

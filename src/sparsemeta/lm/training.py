@@ -19,7 +19,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sparsemeta.config import write_toml
-from sparsemeta.engine import (
+from sparsemeta.errors import TrainingError
+from sparsemeta.lm.checkpoint import find_model
+from sparsemeta.lm.config import Recipe, TrainingConfig
+from sparsemeta.lm.session import REMEDY, Session
+from sparsemeta.lm.setup import read_text, set_up
+from sparsemeta.lm.validation import validate
+from sparsemeta.nn import usage_losses
+from sparsemeta.run import (
     Interrupted,
     JsonlLog,
     Progress,
@@ -29,13 +36,6 @@ from sparsemeta.engine import (
     prune,
     signals_deferred,
 )
-from sparsemeta.errors import TrainingError
-from sparsemeta.lm.checkpoint import find_model
-from sparsemeta.lm.config import Recipe, TrainingConfig
-from sparsemeta.lm.session import REMEDY, Session
-from sparsemeta.lm.setup import read_text, set_up
-from sparsemeta.lm.validation import validate
-from sparsemeta.nn import usage_losses
 
 
 def train(
@@ -162,7 +162,7 @@ def add_gradients(session: Session) -> Tensor:
         tokens, targets = batch.tokens.to(engine.device), batch.targets.to(engine.device)
         usage = usage_losses(session.model) if config.usage_weight else nullcontext([])
         with engine.unsynchronised(left > 0), usage as uneven:
-            logits, state = session.forward(tokens, session.state, overwrite=True)
+            logits, state = session.forward(tokens, session.state, donate=True)
             loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
             total = sum((config.usage_weight * term for term in uneven), loss)
             engine.backward(total / config.accumulate)

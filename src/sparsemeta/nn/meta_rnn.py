@@ -118,7 +118,7 @@ class SparseMetaRNN(nn.Module):
         state: MetaRNNState | None = None,
         *,
         fresh: Tensor | None = None,
-        overwrite: bool = False,
+        donate: bool = False,
     ) -> tuple[Tensor, MetaRNNState]:
         """Go through a segment; a step at a time or many give the same results.
 
@@ -127,7 +127,7 @@ class SparseMetaRNN(nn.Module):
             state: what the last segment returned; None is that of lives which have not begun.
             fresh: (B, T) bool, where a new task begins, and so the memory is emptied; None where
                 an episode does. The cores forget wherever one does.
-            overwrite: allow the memory passed in to be overwritten, which saves copying it.
+            donate: allow the memory passed in to be overwritten, which saves copying it.
 
         Returns:
             (B, T, D), and the state after.
@@ -148,7 +148,7 @@ class SparseMetaRNN(nn.Module):
                     state.memory.child(str(i)),
                     feedback=feedback,
                     reset=reset,
-                    overwrite=overwrite,
+                    donate=donate,
                 )
                 x = x + recalled
             y, after = _recur(core, x, state.hidden[i], seen.done)

@@ -75,7 +75,7 @@ class SparseMemory(nn.Module):
         feedback: Tensor | None = None,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
-        overwrite: bool = False,
+        donate: bool = False,
     ) -> tuple[Tensor, FastWeights]:
         """Read a segment, writing as it goes.
 
@@ -86,7 +86,7 @@ class SparseMemory(nn.Module):
                 if None.
             mask: (B, T) bool, True where the step is real; others write nothing.
             reset: (B, T) bool, True empties the memory before that step.
-            overwrite: allow the state passed in to be overwritten, which saves copying its table;
+            donate: allow the state passed in to be overwritten, which saves copying its table;
                 go on with the state that is returned, and `clone` first what is to be kept.
 
         Returns:
@@ -114,7 +114,7 @@ class SparseMemory(nn.Module):
             value = value - self.initial(write_index, write_weight)
         written = follows.known if mask is None else follows.known & mask
         write_row, read_row, held = self._rows(
-            before, write_index, index[:, 1:], written, reset, overwrite
+            before, write_index, index[:, 1:], written, reset, donate
         )
         known = follows.known[..., None]  # nothing precedes a stream's first step: nothing to write
         read, table = scan(
@@ -130,7 +130,7 @@ class SparseMemory(nn.Module):
             mask=mask,
             reset=reset,
             rule=self.config.rule,
-            overwrite=overwrite,
+            donate=donate,
         )
         if self.initial is not None:
             read = read + self.initial(index[:, 1:], weight[:, 1:])
@@ -170,7 +170,7 @@ class SparseMemory(nn.Module):
         read_index: Tensor,
         written: Tensor,
         reset: Tensor | None,
-        overwrite: bool,
+        donate: bool,
     ) -> tuple[Tensor, Tensor, LayerWeights]:
         """Addresses in slots as addresses in rows of the table, and the table that has them."""
         if before.slot is None or self.config.capacity is None:
@@ -182,7 +182,7 @@ class SparseMemory(nn.Module):
             written,
             reset,
             capacity=self.config.capacity,
-            overwrite=overwrite,
+            donate=donate,
         )
         return write_index, read_index, replace(before, **held._asdict())
 

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparsemeta.config import MemoryConfig, require
+from sparsemeta.config import MemoryConfig
+from sparsemeta.errors import require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.nn.heads import LabelHead, ValueHead
 from sparsemeta.nn.meta_learner import Generated, MetaLearner

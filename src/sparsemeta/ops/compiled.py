@@ -5,12 +5,13 @@ Needs no numba itself: a kernel is any function.
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from sparsemeta.errors import installed
 
 LITTLE = 4096
 """Up to this many numbers are not worth handing to another thread."""
@@ -18,7 +19,7 @@ LITTLE = 4096
 
 def usable(x: Tensor) -> bool:
     """Whether compiled loops serve this tensor: it is on a CPU, and numba is installed."""
-    return x.is_cpu and find_spec("numba") is not None
+    return x.is_cpu and installed("numba")
 
 
 @cache

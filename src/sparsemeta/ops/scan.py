@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from importlib.util import find_spec
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sparsemeta.errors import MissingExtra, ScanError
+from sparsemeta.errors import ScanError, require_installed
 from sparsemeta.ops.chunked import scan_chunked
 from sparsemeta.ops.compact import compact, put, take
 from sparsemeta.ops.compiled import usable
@@ -55,7 +54,7 @@ def scan(
     reset: Bool[Tensor, "B T"] | None = None,
     rule: Literal["delta", "hebbian"] = "delta",
     chunk: int = 64,
-    overwrite: bool = False,
+    donate: bool = False,
     backend: Backend = "auto",
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H N V"]]:
     r"""Retain, write, read, for every step of a segment (equations 3-5 of the design).
@@ -80,7 +79,7 @@ def scan(
         reset: True empties the memory before that step, whether or not the step is real.
         rule: hebbian leaves out the correction $M_t^\top w_t$.
         chunk: steps to a chunk of the chunked form.
-        overwrite: allow `initial` to be overwritten, so that time does not grow with N: without it
+        donate: allow `initial` to be overwritten, so that time does not grow with N: without it
             the table is copied. Use only what is returned afterwards. A leaf that requires a
             gradient is copied all the same.
         backend: auto takes the compiled loop (native) for few rows or a few steps on a CPU where
@@ -104,8 +103,8 @@ def scan(
     if backend == "auto":
         looped = active + read_index.shape[3] <= FEW or time <= SHORT
         backend = "native" if looped and usable(value) else "chunked"
-    elif backend == "native" and find_spec("numba") is None:
-        raise MissingExtra("numba", "fast")
+    elif backend == "native":
+        require_installed("numba", "fast")
     if backend == "reference":
         zeros, everywhere = torch.zeros_like(rate), torch.ones_like(rate[..., 0], dtype=torch.bool)
         return scan_reference(
@@ -132,14 +131,14 @@ def scan(
     if reset is not None and not reset.any():
         reset = None
     if initial.requires_grad and initial.is_leaf:
-        overwrite = False  # a learned memory is kept
+        donate = False  # a learned memory is kept
     rows, table = None, initial
     few = slots <= time * (active + read_index.shape[3])
     if reset is not None or (backend == "chunked" and not few):
         rows = compact(write_index, read_index, reset, slots)
         write_index, read_index = rows.write_index, rows.read_index
         table = torch.where(rows.opened[..., None], 0, take(initial, rows.slot))
-    elif not overwrite:
+    elif not donate:
         table = initial.clone(memory_format=torch.contiguous_format)
     args = (write_index, write_weight, value, rate, log_retention, read_index, read_weight, table)
     if backend == "native":
@@ -153,7 +152,7 @@ def scan(
         return read, table
     if reset is not None:
         initial = torch.where(reset.any(1)[:, None, None, None], 0, initial)
-    elif not overwrite:
+    elif not donate:
         initial = initial.clone()
     return read, put(initial, rows, table)
 

@@ -38,7 +38,7 @@ def locate(
     reset: Tensor | None,
     *,
     capacity: int,
-    overwrite: bool = False,
+    donate: bool = False,
 ) -> tuple[Tensor, Tensor, Held]:
     """Find the row of every slot of a segment; a slot written for the first time claims a new one.
 
@@ -49,7 +49,7 @@ def locate(
         written: (B, T) bool, False where a step writes nothing: it claims no row.
         reset: (B, T) bool, True frees the stream's rows before that step.
         capacity: rows that a head may claim.
-        overwrite: allow `held` to be overwritten, so that time does not grow with C but for the
+        donate: allow `held` to be overwritten, so that time does not grow with C but for the
             doublings.
 
     Returns:
@@ -63,7 +63,7 @@ def locate(
         reset = torch.zeros_like(written)
     search = _by_hash if usable(held.slot) else _by_sort
     write, read, slot, bucket = search(
-        held, write_index, read_index, written, reset, capacity, overwrite
+        held, write_index, read_index, written, reset, capacity, donate
     )
     more = slot.shape[2] - held.slot.shape[2]
     table = pad(held.table, (0, 0, 0, more)) if more else held.table
@@ -94,14 +94,14 @@ def _by_hash(
     written: Tensor,
     reset: Tensor,
     capacity: int,
-    overwrite: bool,
+    donate: bool,
 ) -> Search:
     from sparsemeta.ops.hashing import buckets, claim, occupied
 
     slot, bucket = held.slot, held.bucket
     size, claims = slot.shape[2], write_index.shape[1] * write_index.shape[3]
     address = (write_index, read_index, written, reset)
-    if overwrite and occupied(slot) + claims < size:  # it will fit, whatever the addresses are
+    if donate and occupied(slot) + claims < size:  # it will fit, whatever the addresses are
         bucket = buckets(slot) if bucket is None else bucket
         write, read, _ = claim(slot, bucket, *address)
         return write, read, slot, bucket
@@ -123,10 +123,10 @@ def _by_sort(
     written: Tensor,
     reset: Tensor,
     capacity: int,
-    overwrite: bool,
+    donate: bool,
 ) -> Search:
     """The same without numba, on any device; it sorts all rows held, and overwrites nothing."""
-    del overwrite
+    del donate
     slot, size, slots = held.slot, held.slot.shape[2], int(held.slot[0, 0, 0])
     life = reset.cumsum(1)  # after a reset, a slot is another one than before
     nowhere = slots * (life.shape[1] + 1)

@@ -30,7 +30,7 @@ def update(
     Returns:
         For the log: means over the segment.
     """
-    judged, _ = forward(rollout.seen, rollout.state, fresh=rollout.fresh, overwrite=True)
+    judged, _ = forward(rollout.seen, rollout.state, fresh=rollout.fresh, donate=True)
     log_policy = judged.logits.log_softmax(-1)
     taken = log_policy.gather(-1, rollout.action[..., None]).squeeze(-1)
 

@@ -57,10 +57,10 @@ class ActorCritic(nn.Module):
         state: MetaRNNState | None = None,
         *,
         fresh: Tensor | None = None,
-        overwrite: bool = False,
+        donate: bool = False,
     ) -> tuple[Judgement, MetaRNNState]:
         """Judge a segment; arguments as those of `SparseMetaRNN`."""
-        x, after = self.network(seen, state, fresh=fresh, overwrite=overwrite)
+        x, after = self.network(seen, state, fresh=fresh, donate=donate)
         return Judgement(self.actor(x), self.critic(x).squeeze(-1)), after
 
 
@@ -97,7 +97,7 @@ class Lives:
     def judge(self, observation: Tensor) -> Judgement:
         """Judge an observation (B, W) and learn from it, by a forward pass: (B, ...)."""
         judged, self.state = self.network(
-            self.seen(observation), self.state, fresh=self.fresh, overwrite=True
+            self.seen(observation), self.state, fresh=self.fresh, donate=True
         )
         return Judgement(*(tensor[:, 0] for tensor in judged))
 

@@ -9,7 +9,7 @@ from typing import Any
 import safetensors.torch
 from safetensors import SafetensorError
 
-from sparsemeta import engine
+from sparsemeta import run as engine
 from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError
 from sparsemeta.rl.agent import ActorCritic

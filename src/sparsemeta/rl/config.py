@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sparsemeta.config import MemoryConfig, require
+from sparsemeta.config import MemoryConfig
+from sparsemeta.errors import require
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsemeta.config import require
-from sparsemeta.engine import Progress
+from sparsemeta.errors import require
 from sparsemeta.rl.agent import ActorCritic, Player
 from sparsemeta.rl.config import EnvironmentConfig
 from sparsemeta.rl.environments import (
@@ -42,6 +41,7 @@ from sparsemeta.rl.environments import (
     stay_probability,
 )
 from sparsemeta.rl.worlds import Glimpse, make
+from sparsemeta.run import Progress
 
 RIVALS: dict[type, dict[str, Callable[[], Agent]]] = {
     CardSorting: {

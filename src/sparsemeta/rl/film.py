@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsemeta.config import require
-from sparsemeta.errors import MissingExtra
+from sparsemeta.errors import MissingExtra, require
 from sparsemeta.rl.cards import Image
 
 FORMATS = (".gif", ".png")

@@ -28,7 +28,7 @@ def update(
     for _ in range(config.epochs):
         for rows in torch.randperm(lives).split(lives // config.minibatches):
             part = rollout.select(rows.to(rollout.action.device))
-            judged, _ = forward(part.seen, part.state, fresh=part.fresh, overwrite=True)
+            judged, _ = forward(part.seen, part.state, fresh=part.fresh, donate=True)
             log_policy = judged.logits.log_softmax(-1)
             taken = log_policy.gather(-1, part.action[..., None]).squeeze(-1)
 

@@ -10,7 +10,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from sparsemeta import engine
+from sparsemeta import run as engine
 from sparsemeta.config import write_toml
 from sparsemeta.errors import TrainingError
 from sparsemeta.rl import a2c, ppo

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsemeta.config import from_dict, require, to_dict
+from sparsemeta.config import from_dict, to_dict
+from sparsemeta.errors import require
 from sparsemeta.rl.config import EnvironmentConfig
 from sparsemeta.rl.environments import (
     STRICT,

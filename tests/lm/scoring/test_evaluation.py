@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from sparsemeta.engine import Progress
 from sparsemeta.errors import ConfigError, CorpusError
 from sparsemeta.lm.config import CorpusConfig, ModelConfig, TokenizerConfig
 from sparsemeta.lm.modelling import LanguageModel, LMState
@@ -16,6 +15,7 @@ from sparsemeta.lm.scoring.evaluation import evaluate
 from sparsemeta.lm.text.corpus import read_documents
 from sparsemeta.lm.text.tokenizer import ByteTokenizer, Tokenizer, train_tokenizer
 from sparsemeta.nn import memory_off
+from sparsemeta.run import Progress
 from tests.data import data_file
 from tests.lm.scoring.arms.models import LAYERS, WINDOW, build, documents
 

@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 
@@ -67,6 +65,6 @@ def test_wrong_name(tmp_path):
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("sparsemeta.errors.installed", lambda package: False)
     with pytest.raises(MissingExtra, match=r"matplotlib.*pip install 'sparsemeta\[lm\]'"):
         plot(READINGS, [], tmp_path / "loss.png")

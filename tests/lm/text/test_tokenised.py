@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsemeta.engine import Progress
 from sparsemeta.errors import CorpusError
 from sparsemeta.lm.config import TokenizerConfig
 from sparsemeta.lm.text import tokenised
@@ -20,6 +19,7 @@ from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.manifest import Entry
 from sparsemeta.lm.text.tokenised import tokenise
 from sparsemeta.lm.text.tokenizer import ByteTokenizer, WordTokenizer, train_tokenizer
+from sparsemeta.run import Progress
 
 QUIET = Progress(quiet=True)
 DOCUMENTS = [Document(name, name * 5) for name in ("a", "bb", "naïve", "d")]

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from sparsemeta.config import require
-from sparsemeta.errors import StateError
+from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.modelling import LMState
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsemeta.config import require
-from sparsemeta.engine import write_folder
-from sparsemeta.errors import ConfigError
+from sparsemeta.errors import ConfigError, require
+from sparsemeta.files import write_folder
 from sparsemeta.lm.checkpoint import find_model
 from sparsemeta.lm.hf.modelling import SparseMetaForCausalLM
 from sparsemeta.lm.hf.tokenizer import fast_tokenizer

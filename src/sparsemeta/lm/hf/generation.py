@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin
 
-from sparsemeta.config import require
+from sparsemeta.errors import require
 from sparsemeta.lm.hf.cache import FastWeightCache, require_ours
 
 
@@ -67,5 +67,5 @@ class MemoryGenerationMixin(GenerationMixin):
         )
         if past_key_values is not None and not is_first_iteration:
             made["attention_mask"] = past_key_values.running(made["input_ids"])[:, None]
-            made["overwrite"] = True  # the state is `generate`'s own since the first iteration
+            made["donate"] = True  # the state is `generate`'s own since the first iteration
         return made

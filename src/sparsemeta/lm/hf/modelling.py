@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
-from sparsemeta.config import require
-from sparsemeta.errors import CheckpointError, StateError
+from sparsemeta.errors import CheckpointError, StateError, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.hf.cache import FastWeightCache, merge, require_ours
 from sparsemeta.lm.hf.configuration import SparseMetaConfig
@@ -93,7 +92,7 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: Tensor | int | None = None,
-        overwrite: bool = False,
+        donate: bool = False,
         **unsupported: Any,
     ) -> CausalLMOutputWithMemory:
         """Read a segment and predict, at each step, the token that follows.
@@ -109,7 +108,7 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
                 training. Where False, a cache that is given is read and left as it is.
             logits_to_keep: how many of the last steps to compute logits of, or which; 0 is all.
             num_items_in_batch: what to divide the loss by; the number of labels if None.
-            overwrite: allow the state passed in to be overwritten, which saves copying its tables.
+            donate: allow the state passed in to be overwritten, which saves copying its tables.
             unsupported: other arguments that transformers may pass, which must be None or False.
 
         Raises:
@@ -128,7 +127,7 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
                 f"{len(input_ids)} rows: give one row for each stream"
             )
         mask = _real(attention_mask, input_ids)
-        hidden, state = self.model.hidden(input_ids, state, mask=mask, overwrite=overwrite)
+        hidden, state = self.model.hidden(input_ids, state, mask=mask, donate=donate)
         steps = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.model.head(hidden[:, steps])
         loss = None

@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from sparsemeta.config import require
-from sparsemeta.engine import Precision, Progress
-from sparsemeta.errors import CorpusError
+from sparsemeta.errors import CorpusError, require
 from sparsemeta.lm.scoring.arms.arm import Arm, arms_of
 from sparsemeta.lm.scoring.arms.backbone import Backbone, backbone_of
 from sparsemeta.lm.scoring.arms.scorer import Text, scoring, stream_of
 from sparsemeta.lm.scoring.scores import Reading, Score
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.run import Precision, Progress
 
 
 def evaluate(

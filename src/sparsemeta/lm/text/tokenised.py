@@ -26,7 +26,7 @@ from sparsemeta.lm.text.manifest import Entry, changed, describe, fingerprint, r
 from sparsemeta.lm.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from sparsemeta.engine import Progress
+    from sparsemeta.run import Progress
 
 FORMAT = 1
 _TOKENS, _MANIFEST = "tokens.bin", "manifest.jsonl"

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsemeta.config import require
-from sparsemeta.errors import CheckpointError, CorpusError
+from sparsemeta.errors import CheckpointError, CorpusError, require
 from sparsemeta.lm.config import TokenizerConfig
 from sparsemeta.lm.text import bpe, words
 from sparsemeta.lm.text.corpus import Document

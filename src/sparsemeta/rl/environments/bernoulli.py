@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sparsemeta.config import require
+from sparsemeta.errors import require
 from sparsemeta.rl.environments.environment import Turn, World, rules_of
 
 _gamma = torch._standard_gamma  # pyright: ignore  # torch.distributions.Beta takes no generator

@@ -7,8 +7,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sparsemeta.config import require
-from sparsemeta.errors import StreamError
+from sparsemeta.errors import StreamError, require
 
 S = TypeVar("S", bound=tuple)  # a state: a named tuple of tensors (B, ...)
 R = TypeVar("R")  # a kind of rules

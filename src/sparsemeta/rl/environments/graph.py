@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from sparsemeta.config import require
+from sparsemeta.errors import require
 from sparsemeta.rl.environments.environment import Environment, Turn, World, rules_of
 
 

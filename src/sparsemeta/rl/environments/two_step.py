@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from sparsemeta.config import require
+from sparsemeta.errors import require
 from sparsemeta.rl.environments.environment import Turn
 from sparsemeta.rl.environments.play import Record
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from sparsemeta.config import require, to_dict
+from sparsemeta.config import to_dict
+from sparsemeta.errors import require
 from sparsemeta.lm.scoring.arms.settings import CacheSettings, DynamicSettings
 
 Memory = Literal["static", "document", "carried"]

@@ -60,7 +60,7 @@ class OwnBackbone(Backbone):
         if empty:
             reset = torch.zeros_like(tokens, dtype=torch.bool)
             reset[:, 0] = True
-        hidden, after = self.model.hidden(tokens, state, reset=reset, overwrite=True)
+        hidden, after = self.model.hidden(tokens, state, reset=reset, donate=True)
         return Read(self.model.head(hidden)[0], hidden[0], after)
 
     def detach(self, state: LMState) -> LMState:

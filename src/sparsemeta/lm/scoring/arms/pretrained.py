@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsemeta.config import require
-from sparsemeta.errors import CheckpointError, MissingExtra
+from sparsemeta.errors import CheckpointError, MissingExtra, require
 from sparsemeta.lm.scoring.arms.backbone import Backbone, Read
 from sparsemeta.lm.text.tokenizer import Tokenizer
 

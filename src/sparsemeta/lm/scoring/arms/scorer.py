@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import nll_loss
 
-from sparsemeta.engine import Precision, Progress
 from sparsemeta.lm.scoring.arms.arm import Arm
 from sparsemeta.lm.scoring.arms.backbone import Backbone
 from sparsemeta.lm.scoring.arms.cache import NeuralCache
 from sparsemeta.lm.scoring.arms.dynamic import Learner, RMSUpdate
 from sparsemeta.lm.text.tokenizer import Tokenizer
 from sparsemeta.nn import memory_off
+from sparsemeta.run import Precision, Progress
 
 
 class Text(NamedTuple):

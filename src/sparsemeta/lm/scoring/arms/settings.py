@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparsemeta.config import require
+from sparsemeta.errors import require
 
 
 @dataclass(frozen=True)

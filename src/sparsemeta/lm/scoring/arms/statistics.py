@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from sparsemeta.config import require
-from sparsemeta.engine import Precision, Progress
+from sparsemeta.errors import require
 from sparsemeta.lm.scoring.arms.arm import Arm
 from sparsemeta.lm.scoring.arms.backbone import Backbone
 from sparsemeta.lm.scoring.arms.dynamic import MeanSquares
 from sparsemeta.lm.scoring.arms.scorer import scoring, stream_of
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.run import Precision, Progress
 
 EXCERPT = 8192
 """Characters of training text that are read in a row, from an empty memory."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sparsemeta.config import require, to_dict
-from sparsemeta.engine import Precision, Progress
+from sparsemeta.config import to_dict
+from sparsemeta.errors import require
 from sparsemeta.lm.scoring.arms.arm import Arm, Memory
 from sparsemeta.lm.scoring.arms.backbone import Backbone
 from sparsemeta.lm.scoring.arms.grid import THETAS, WEIGHTS, GridCache, Trial, Tuned, dynamic_points
@@ -19,6 +19,7 @@ from sparsemeta.lm.scoring.arms.scorer import Scorer, scoring, stream_of
 from sparsemeta.lm.scoring.arms.settings import CacheSettings, DynamicSettings
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.run import Precision, Progress
 
 
 def tune(

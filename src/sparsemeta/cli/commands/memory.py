@@ -1,0 +1,191 @@
+"""`sparsemeta memory show|diff|merge|reset`: what was learned, read without its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from sparsemeta.cli.support.claim import claim
+from sparsemeta.errors import StateError, require
+
+if TYPE_CHECKING:
+    from sparsemeta.fast_weights import FastWeights, Origin
+
+AsJson = Annotated[bool, tyro.conf.arg(name="json")]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a subcommand."""
+    tyro.extras.subcommand_cli_from_dict(
+        {"show": show, "diff": diff, "merge": merge, "reset": reset},
+        args=list(arguments),
+        prog="sparsemeta memory",
+        config=(tyro.conf.FlagCreatePairsOff,),
+        description="Show, compare, merge and erase memories.",
+    )
+
+
+def show(
+    files: tyro.conf.Positional[tuple[Path, ...]],
+    *,
+    model: Path | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what memories hold: the slots in use of each layer, their norms, and their age.
+
+    Args:
+        files: memories, as `sparsemeta read` saves them.
+        model: also say whether they belong to this model.
+        as_json: print JSON.
+    """
+    from sparsemeta.fast_weights import fingerprint
+    from sparsemeta.lm.checkpoint import load_model
+
+    require(bool(files), "name a memory: sparsemeta memory show FILE...")
+    expected = fingerprint(load_model(model)[0]) if model else None
+    found = [_about(path, expected) for path in files]
+    if as_json:
+        _print_json(found)
+        return
+    for about in found:
+        fits = {None: "", True: f", which is {model}", False: f", which is not {model}"}
+        print(
+            f"{about['file']}: {about['size']:,} bytes; has read {about['texts']:,} texts of "
+            f"{about['bytes']:,} bytes; model {about['model'][:12]}{fits[about['fits']]}"
+        )
+        _print_table(about["layers"])
+
+
+def diff(
+    earlier: tyro.conf.Positional[Path],
+    later: tyro.conf.Positional[Path],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two memories of one model: rows added, removed and changed, and the norm of it all.
+
+    Args:
+        earlier: a memory.
+        later: another.
+        as_json: print JSON.
+    """
+    (before, _), (after, _) = _load(earlier, later)
+    changes = after.diff(before)
+    if as_json:
+        _print_json({"earlier": str(earlier), "later": str(later), "layers": changes})
+    else:
+        _print_table(changes)
+
+
+def merge(
+    one: tyro.conf.Positional[Path],
+    other: tyro.conf.Positional[Path],
+    *,
+    out: Path,
+    base: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Bring together what two memories of one model learned since they parted.
+
+    A row that only one of them changed is taken as it is. Where both did, it is their mean,
+    weighted by how much each has read since.
+
+    Args:
+        one: a memory.
+        other: another.
+        out: where the merged memory is kept.
+        base: the memory that both grew from. If left out: an empty one.
+        overwrite: replace a file at --out.
+    """
+    with claim(out, overwrite=overwrite):
+        (a, a_read), (b, b_read), *rest = _load(one, other, *([base] if base else []))
+        began, begun = rest[0] if rest else (None, a_read._replace(texts=0, bytes=0))
+        read = begun._replace(
+            texts=a_read.texts + b_read.texts - begun.texts,
+            bytes=a_read.bytes + b_read.bytes - begun.bytes,
+        )
+        a.merge(b, began).save(out, read)
+    print(f"{out}: has read {read.texts:,} texts of {read.bytes:,} bytes")
+
+
+def reset(
+    file: tyro.conf.Positional[Path],
+    *,
+    out: Path,
+    layers: tuple[str, ...] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Erase a memory, or some of its layers.
+
+    Args:
+        file: a memory.
+        out: where what is left is kept; it may be the same file.
+        layers: which layers to erase, as `sparsemeta memory show` names them. If left out: all.
+        overwrite: replace another file at --out.
+    """
+    with claim(out, updates=file, overwrite=overwrite):
+        ((memory, origin),) = _load(file)
+        left = memory.reset(layers=layers)
+        empty = not any(layer["rows"] for layer in left.stats().values())
+        left.save(out, origin._replace(texts=0, bytes=0) if empty else origin)
+    print(f"{out}: erased {', '.join(layers or memory.layers)}")
+
+
+def _load(*paths: Path) -> list[tuple[FastWeights, Origin]]:
+    """Memories of one model, and where they come from."""
+    from sparsemeta.fast_weights import FastWeights, read_origin
+
+    found = [(FastWeights.load(path, None), read_origin(path)) for path in paths]
+    for path, (_, origin) in zip(paths, found, strict=True):
+        if origin.fingerprint != found[0][1].fingerprint:
+            raise StateError(
+                f"{path} belongs to another model than {paths[0]}, so what they hold cannot be "
+                "compared. Name two memories of one model."
+            )
+    return found
+
+
+def _about(path: Path, expected: str | None) -> dict[str, Any]:
+    """All that a file says; `expected` is a model's fingerprint."""
+    ((memory, origin),) = _load(path)
+    return {
+        "file": str(path),
+        "size": path.stat().st_size,
+        "model": origin.fingerprint,
+        "fits": expected and origin.fingerprint == expected,
+        "streams": memory.batch,
+        "texts": origin.texts,
+        "bytes": origin.bytes,
+        "layers": {
+            name: stats | {"bytes": sum(part.nbytes for part in memory.layers[name].touched())}
+            for name, stats in memory.stats().items()
+        },
+    }
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2, allow_nan=False))
+
+
+def _print_table(layers: Mapping[str, Mapping[str, float]]) -> None:
+    """A row for each layer, a column for each number."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table.add_column("layer")
+    for key in next(iter(layers.values())):
+        table.add_column(key.replace("_", " "), justify="right", no_wrap=True)
+    for name, numbers in layers.items():
+        table.add_row(name, *(_cell(key, number) for key, number in numbers.items()))
+    Console(highlight=False, markup=False).print(table)
+
+
+def _cell(key: str, number: float) -> str:
+    if key == "used":
+        return f"{number:.1%}"
+    return f"{number:,.3f}" if "norm" in key else f"{number:,.0f}"

@@ -1,0 +1,1 @@
+"""`sparsemeta rl COMMAND`."""

@@ -1,0 +1,1 @@
+"""What commands share: recipes as flags, claimed memories, and delivering what was found."""

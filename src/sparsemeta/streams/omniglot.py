@@ -1,0 +1,100 @@
+"""Omniglot: 1,623 handwritten characters, each drawn by 20 people (Lake et al. 2015)."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from sparsemeta.errors import CorpusError, MissingExtra, require
+
+HOME = "https://github.com/brendenlake/omniglot"
+
+# What NumPy, zipfile and Pillow raise on a damaged file.
+DAMAGE = (OSError, ValueError, LookupError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error)
+
+
+def read_omniglot(
+    folder: str | Path,
+    split: Literal["background", "evaluation"] = "background",
+    *,
+    size: int = 28,
+    rotations: bool = False,
+) -> Tensor:
+    """Read a split of Omniglot for `ClassOrdered`, averaged down to size x size pixels.
+
+    Args:
+        folder: holds images_SPLIT.npz, or else the official images_SPLIT.zip. The .npz has an array
+            `images`, (characters, drawings, height, width) bool, True where the paper is white.
+        split: background has the 964 characters to train on, evaluation 659 of other alphabets.
+        size: pixels of a side.
+        rotations: each character turned by 90, 180 and 270 degrees is a further class.
+
+    Returns:
+        (characters, drawings, size, size) uint8, 255 is full ink; with rotations four times as many
+        characters, first all as drawn.
+
+    Raises:
+        CorpusError: there is no such file, or it is damaged or something else.
+        MissingExtra: a .zip is read and Pillow is not installed.
+    """
+    require(
+        split in ("background", "evaluation"),
+        f"split = {split!r} is neither 'background' nor 'evaluation'",
+    )
+    require(1 <= size <= 105, f"size = {size} must lie between 1 and the 105 pixels of a drawing")
+    paper = _read_paper(Path(folder) / f"images_{split}")
+    ink = torch.stack([adaptive_avg_pool2d(1 - torch.from_numpy(c).float(), size) for c in paper])
+    images = (255 * ink).round().to(torch.uint8)
+    turns = range(4 if rotations else 1)
+    return torch.cat([images.rot90(turn, (-2, -1)) for turn in turns])
+
+
+def _read_paper(stem: Path) -> np.ndarray:
+    """Drawings (characters, drawings, height, width) bool, True where the paper is white."""
+    for path, read in ((stem.with_suffix(".npz"), _npz), (stem.with_suffix(".zip"), _zip)):
+        if path.is_file():
+            try:
+                paper = read(path)
+            except DAMAGE as error:
+                raise CorpusError(
+                    f"{path}: cannot be read as Omniglot ({error}). Get it again from {HOME}"
+                ) from None
+            if paper.dtype != bool or paper.ndim != 4:
+                raise CorpusError(
+                    f"{path}: holds {paper.dtype} of shape {paper.shape}, not drawings (characters,"
+                    f" drawings, height, width) in black and white. Get it again from {HOME}"
+                )
+            return paper
+    raise CorpusError(
+        f"{stem.parent}: holds neither {stem.name}.npz nor {stem.name}.zip. Put {stem.name}.zip "
+        f"there, from the folder `python` of {HOME}"
+    )
+
+
+def _npz(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return np.load(file)["images"]
+
+
+def _zip(path: Path) -> np.ndarray:
+    """Drawings of the official archive, in the order of alphabet/character/drawing.png."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtra("PIL", "tasks") from None
+    with zipfile.ZipFile(path) as archive:
+        images = [name for name in archive.namelist() if name.endswith(".png")]
+        names = sorted(name for name in images if name.startswith(f"{path.stem}/"))
+        characters = []
+        for _, drawings in groupby(names, key=lambda name: PurePosixPath(name).parent):
+            opened = [Image.open(archive.open(name)).convert("1") for name in drawings]
+            characters.append(np.stack([np.asarray(image) for image in opened]))
+    return np.stack(characters)

@@ -1,0 +1,212 @@
+"""Learning example by example, as River and scikit-learn do it, by a forward pass alone.
+
+A `StreamLearner` that was trained to learn is given your stream; its weights never change.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsemeta.errors import ConfigError, StateError, StreamError, installed
+from sparsemeta.fast_weights import FastWeights
+from sparsemeta.files import write_folder
+from sparsemeta.nn.stream_learner import StreamLearner, StreamState
+
+
+class OnlineState(NamedTuple):
+    """What an `OnlineLearner` has learned: a value, to be kept, forked and restored."""
+
+    stream: StreamState
+    labels: tuple[Hashable, ...] = ()
+    """The labels met so far, in the order in which they appeared."""
+
+
+class OnlineLearner(ABC):
+    """What `OnlineClassifier` and `OnlineRegressor` have in common.
+
+    An example counts from the moment it is learned: the next prediction knows it. Predicting
+    changes nothing, however often it is done.
+
+    Args:
+        model: a trained network, which is put into evaluation mode.
+        features: what the entries of an example that is a dictionary are called, in the order in
+            which the model takes them; one that is missing is 0, others are ignored. None takes
+            all entries, in alphabetical order.
+
+    Raises:
+        ConfigError: the model was made for the other kind of feedback.
+    """
+
+    kind: ClassVar[str]
+    river_base: ClassVar[str]  # of `river.base`
+    _supervised = True  # River asks
+
+    def __init__(self, model: StreamLearner, features: Sequence[str] | None = None):
+        if model.kind != self.kind:
+            raise ConfigError(
+                f"{type(self).__name__} needs a StreamLearner of {self.kind}, and this one is of "
+                f"{model.kind}. Use the other of OnlineClassifier and OnlineRegressor."
+            )
+        self.model, self.features = model.eval(), features
+        self.state = OnlineState(model.initial_state(1))
+        if installed("river"):  # its metrics accept only what counts as one of its own kinds
+            getattr(import_module("river.base"), self.river_base).register(type(self))
+
+    def learn_one(self, x: Any, y: Any) -> None:
+        """Learn one example.
+
+        Args:
+            x: its input: an array of the shape that the model takes, or a dictionary of features.
+            y: what it is.
+
+        Raises:
+            StreamError: y is one label more than the model can tell apart; nothing was learned.
+        """
+        self.partial_fit([x], [y])
+
+    def partial_fit(self, X: Any, y: Any) -> OnlineLearner:
+        """Learn examples one after the other; the same as `learn_one` for each."""
+        feedback, labels = self._feedback(y)
+        _, stream = self._forward(X, feedback, taught=True)
+        self.state = OnlineState(stream, labels)
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write what was learned into a folder, which is replaced.
+
+        Raises:
+            StateError: a label is neither text nor a number.
+        """
+        (memory, feedback, taught), labels = self.state
+        for label in labels:
+            if not isinstance(label, str | int | float | None):
+                raise StateError(
+                    f"the label {label!r} is neither text nor a number, so it cannot be saved. "
+                    "Learn with names of your labels instead."
+                )
+        about = {"labels": labels, "feedback": feedback.tolist(), "taught": taught.tolist()}
+        with write_folder(Path(path)) as folder:
+            memory.save(folder / "memory.safetensors", self.model)
+            (folder / "learner.json").write_text(json.dumps(about), encoding="utf-8")
+
+    def load(self, path: str | Path) -> None:
+        """Go on from what `save` wrote.
+
+        Raises:
+            StateError: it is missing, damaged, or was learned by another model.
+        """
+        memory = FastWeights.load(Path(path) / "memory.safetensors", self.model)
+        file = Path(path) / "learner.json"
+        try:
+            about = json.loads(file.read_text(encoding="utf-8"))
+            feedback, taught = (
+                torch.tensor(about[name], dtype=now.dtype, device=now.device).view(now.shape)
+                for name, now in zip(("feedback", "taught"), self.state.stream[1:], strict=True)
+            )
+            labels = tuple(about["labels"])
+        except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+            raise StateError(
+                f"{file}: damaged or not what a learner has saved ({error}). Restore the folder "
+                "from a copy, or begin anew."
+            ) from None
+        device = self.state.stream.taught.device
+        self.state = OnlineState(StreamState(memory.to(device), feedback, taught), labels)
+
+    def _predictions(self, X: Any) -> Tensor:
+        """What the model says of each example by itself, (n, outputs)."""
+        feedback = self.state.stream.feedback
+        blank = feedback.new_zeros(len(X), *feedback.shape[1:])
+        return self._forward(X, blank, taught=False)[0]
+
+    @torch.no_grad()
+    def _forward(self, X: Any, feedback: Tensor, *, taught: bool) -> tuple[Tensor, StreamState]:
+        now = self.state.stream
+        rows = [self._row(x) if isinstance(x, Mapping) else np.asarray(x) for x in X]
+        inputs = torch.as_tensor(np.stack(rows), dtype=torch.float32, device=now.taught.device)
+        told = now.taught.new_full((1, len(rows)), taught)
+        predicted, state = self.model(inputs[None], feedback[None], told, now)
+        return predicted[0], state
+
+    def _row(self, x: Mapping[str, Any]) -> np.ndarray:
+        names = sorted(x) if self.features is None else self.features
+        return np.array([float(x.get(name, 0)) for name in names])
+
+    @abstractmethod
+    def _feedback(self, y: Any) -> tuple[Tensor, tuple[Hashable, ...]]:
+        """What the model is shown, (n, ..), and the labels met by then."""
+
+
+class OnlineClassifier(OnlineLearner):
+    """Tells labels apart, of any hashable kind, that appear while it runs.
+
+    Only labels that were learned are ever predicted.
+
+    >>> from sparsemeta.config import MemoryConfig
+    >>> learner = OnlineClassifier(StreamLearner(2, MemoryConfig(slots=64), outputs=100))
+    >>> learner.predict_one([0.5, 1.0])
+    >>> learner.learn_one([0.5, 1.0], "red")
+    >>> learner.predict_one({"x": 0.5, "y": 1.0})
+    'red'
+    """
+
+    kind = "labels"
+    river_base = "Classifier"
+
+    def predict_one(self, x: Any) -> Hashable | None:
+        """The most probable label of one example; None before any was learned."""
+        return self.predict([x])[0]
+
+    def predict_proba_one(self, x: Any) -> dict[Hashable, float]:
+        """The probability of each label learned so far."""
+        return dict(zip(self.state.labels, self._probabilities([x])[0].tolist(), strict=True))
+
+    def predict(self, X: Any) -> list[Hashable | None]:
+        """The most probable label of each example, each by itself."""
+        if not self.state.labels:
+            return [None] * len(X)
+        return [self.state.labels[best] for best in self._probabilities(X).argmax(-1).tolist()]
+
+    def _probabilities(self, X: Any) -> Tensor:
+        return self._predictions(X)[:, : len(self.state.labels)].softmax(-1)
+
+    def _feedback(self, y: Any) -> tuple[Tensor, tuple[Hashable, ...]]:
+        named = [label.item() if isinstance(label, np.generic | Tensor) else label for label in y]
+        table = {label: None for label in (*self.state.labels, *named)}
+        labels = tuple(table)
+        if len(labels) > self.model.outputs:
+            raise StreamError(
+                f"{labels[self.model.outputs]!r} is label number {self.model.outputs + 1}, but "
+                f"this model tells {self.model.outputs} apart. Train one with more outputs."
+            )
+        index = {label: number for number, label in enumerate(labels)}
+        device = self.state.stream.taught.device
+        return torch.tensor([index[label] for label in named], device=device), labels
+
+
+class OnlineRegressor(OnlineLearner):
+    """Approximates values: numbers, or arrays of the model's outputs."""
+
+    kind = "values"
+    river_base = "Regressor"
+
+    def predict_one(self, x: Any) -> Any:
+        """The value of one example: a number, or an array (W,) if values have several."""
+        return self.predict([x])[0]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The value of each example by itself: (n,), or (n, W) if values have several."""
+        values = self._predictions(X)
+        return (values.squeeze(-1) if self.model.outputs == 1 else values).cpu().numpy()
+
+    def _feedback(self, y: Any) -> tuple[Tensor, tuple[Hashable, ...]]:
+        values = self.state.stream.feedback.new_tensor(np.asarray(y, dtype=float))
+        return values.view(len(values), self.model.outputs), ()

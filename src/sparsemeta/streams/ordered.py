@@ -1,0 +1,148 @@
+"""Images class after class, in one pass without replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sparsemeta.errors import require
+from sparsemeta.streams.prototypes import prototypes
+from sparsemeta.streams.stream import Stream
+
+
+@dataclass(frozen=True, eq=False)
+class ClassOrdered:
+    """Learn one class after the other from a few images each, then be asked about all of them.
+
+    Of each stream: classes are drawn, and their labels are a random permutation. They are taught in
+    turn, all images of a class together. With `rebound`, that share of them then changes meaning:
+    they exchange labels and are taught again in turn, from new images. At last come queries about
+    all classes in random order, scored but not taught. No image is shown twice.
+    """
+
+    images: Tensor = field(repr=False)
+    """(classes at hand, images of each, *shape) uint8, 255 is full ink."""
+    classes: int = 50
+    """Classes in a stream (C)."""
+    shots: int = 15
+    """Images that a class is taught from, each time."""
+    queries: int = 5
+    """Images of each class that are asked about."""
+    rebound: float = 0.0
+    """Share of the classes that change meaning, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.images.dtype == torch.uint8 and self.images.dim() >= 3,
+            f"images must be uint8 of shape (classes, images of each, ...), not "
+            f"{self.images.dtype} of shape {tuple(self.images.shape)}",
+        )
+        there, each = self.images.shape[:2]
+        require(
+            1 <= self.classes <= there,
+            f"classes = {self.classes} cannot be drawn from the images of {there}",
+        )
+        require(
+            self.shots >= 1 and self.queries >= 1,
+            f"shots = {self.shots} and queries = {self.queries} must be at least 1",
+        )
+        require(
+            0 <= self.rebound <= 1 and self._moved != 1,
+            f"rebound = {self.rebound} of {self.classes} classes is {self._moved:g}: give a share "
+            "from 0 to 1 that is none of them, or at least two that exchange their labels",
+        )
+        require(
+            self._needed <= each,
+            f"a class needs {self._needed} images (shots = {self.shots}"
+            f"{', twice,' if self._moved else ''} and queries = {self.queries}) but has {each}",
+        )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one image."""
+        return tuple(self.images.shape[2:])
+
+    @property
+    def outputs(self) -> int:
+        """The number of labels."""
+        return self.classes
+
+    @property
+    def _moved(self) -> int:
+        return round(self.rebound * self.classes)
+
+    @property
+    def _needed(self) -> int:
+        return self.shots * (2 if self._moved else 1) + self.queries
+
+    def sample(self, batch: int, generator: torch.Generator) -> Stream:
+        """Draw B streams on the generator's device.
+
+        Args:
+            batch: B.
+            generator: the source of all chance.
+
+        Returns:
+            Streams of images (B, T, *shape) in 0 to 1; a source is a class, counted in the order in
+            which they are first taught, and its version is 1 once its meaning has changed.
+        """
+        there, each = self.images.shape[:2]
+        kind = _shuffled((batch, there), generator)[:, : self.classes]
+        drawing = _shuffled((batch, self.classes, each), generator)
+        label = _shuffled((batch, self.classes), generator)
+        moved = _shuffled((batch, self.classes), generator)[:, : self._moved]
+        label_after = label.scatter(1, moved, label.gather(1, moved.roll(1, 1)))
+
+        source, use, version, taught = self._plan(moved, generator)
+        target = torch.where(version > 0, label_after.gather(1, source), label.gather(1, source))
+        row = torch.arange(batch, device=source.device)[:, None]
+        shown = (kind.gather(1, source), drawing[row, source, use])
+        images = self.images[tuple(index.to(self.images.device) for index in shown)]
+        return Stream(
+            input=images.to(source.device).float() / 255,
+            feedback=torch.where(taught, target, 0),
+            taught=taught,
+            target=target,
+            scored=~taught,
+            source=source,
+            version=version,
+        )
+
+    def oracle(self, stream: Stream) -> Tensor:
+        """The nearest prototype, of images or of whatever embedding the stream is in."""
+        return prototypes(stream, self.classes)
+
+    def _plan(
+        self, moved: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Which class each step shows, which of its images, in which version, and if it is taught.
+
+        Of its images a class shows those of the first lesson, of the second, of the queries.
+        """
+        batch, device = len(moved), moved.device
+        asked = _shuffled((batch, self.classes * self.queries), generator)
+        first = torch.arange(self.classes * self.shots, device=device).expand(batch, -1)
+        again = torch.arange(self._moved * self.shots, device=device).expand(batch, -1)
+        source = [first // self.shots, moved.gather(1, again // self.shots), asked // self.queries]
+        use = [
+            first % self.shots,
+            self.shots + again % self.shots,
+            self._needed - self.queries + asked % self.queries,
+        ]
+        changed = moved.new_zeros(batch, self.classes).scatter(1, moved, 1)
+        version = [torch.zeros_like(first), torch.ones_like(again), changed.gather(1, source[2])]
+        lessons = first.shape[1] + again.shape[1]
+        taught = torch.arange(lessons + asked.shape[1], device=device) < lessons
+        return (
+            torch.cat(source, 1),
+            torch.cat(use, 1),
+            torch.cat(version, 1),
+            taught.expand(batch, -1),
+        )
+
+
+def _shuffled(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Random permutations along the last axis."""
+    return torch.rand(shape, generator=generator, device=generator.device).argsort(-1)

@@ -1,0 +1,130 @@
+"""Rebinding: cues whose labels change one at a time, and a table of the last label of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparsemeta.errors import require
+from sparsemeta.streams.stream import Stream
+
+
+@dataclass(frozen=True)
+class Rebinding:
+    """A stream of noisy cues to be named: many live bindings to hold, any of which may change.
+
+    Before each step, with the hazard's probability, a random cue gets another label. Then a random
+    cue is shown, drawn from a normal distribution once per stream, under fresh noise. Scored is
+    the second half.
+    """
+
+    cues: int = 512
+    """Live bindings (M)."""
+    labels: int = 8
+    """Labels they are bound to."""
+    width: int = 64
+    """Width of a cue."""
+    noise: float = 0.3
+    """Standard deviation of the noise on a cue, whose own is 1."""
+    hazard: float = 0.02
+    """Probability of a re-binding, per step."""
+    length: int = 2048
+    """Steps (T)."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.cues >= 1 and self.width >= 1,
+            f"rebinding needs cues of some width, not cues = {self.cues}, width = {self.width}",
+        )
+        require(self.labels >= 2, f"rebinding.labels = {self.labels} leaves nothing to change to")
+        require(self.length >= 2, f"rebinding.length = {self.length} must be at least 2")
+        require(self.noise >= 0, f"rebinding.noise = {self.noise} must not be negative")
+        require(
+            0 <= self.hazard <= 1, f"rebinding.hazard = {self.hazard} must be a probability, 0 to 1"
+        )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one step's input."""
+        return (self.width,)
+
+    @property
+    def outputs(self) -> int:
+        """The number of labels."""
+        return self.labels
+
+    def sample(self, batch: int, generator: torch.Generator) -> Stream:
+        """Draw B streams on the generator's device.
+
+        Args:
+            batch: B.
+            generator: the source of all chance.
+
+        Returns:
+            Streams of T steps; a source is a cue, its version counts its re-bindings so far.
+        """
+        chance = {"generator": generator, "device": generator.device}
+        steps = (batch, self.length)
+        codes = torch.randn(batch, self.cues, self.width, **chance)
+        shown = torch.randint(self.cues, steps, **chance)
+        target, version = self._bindings(shown, **chance)
+        row = torch.arange(batch, device=generator.device)[:, None]
+        noise = self.noise * torch.randn(*steps, self.width, **chance)
+        taught = torch.ones_like(shown, dtype=torch.bool)
+        scored = taught.clone()
+        scored[:, : self.length // 2] = False
+        return Stream(codes[row, shown] + noise, target, taught, target, scored, shown, version)
+
+    def oracle(self, stream: Stream) -> Tensor:
+        """The label that a cue had when it was last shown; 0 if it never was.
+
+        Args:
+            stream: of this task.
+
+        Returns:
+            (B, T) int64 labels.
+        """
+        row = torch.arange(len(stream.source), device=stream.source.device)
+        table = stream.source.new_zeros(len(row), self.cues)
+        recalled = []
+        for cue, label in zip(stream.source.unbind(1), stream.feedback.unbind(1), strict=True):
+            recalled.append(table[row, cue])
+            table[row, cue] = label
+        return torch.stack(recalled, dim=1)
+
+    def expected_accuracy(self) -> float:
+        r"""The oracle's expected accuracy over the scored steps, exactly.
+
+        With $r = h / M$ a cue's chance of a re-binding at a step, $n_t$ the probability that it was
+        never shown before and $a_t$ that the table has its label right, of L:
+        $$a'_t = (1 - r) a_t + \frac{r}{L - 1} (1 - n_t - a_t), \quad
+        a_{t+1} = a'_t + (1 - a'_t) / M, \quad n_{t+1} = (1 - 1/M) n_t$$
+        and the accuracy at t is $a'_t + n_t / L$.
+        """
+        rebound, right, never, total = self.hazard / self.cues, 0.0, 1.0, 0.0
+        for step in range(self.length):
+            stale = 1 - never - right
+            right += rebound * (stale / (self.labels - 1) - right)
+            if step >= self.length // 2:
+                total += right + never / self.labels
+            right += (1 - right) / self.cues
+            never *= 1 - 1 / self.cues
+        return total / (self.length - self.length // 2)
+
+    def _bindings(self, shown: Tensor, **chance) -> tuple[Tensor, Tensor]:
+        """The label (B, T) of each cue shown, and how often it had changed."""
+        rebound = torch.rand(shown.shape, **chance) < self.hazard
+        changed = torch.randint(self.cues, shown.shape, **chance)
+        turn = torch.randint(1, self.labels, shown.shape, **chance) * rebound
+        row = torch.arange(len(shown), device=shown.device)
+        label = torch.randint(self.labels, (len(shown), self.cues), **chance)
+        now = torch.stack([label, torch.zeros_like(label)], dim=-1)  # (B, M, label and version)
+        change = torch.stack([turn, rebound.long()], dim=-1)
+        found = []
+        for cue, other, by in zip(shown.T, changed.T, change.unbind(1), strict=True):
+            now[row, other] += by
+            found.append(now[row, cue])
+        label, version = torch.stack(found, dim=1).unbind(-1)
+        return label % self.labels, version

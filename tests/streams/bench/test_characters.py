@@ -1,0 +1,53 @@
+"""Omniglot: what is learned from is never asked about."""
+
+import torch
+
+from sparsemeta.streams.bench.characters import TURNS, GaussianFeatures, Spread, omniglot
+from sparsemeta.streams.ordered import ClassOrdered
+from tests.streams.tasks import numbered, seeded
+
+
+def test_no_class_is_in_two_parts():
+    characters = 500
+    names = torch.arange(TURNS * characters).view(-1, 1, 1).expand(-1, 20, 2)
+    background = torch.stack([names // 256, names % 256], -1)[..., 0, :].to(torch.uint8)
+    bench = omniglot(background, torch.full((620, 20, 2), 255, dtype=torch.uint8))
+
+    def classes(task):
+        pairs = getattr(task, "task", task).images[:, 0].long()
+        return set((256 * pairs[:, 0] + pairs[:, 1]).tolist())
+
+    learned = classes(bench.train)
+    kept = {name % characters for name in learned}  # in whichever direction
+    assert len(learned) == TURNS * 50
+    assert kept == set(range(350, 400))
+    for task in bench.validation:
+        asked = classes(task)
+        assert len(asked) == TURNS * 100
+        assert {name % characters for name in asked} == set(range(400, 500))
+    assert list(bench.tests) == [
+        *("50 classes", "100 classes", "200 classes", "600 classes", "200, relabelled")
+    ]
+    assert all(classes(task) == {256 * 255 + 255} for task in bench.tests.values())
+    assert bench.network.outputs == 600
+
+
+def test_labels_are_drawn_from_more_than_are_needed():
+    task = ClassOrdered(numbered(8, 7), classes=6, shots=2, queries=2, rebound=0.5)
+    spread = Spread(task, 40)
+    stream, plain = spread.sample(99, seeded()), task.sample(99, seeded())
+    assert spread.input_shape == task.input_shape
+    assert stream.target.unique().tolist() == list(range(40))
+    same = plain.target[:, :, None] == plain.target[:, None]
+    assert torch.equal(same, stream.target[:, :, None] == stream.target[:, None])
+    assert torch.equal(stream.feedback[stream.taught], stream.target[stream.taught])
+    assert not stream.feedback[~stream.taught].any()
+    assert spread.oracle(stream).shape == stream.target.shape
+
+
+def test_products_of_gaussian_features_are_the_kernel():
+    torch.manual_seed(0)
+    x, bandwidth = 3 + torch.randn(20, 6), torch.tensor(2.0)
+    z = GaussianFeatures(x.mean(0), bandwidth, 50_000)(x)
+    expected = (-torch.cdist(x, x).square() / 8).exp()
+    torch.testing.assert_close(z @ z.mT / 50_000, expected, atol=0.03, rtol=0)

@@ -1,0 +1,88 @@
+"""Models that differ in what they remember with, and in nothing else."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sparsemeta.streams.bench.models import Among, Form, forms, held
+from sparsemeta.streams.controls import DenseCode, LSTMMemory
+from tests.streams.bench.small import MEMORY, small
+
+BENCH = small(forms=forms(replace(MEMORY, slots=64), MEMORY, linear=8, lstm=8))
+
+
+def build(name, rate=0.5):
+    torch.manual_seed(0)
+    return BENCH.network.build(BENCH.forms[name], rate)
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_dense_controls_are_as_wide_as_the_sparse_memory_beside_them():
+    equal = build("sparse-equal")
+    for name in ("sign", "centred-relu", "soft-threshold"):
+        model = build(name)
+        assert isinstance(model.memory.addressing, DenseCode)
+        assert parameters(model) == parameters(equal)
+        assert model.initial_state(1).memory.nbytes == equal.initial_state(1).memory.nbytes
+    assert BENCH.forms["linear"].memory.addressing == "dense"
+    assert BENCH.forms["additive"].memory == replace(BENCH.forms["sparse"].memory, rule="hebbian")
+    assert isinstance(build("lstm").memory, LSTMMemory)
+
+
+@pytest.mark.parametrize("name", ["sparse", "linear", "sign"])
+def test_a_network_that_recalls_does_so_untrained(name):
+    network = replace(BENCH.network, recalls=True)
+    torch.manual_seed(0)
+    model = network.build(BENCH.forms[name], 0.9)
+    x, label = torch.randn(1, 1, 8).repeat(1, 2, 1), torch.tensor([[3, 3]])
+    logits, _ = model(x, label, torch.ones(1, 2).bool())
+    assert logits[0].argmax(-1)[1] == 3
+    logits[0, 1, 0].backward()
+    assert model.memory.addressing.query.weight.grad is not None
+    assert model.memory.output.weight.grad is None
+    assert model.memory.meta_learner.value.weight.grad is None
+    network.build(BENCH.forms["lstm"], 0.9)
+
+
+def test_a_linear_key_that_recalls_begins_with_the_angles_of_its_inputs():
+    form = Form(
+        replace(MEMORY, slots=8, heads=1, key_width=8, value_width=4, addressing="dense", active=1)
+    )
+    model = replace(BENCH.network, recalls=True).build(form, 0.9)
+    x = torch.randn(1, 6, 8)
+    _, weight = model.memory.addressing(x)
+    key, expected = weight[0, :, 0], torch.nn.functional.normalize(x[0], dim=-1)
+    torch.testing.assert_close(key @ key.mT, expected @ expected.mT)
+
+
+def test_an_equal_memory_is_not_listed_twice():
+    assert "sparse-equal" not in forms(MEMORY, MEMORY, linear=8, lstm=8)
+
+
+@pytest.mark.parametrize("strength", [0.01, 1.0])
+def test_a_held_model_writes_with_that_strength_alone(strength):
+    model = build("sparse")
+    torch.nn.init.normal_(model.memory.meta_learner.gates.weight)
+    x = torch.randn(3, 2, 5, 8)
+    before = model.memory.meta_learner(*x).rate
+    rate = held(model, strength).memory.meta_learner(*x).rate
+    torch.testing.assert_close(rate, torch.full_like(rate, strength))
+    torch.testing.assert_close(model.memory.meta_learner(*x).rate, before)  # it is a copy
+
+
+def test_among():
+    stream = torch.randn(1, 3, 8), torch.zeros(1, 3).long(), torch.ones(1, 3).bool()
+    logits, _ = Among(build("sparse"), 2)(*stream)
+    assert logits.shape == (1, 3, 2)
+
+
+def test_what_a_form_says():
+    assert str(BENCH.forms["sparse"]) == "1 x 64 slots, 4 written"
+    assert str(BENCH.forms["sign"]) == "1 x 32 slots"
+    assert str(BENCH.forms["additive"]).endswith(", additive")
+    assert str(BENCH.forms["lstm"]) == "LSTM of width 8"
+    assert str(Form(replace(MEMORY, addressing="signed"))) == "1 x 32 slots, 4 written, signed"

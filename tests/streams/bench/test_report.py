@@ -1,0 +1,69 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from sparsemeta.streams.bench.report import spread, summary, table, tolerance
+
+
+def seen(score, sweep=(), **more):
+    about = {"what": "it", "setting": None, "microseconds": 20.0, "state_bytes": 2048}
+    return about | {"scores": {"M = 8": score}, "sweep": sweep} | more
+
+
+FOUND = [
+    {
+        "sparse": seen(0.9, [[None, 0.9], [0.01, 0.5], [0.1, 0.86], [1.0, 0.88]]),
+        "linear": seen(0.7),
+        "sign": seen(0.6),
+    },
+    {
+        "sparse": seen(0.8, [[None, 0.8], [0.01, 0.5], [0.1, 0.8], [1.0, 0.8]], setting=0.1),
+        "linear": seen(0.65),
+        "sign": seen(0.6),
+    },
+]
+
+
+def printed(found, **options):
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(table(found, **options))
+    return console.export_text()
+
+
+def test_table():
+    lines = printed(FOUND, labels=True).splitlines()
+    assert lines[0].split() == [
+        *("contender", "remembers", "with", "M", "=", "8", "chosen", "tolerance", "us/step"),
+        "state",
+    ]
+    assert " ".join(lines[1].split()) == "sparse it 85.0 ± 7.1 own, 0.1 1.0 20 2.0 KiB"
+    assert " ".join(lines[2].split()) == "linear it 67.5 ± 3.5 20 2.0 KiB"
+
+
+def test_table_of_errors():
+    text = printed(FOUND[:1], labels=False)
+    assert "0.900" in text
+    assert "tolerance" not in text
+
+
+def test_sparse_is_compared_with_the_best_dense_control_seed_by_seed():
+    text = summary(FOUND, "M = 8", labels=True)
+    assert "M = 8: sparse less linear, the best dense control: +17.5 ± 3.5" in text
+    assert "sparse less sign" in summary(FOUND, "M = 8", labels=False)  # the least error
+    assert "sparse less" not in summary([{"linear": seen(0.7)}], "M = 8", labels=True)
+
+
+@pytest.mark.parametrize(
+    ("scores", "decades"),
+    [([0.1, 0.5, 0.1], 0), ([0.49, 0.5, 0.46], 2), ([0.5, 0.1, 0.5], 0), ([0.2, 0.6, 0.58], 1)],
+)
+def test_tolerance(scores, decades):
+    points = list(zip((0.01, 0.1, 1.0), scores, strict=True))
+    assert tolerance(points) == pytest.approx(decades)
+
+
+def test_spread():
+    assert spread([0.5], labels=True) == "50.0"
+    assert spread([0.5, 0.7], labels=True, sign=True) == "+60.0 ± 14.1"
+    assert spread([0.25], labels=False) == "0.250"

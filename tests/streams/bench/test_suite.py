@@ -1,0 +1,36 @@
+"""The benchmarks as they are: no image of digits is learned from and asked about."""
+
+import pytest
+
+from sparsemeta.streams.bench import suite
+
+
+@pytest.mark.parametrize("name", ["rebinding", "sine", "digits"])
+def test_a_benchmark(name):
+    pytest.importorskip("sklearn")
+    bench = getattr(suite, name)()
+    assert bench.name == name
+    assert bench.headline in bench.tests
+    assert bench.labels == (name != "sine")
+    assert {
+        "sparse",
+        "linear",
+        "sign",
+        "centred-relu",
+        "soft-threshold",
+        "additive",
+        "lstm",
+    } <= set(bench.forms)
+    for form in bench.forms.values():
+        bench.network.build(form, bench.rates[0])
+    quick = bench.quick()
+    assert list(quick.forms) == ["sparse"]
+    assert (quick.training.steps, quick.rates) == (bench.training.steps / 4, bench.rates[:1])
+
+
+def test_digits_are_parted():
+    pytest.importorskip("sklearn")
+    bench = suite.digits()
+    parts = [bench.train, *bench.validation, *bench.tests.values()]
+    spans = {(task.images.storage_offset() // 64, task.images.shape[1]) for task in parts}
+    assert spans == {(0, 90), (90, 30), (120, 54)}

@@ -1,0 +1,36 @@
+import pytest
+
+from sparsemeta.errors import ConfigError
+from sparsemeta.plotting import require_plotting
+from sparsemeta.streams.plots import SWITCH, _panels, plot
+
+pytest.importorskip("matplotlib")
+
+
+def seen(recovery, sweep=()):
+    return {"recovery": recovery, "retention": [], "sweep": list(sweep)}
+
+
+FOUND = [
+    {"sparse": seen([[0, 0.0], [1, 0.8]], [[None, 0.9], [0.1, 0.5], [1.0, 0.7]]), "lda": seen([])},
+    {"sparse": seen([[0, 0.2], [1, 1.0]], [[None, 0.9], [0.1, 0.7], [1.0, 0.9]]), "lda": seen([])},
+]
+
+
+def test_means_over_seeds():
+    panels = _panels(FOUND)
+    assert panels[SWITCH]["sparse"] == [(0, 0.1), (1, 0.9)]
+    assert panels["write strength, held"] == {"sparse": [(0.1, 0.6), (1.0, pytest.approx(0.8))]}
+    assert panels["steps since the last lesson"] == {}
+
+
+@pytest.mark.parametrize("found", [FOUND, [{"lda": seen([])}]])
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_figure(tmp_path, found, labels):
+    plot(found, "M = 8", tmp_path / "a.png", labels=labels)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_name_that_is_no_picture(tmp_path):
+    with pytest.raises(ConfigError, match=r"ends in \.png, \.pdf, \.svg"):
+        require_plotting(tmp_path / "a.gif", "tasks")
