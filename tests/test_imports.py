@@ -144,7 +144,7 @@ def test_public_names():
         assert name in dir(sparsemeta)
         value = getattr(sparsemeta, name)
         assert name == "__version__" or value.__name__ == name
-    with pytest.raises(AttributeError, match="no attribute 'Transformer'"):
+    with pytest.raises(AttributeError, match="sparsemeta attribute Transformer"):
         _ = sparsemeta.Transformer
 
 

@@ -21,8 +21,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from sparsemeta import files
-from sparsemeta import run as engine
+from sparsemeta import files, run as engine
 from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.lm.config import ModelConfig

@@ -4,8 +4,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from transformers import AutoTokenizer
 
 from sparsemeta.lm.config import TokenizerConfig

@@ -5,8 +5,7 @@ import sysconfig
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sparsemeta.errors import CorpusError, MissingExtra
 from sparsemeta.lm.config import CorpusConfig

@@ -3,8 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sparsemeta.errors import CorpusError
 from sparsemeta.lm.text.streams import Streams

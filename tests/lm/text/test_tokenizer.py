@@ -2,8 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sparsemeta.errors import CheckpointError, ConfigError, CorpusError
 from sparsemeta.lm.config import TokenizerConfig

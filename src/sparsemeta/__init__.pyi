@@ -1,0 +1,37 @@
+from .config import MemoryConfig as MemoryConfig
+from .errors import (
+    CheckpointError as CheckpointError,
+    ConfigError as ConfigError,
+    CorpusError as CorpusError,
+    MissingExtra as MissingExtra,
+    ScanError as ScanError,
+    SparseMetaError as SparseMetaError,
+    StateError as StateError,
+    StreamError as StreamError,
+    TrainingError as TrainingError,
+)
+from .fast_weights import FastWeights as FastWeights, LayerWeights as LayerWeights
+from .nn import (
+    Addressing as Addressing,
+    Health as Health,
+    MetaLearner as MetaLearner,
+    SparseMemory as SparseMemory,
+    SparseMetaRNN as SparseMetaRNN,
+    StreamLearner as StreamLearner,
+    memory_off as memory_off,
+    observe as observe,
+)
+from .ops import (
+    checked as checked,
+    dense_address as dense_address,
+    product_address as product_address,
+    scan as scan,
+    signed_address as signed_address,
+    topk_address as topk_address,
+)
+from .streams.online import (
+    OnlineClassifier as OnlineClassifier,
+    OnlineRegressor as OnlineRegressor,
+)
+
+__version__: str
