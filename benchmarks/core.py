@@ -9,13 +9,13 @@ from itertools import product
 
 import torch
 import tyro
+from sparsemeta.ops.scan import Backend, scan
 from timing import interleaved, show
 from torch.nn.functional import cross_entropy, normalize
 
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.ops.scan import Backend, scan
 
 VOCABULARY = 4096
 

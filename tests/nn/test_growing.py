@@ -64,7 +64,7 @@ def test_it_equals_the_dense_form(cuts, resets, donate, numba, seed):
     weight = torch.randn_like(x)
     with pytest.MonkeyPatch.context() as patch:
         if not numba:
-            patch.setattr("sparsemeta.ops.slots.usable", lambda x: False)
+            patch.setattr("sparsemeta.ops.table.slots.usable", lambda x: False)
         for layer in (make(capacity=None), make()):
             x, state, parts, losses = x.detach().requires_grad_(), None, [], []
             for a, b in pairwise([0, *sorted(cuts), 60]):
