@@ -1,19 +1,28 @@
 """Work that the benchmarks time: segments of `scan`, and a layer that carries its state."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sparsemeta.config import MemoryConfig
+from sparsemeta.fast_weights import FastWeights, LayerWeights
 from sparsemeta.nn import SparseMemory
-from sparsemeta.ops import product_address, scan
+from sparsemeta.ops import Address, Segment, product_address, scan
 
 Work = Callable[[], None]
 
 
-def segment(slots: int, *, time: int = 1024, active: int = 8, layered: bool = True) -> dict:
+class Inputs(NamedTuple):
+    """What `scan` is given."""
+
+    segment: Segment
+    initial: Tensor
+
+
+def segment(slots: int, *, time: int = 1024, active: int = 8, layered: bool = True) -> Inputs:
     """The inputs of `scan`, B 1, H 1, V 64, with a memory to go on from.
 
     Args:
@@ -25,34 +34,45 @@ def segment(slots: int, *, time: int = 1024, active: int = 8, layered: bool = Tr
     """
     if layered:
         query, keys = torch.randn(1, 1, time + 1, 64), torch.randn(2, 1, round(slots**0.5), 32)
-        index, weight = (x.transpose(1, 2) for x in product_address(query, keys, active))
+        address = product_address(query, keys, active).map(lambda x: x.transpose(1, 2))
         written, read = slice(None, -1), slice(1, None)
     else:
-        index = torch.randint(0, slots, (1, 2 * time, 1, active))
         weight = normalize(torch.rand(1, 2 * time, 1, active), dim=-1)
+        address = Address(torch.randint(0, slots, (1, 2 * time, 1, active)), weight)
         written, read = slice(None, time), slice(time, None)
-    return {
-        "write_index": index[:, written],
-        "write_weight": weight[:, written].clone().requires_grad_(),
-        "value": torch.randn(1, time, 1, 64).requires_grad_(),
-        "rate": torch.rand(1, time, 1).requires_grad_(),
-        "log_retention": (-0.1 * torch.rand(1, time, 1)).requires_grad_(),
-        "read_index": index[:, read],
-        "read_weight": weight[:, read].clone().requires_grad_(),
-        "initial": torch.randn(1, 1, slots, 64),
-        "slots": slots,
-    }
+
+    def part(steps: slice) -> Address:
+        return Address(address.index[:, steps], address.weight[:, steps].clone().requires_grad_())
+
+    made = Segment(
+        part(written),
+        torch.randn(1, time, 1, 64).requires_grad_(),
+        torch.rand(1, time, 1).requires_grad_(),
+        (-0.1 * torch.rand(1, time, 1)).requires_grad_(),
+        part(read),
+    )
+    return Inputs(made, torch.randn(1, 1, slots, 64))
 
 
-def scan_forward(inputs: dict, backend: str = "auto") -> None:
-    plain = {k: x.detach() if isinstance(x, Tensor) else x for k, x in inputs.items()}
+def scan_forward(inputs: Inputs, backend: str = "auto") -> None:
+    slots = inputs.initial.shape[2]
     with torch.no_grad():
-        scan(**plain, donate=True, backend=backend)
+        scan(inputs.segment, slots=slots, initial=inputs.initial, donate=True, backend=backend)
 
 
-def scan_both(inputs: dict) -> None:
-    carried = inputs | {"initial": inputs["initial"].detach()}  # the end of the last segment
-    scan(**carried, donate=True)[0].sum().backward()
+def scan_both(inputs: Inputs) -> None:
+    carried = inputs.initial.detach()  # the end of the last segment
+    scan(inputs.segment, slots=carried.shape[2], initial=carried, donate=True)[0].sum().backward()
+
+
+def filled(layer: SparseMemory, batch: int, rows: int) -> FastWeights:
+    """A state that holds something in some slots of every head: the first ones of a shuffle."""
+    heads, slots, width, _ = layer.layout
+    chosen = torch.randperm(slots)[:rows].sort().values
+    place = (torch.arange(batch * heads)[:, None] * slots + chosen).flatten()
+    held = 0.1 * torch.randn(len(place), width)
+    last, steps = torch.randn(batch, layer.width), torch.full((batch,), 9)
+    return FastWeights({"memory": LayerWeights.of_rows(layer.layout, place, held, last, steps)})
 
 
 def layer_works(slots: int, *, batch: int = 1, time: int = 1024) -> tuple[Work, Work, list[Tensor]]:
@@ -64,9 +84,7 @@ def layer_works(slots: int, *, batch: int = 1, time: int = 1024) -> tuple[Work, 
     config = MemoryConfig(slots=slots, active=8, heads=4, value_width=64, addressing="product")
     layer, x = SparseMemory(256, config), torch.randn(batch, time, 256)
     nn.init.normal_(layer.output.weight, std=0.05)  # zeros, as at the start, are no typical work
-    state = layer.initial_state(batch)
-    for held in state.layers.values():
-        held.table.normal_(std=0.1)  # takes the pages, too, that zeros leave to the first write
+    state = filled(layer, batch, slots)
 
     def forward() -> None:
         nonlocal state

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.ops.scan import Backend, scan
+from sparsemeta.ops import Address, Segment, scan
 
 VOCABULARY = 4096
 
@@ -30,27 +30,30 @@ class Options:
     """Threads that torch may use."""
 
 
-def segment(time: int, slots: int, active: int = 8, width: int = 64) -> dict[str, torch.Tensor]:
+def segment(time: int, slots: int, active: int = 8, width: int = 64) -> Segment:
     g = torch.Generator().manual_seed(0)
     shape = (1, time, 1, active)
-    return {
-        "write_index": torch.randint(0, slots, shape, generator=g),
-        "write_weight": normalize(torch.rand(shape, generator=g), dim=-1).requires_grad_(),
-        "value": torch.randn(1, time, 1, width, generator=g).requires_grad_(),
-        "rate": torch.rand(1, time, 1, generator=g).requires_grad_(),
-        "log_retention": (-0.1 * torch.rand(1, time, 1, generator=g)).requires_grad_(),
-        "read_index": torch.randint(0, slots, shape, generator=g),
-        "read_weight": normalize(torch.rand(shape, generator=g), dim=-1).requires_grad_(),
-    }
+
+    def address() -> Address:
+        index = torch.randint(0, slots, shape, generator=g)
+        return Address(index, normalize(torch.rand(shape, generator=g), dim=-1).requires_grad_())
+
+    return Segment(
+        address(),
+        torch.randn(1, time, 1, width, generator=g).requires_grad_(),
+        torch.rand(1, time, 1, generator=g).requires_grad_(),
+        (-0.1 * torch.rand(1, time, 1, generator=g)).requires_grad_(),
+        address(),
+    )
 
 
-def run_forward(inputs: dict[str, torch.Tensor], slots: int, backend: Backend) -> None:
+def run_forward(inputs: Segment, slots: int, backend: str) -> None:
     with torch.no_grad():
-        scan(**inputs, slots=slots, backend=backend)
+        scan(inputs, slots=slots, backend=backend)
 
 
-def run_both(inputs: dict[str, torch.Tensor], slots: int, backend: Backend) -> None:
-    read, final = scan(**inputs, slots=slots, backend=backend)
+def run_both(inputs: Segment, slots: int, backend: str) -> None:
+    read, final = scan(inputs, slots=slots, backend=backend)
     (read.sum() + final.sum()).backward()
 
 

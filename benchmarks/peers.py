@@ -22,7 +22,7 @@ from sparsemeta.config import MemoryConfig
 from sparsemeta.lm.attention import view
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.modelling import Block, LanguageModel
-from sparsemeta.ops import scan
+from sparsemeta.ops import Address, Segment, scan
 
 
 @dataclass
@@ -82,7 +82,8 @@ def dense() -> Iterator[Bar]:
 
     def ours() -> Tensor:
         scaled = query * 64**-0.5  # as the other does inside
-        return scan(every, key, value, rate, decay, every, scaled, slots=64)[0]
+        segment = Segment(Address(every, key), value, rate, decay, Address(every, scaled))
+        return scan(segment, slots=64)[0]
 
     def other() -> Tensor:
         return torch_chunk_gated_delta_rule(

@@ -111,9 +111,9 @@ def growth(options: Options) -> dict[str, list[float]]:
 def limits(options: Options) -> None:
     """The scan beside what the machine can do: as many rows gathered, memory copied, a product."""
     inputs = segment(2**20, layered=False)
-    table = inputs["initial"][0, 0]
+    table = inputs.initial[0, 0]
     rows = torch.randint(
-        0, len(table), (2 * inputs["write_index"].numel(),)
+        0, len(table), (2 * inputs.segment.write.index.numel(),)
     )  # as cold as the scan's
     source, target = torch.randn(2, 2**26)
     square = torch.randn(2048, 2048)
@@ -126,7 +126,7 @@ def limits(options: Options) -> None:
         },
         options.rounds,
     )
-    (_, time, _, active), width = inputs["write_index"].shape, table.shape[1]
+    (_, time, _, active), width = inputs.segment.write.index.shape, table.shape[1]
     row = width * table.element_size()
     work = {  # bytes moved, operations
         "scan, forward": (time * (3 * active + 2) * row, time * (7 * active + 1) * width),

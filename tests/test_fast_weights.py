@@ -1,5 +1,9 @@
 """The state as a value, and invariant 6: saved and loaded bit for bit, or refused."""
 
+import json
+import os
+import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -9,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
+from sparsemeta.fast_weights.file import _digest
 from sparsemeta.nn import MemoryConfig, SparseMemory
 
+MUTATIONS = int(os.environ.get("SPARSEMETA_MUTATIONS", "300"))
 CONFIG = MemoryConfig(slots=50, active=3, heads=2, key_width=8, value_width=6)
 
 
@@ -188,9 +194,63 @@ def test_a_file_whose_rows_are_out_of_place_is_refused(layer, state, tmp_path, c
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
     tensors["memory.table.index"] = change(tensors["memory.table.index"]).contiguous()
+    header["digest"] = _digest(header, tensors)  # by whoever made it, on purpose
     save_file(tensors, path, metadata=header)
     with pytest.raises(StateError, match="damaged"):
         FastWeights.load(path, layer)
+
+
+@pytest.mark.parametrize("claim", [[3, 2, 2**40, 6], [2**40, 2, 50, 6], [3, 2**40, 50, 6], [3, 2]])
+def test_a_claim_that_cannot_be_is_refused_before_anything_is_read(
+    layer, state, tmp_path, monkeypatch, claim
+):
+    path = tmp_path / "memory"
+    state.save(path, layer)
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    header["shapes"] = json.dumps({"memory.table": claim})
+    header["digest"] = _digest(header, tensors)
+    save_file(tensors, path, metadata=header)
+    monkeypatch.setattr("sparsemeta.fast_weights.file._digest", None)  # it reads all tensors
+    with pytest.raises(StateError, match="damaged"):
+        FastWeights.load(path, layer)
+
+
+def mutations(data: bytes, count: int) -> Iterator[bytes]:
+    """Copies of a file, each changed in one place: a bit, the length, a byte of the header."""
+    draw = random.Random(0)
+    header = 8 + int.from_bytes(data[:8], "little")
+    for i in range(count):
+        changed, at = bytearray(data), draw.randrange(len(data))
+        match i % 5:
+            case 0:
+                changed[at] ^= 1 << draw.randrange(8)
+            case 1:
+                del changed[at:]
+            case 2:
+                changed[at:at] = draw.randbytes(draw.randrange(1, 20))
+            case 3:
+                changed[draw.randrange(8, header)] = draw.choice(b'0123456789 "{}[]:,azI64F32')
+            case 4:
+                here = draw.randrange(header, len(data) - 4)
+                changed[here : here + 4] = changed[at : at + 4].ljust(4, b"0")
+        yield bytes(changed)
+
+
+def test_no_damaged_file_is_read_as_something_else(layer, state, tmp_path):
+    path = tmp_path / "memory"
+    state.save(path, layer)
+    refused = 0
+    for changed in mutations(path.read_bytes(), MUTATIONS):
+        path.write_bytes(changed)
+        try:
+            loaded = FastWeights.load(path, layer)
+        except StateError:
+            refused += 1
+        else:
+            assert equal(loaded, state)
+    assert refused > 0.9 * MUTATIONS  # some change nothing: a byte is put where the same one was
 
 
 def test_a_failed_save_leaves_the_old_file(layer, state, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ import tyro
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
+from typing_extensions import override
 
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
@@ -29,8 +30,8 @@ from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenised import tokenise
 from sparsemeta.lm.text.tokenizer import train_tokenizer
 from sparsemeta.lm.training import learning_rate
-from sparsemeta.nn import Addressing, observe, usage_losses
-from sparsemeta.ops import product_address
+from sparsemeta.nn import Addressing, SparseMemory, observe, usage_losses
+from sparsemeta.ops import Address, product_address
 from sparsemeta.run import Progress
 
 HERE = Path(__file__).parent
@@ -53,10 +54,11 @@ class Options:
 class Raw(Addressing):
     """Dot products as they are: a key that grows wins more, and grows more."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Address:
         query = self.query(x).unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
-        index, weight = product_address(query.float(), self.keys, self.config.active)
-        return index.transpose(1, 2), weight.transpose(1, 2)
+        found = product_address(query.float(), self.keys, self.config.active)
+        return found.map(lambda tensor: tensor.transpose(1, 2))
 
 
 class Kind(NamedTuple):
@@ -85,8 +87,9 @@ def run(kind: Kind, seed: int, options: Options) -> dict[str, float]:
 
     torch.manual_seed(seed)
     model = LanguageModel(recipe.model, tokenizer.vocab_size)
-    memory = model.blocks[recipe.model.memory_layers[0]].memory
-    memory.addressing = kind.addressing(recipe.model.width, recipe.model.memory)
+    width, memory = recipe.model.width, recipe.model.memory
+    block = model.blocks[recipe.model.memory_layers[0]]
+    block.memory = SparseMemory(width, memory, kind.addressing(width, memory))
     optimizer = AdamW(parameter_groups(model, config.weight_decay), betas=(0.9, 0.95), fused=True)
     state = None
     with progress.track(0, options.steps):

@@ -115,6 +115,9 @@ Count = Annotated[int, AtLeast(1)]
 """A number of things that there must be."""
 
 
+AddressKind = Literal["topk", "product", "signed", "dense"]
+
+
 @dataclass(frozen=True)
 class MemoryConfig(Settings, section="memory"):
     """The fast-weight memory of one adapted layer."""
@@ -129,7 +132,7 @@ class MemoryConfig(Settings, section="memory"):
     """Width of the query that is compared with the slots' keys, per head."""
     value_width: Count = 64
     """Width of what a slot holds, per head (V)."""
-    addressing: Literal["topk", "product", "signed", "dense"] = "topk"
+    addressing: AddressKind = "topk"
     """topk: the A best of N keys; product: the A best of N pairs of half-keys, for large N;
     signed: the A of N keys that fit or oppose the most, with weights of either sign, where opposite
     contexts teach opposite things; dense: all N so, the control of every comparison."""
@@ -141,8 +144,11 @@ class MemoryConfig(Settings, section="memory"):
     """learned: a memory that nothing was written to recalls something too, as trained; with product
     addressing it is factorised like the keys."""
     capacity: int | None = None
-    """Rows held in memory per head at most: a table that grows with what is written, for large N;
-    None keeps a row for every slot."""
+    """Rows held in memory per head at most, in a table that grows with what is written. If left
+    out, there is no bound, and up to 65,536 slots there is a row for every slot from the start."""
+    backend: str = "auto"
+    """The form in which the memory is updated, of equal results: native, a compiled loop for CPUs;
+    chunked, parallel over time; reference, a plain loop; auto takes what is fastest."""
 
     def check(self) -> None:
         """Raise `ConfigError` where settings do not go together."""
@@ -155,7 +161,7 @@ class MemoryConfig(Settings, section="memory"):
                 self.active <= self.capacity <= self.slots and self.addressing != "dense",
                 f"memory.capacity = {self.capacity} must lie between memory.active = {self.active} "
                 f"and memory.slots = {self.slots}, and helps with no dense addressing: that "
-                "writes every slot. Leave it out to keep a row for every slot",
+                "writes every slot. Leave it out to set no bound",
             )
         if self.addressing == "product":
             side = math.isqrt(self.slots)

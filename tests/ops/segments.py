@@ -1,17 +1,18 @@
 """Random segments for the tests of `scan`, and how two runs are compared."""
 
 from dataclasses import dataclass, replace
+from unittest import mock
 
 import torch
 from torch import Tensor
 
-from sparsemeta.ops import scan
+from sparsemeta.ops import Address, Segment, scan
 
 DIFFERENTIABLE = ("write_weight", "value", "rate", "log_retention", "read_weight", "initial")
 
 
 @dataclass(frozen=True)
-class Segment:
+class Case:
     """The arguments of `scan`, in float64."""
 
     write_index: Tensor
@@ -27,19 +28,18 @@ class Segment:
     reset: Tensor
     rule: str = "delta"
 
-    def scan(self, **options):
-        inputs = (self.write_index, self.write_weight, self.value, self.rate)
-        return scan(
-            *inputs,
-            self.log_retention,
-            self.read_index,
-            self.read_weight,
-            slots=self.slots,
-            **{"initial": self.initial, "mask": self.mask, "reset": self.reset, "rule": self.rule}
-            | options,
-        )
+    @property
+    def segment(self) -> Segment:
+        write = Address(self.write_index, self.write_weight)
+        read = Address(self.read_index, self.read_weight)
+        return Segment(write, self.value, self.rate, self.log_retention, read)
 
-    def part(self, start: int, stop: int, initial: Tensor) -> "Segment":
+    def scan(self, chunk=64, **options):
+        given = {"initial": self.initial, "mask": self.mask, "reset": self.reset, "rule": self.rule}
+        with mock.patch("sparsemeta.ops.update.chunked.CHUNK", chunk):
+            return scan(self.segment, slots=self.slots, **given | options)
+
+    def part(self, start: int, stop: int, initial: Tensor) -> "Case":
         """Its steps from start to stop, beginning with another memory."""
         time = self.mask.shape[1]
         cut = {
@@ -64,7 +64,7 @@ def segment(
     resets=0.1,
     rule="delta",
     seed=0,
-) -> Segment:
+) -> Case:
     """A segment whose addresses repeat slots, within a step and between steps."""
     g = torch.Generator().manual_seed(seed)
 
@@ -81,7 +81,7 @@ def segment(
     def slot(*shape):
         return torch.randint(0, slots, shape, generator=g)
 
-    return Segment(
+    return Case(
         write_index=slot(batch, time, heads, active),
         write_weight=unit(batch, time, heads, active),
         value=normal(batch, time, heads, width),
@@ -97,7 +97,7 @@ def segment(
     )
 
 
-def run(case: Segment, **options) -> dict[str, Tensor]:
+def run(case: Case, **options) -> dict[str, Tensor]:
     """Outputs of `scan` and the gradients of a fixed non-linear function of them."""
     leaves = {name: getattr(case, name).clone().requires_grad_() for name in DIFFERENTIABLE}
     read, final = replace(case, **leaves).scan(**options)

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from sparsemeta.ops import dense_address, product_address, scan, signed_address, topk_address
+from sparsemeta.ops import (
+    Segment,
+    dense_address,
+    product_address,
+    scan,
+    signed_address,
+    topk_address,
+)
 from tests.ops.segments import segment
 
 
@@ -63,15 +70,14 @@ def test_a_dense_address_is_the_gated_delta_rule(backend):
 
     same = torch.eye(keys).expand(heads, keys, keys)  # then the logits are the query itself
     write, read = (
-        [part.transpose(1, 2) for part in dense_address(x.transpose(1, 2), same)]
+        dense_address(x.transpose(1, 2), same).map(lambda part: part.transpose(1, 2))
         for x in (key, query)
     )
-    found, final = scan(
-        *write, value, rate, log_retention, *read, slots=keys, initial=initial, backend=backend
-    )
+    segment = Segment(write, value, rate, log_retention, read)
+    found, final = scan(segment, slots=keys, initial=initial, backend=backend)
     expected, expected_final = qwen.torch_recurrent_gated_delta_rule(
-        query=read[1] * keys**0.5,  # it scales queries down by this
-        key=write[1],
+        query=read.weight * keys**0.5,  # it scales queries down by this
+        key=write.weight,
         value=value,
         g=log_retention,
         beta=rate,
@@ -153,7 +159,7 @@ def test_product_address_is_the_exact_top(side, active, form):
 def test_a_search_in_parts_finds_the_same(form, monkeypatch):
     halves, whole = queries_and_keys(4, parts=(2,)), queries_and_keys(6)
     at_once = product_address(*halves, 3), topk_address(*whole, 3)
-    monkeypatch.setattr("sparsemeta.ops.addressing.AT_ONCE", 60)  # 2 steps of 5, then 1
+    monkeypatch.setattr("sparsemeta.ops.address.search.AT_ONCE", 60)  # 2 steps of 5, then 1
     in_parts = product_address(*halves, 3), topk_address(*whole, 3)
     for found, expected in zip(in_parts, at_once, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from sparsemeta.errors import ScanError
-from sparsemeta.ops import checked, product_address, scan, topk_address
+from sparsemeta.ops import Address, Segment, checked, product_address, scan, topk_address
 from tests.ops.segments import DIFFERENTIABLE, run, segment, worst_error
 
 FAST = ["chunked", "native"]
@@ -260,7 +260,7 @@ def test_a_stream_that_is_cut_into_segments_keeps_none_of_them(backend):
 
 def test_without_gradients_nothing_is_saved(monkeypatch):
     """Not even where weights that could learn are among the inputs."""
-    monkeypatch.setattr("sparsemeta.ops.native._NativeScan", None)
+    monkeypatch.setattr("sparsemeta.ops.update.native._NativeScan", None)
     case = segment()
     with torch.no_grad():
         replace(case, value=case.value.clone().requires_grad_()).scan(backend="native")
@@ -271,16 +271,15 @@ def test_a_retained_row_is_scaled_once_though_named_twice():
     weight, value = torch.full((1, 1, 1, 2), 0.5), torch.zeros(1, 1, 1, 3)
     rate, log_retention = torch.zeros(1, 1, 1), torch.full((1, 1, 1), -1.0)
     for backend in ("reference", *FAST):
-        _, final = scan(
-            index, weight, value, rate, log_retention, index, weight,
-            slots=1, initial=torch.ones(1, 1, 1, 3), backend=backend,
-        )  # fmt: skip
+        twice = Address(index, weight)
+        segment = Segment(twice, value, rate, log_retention, twice)
+        _, final = scan(segment, slots=1, initial=torch.ones(1, 1, 1, 3), backend=backend)
         torch.testing.assert_close(final, torch.full_like(final, -1.0).exp())
 
 
 def test_bad_input_is_refused_by_name():
     case = segment()
-    with pytest.raises(ScanError, match=r"write_index holds slots .* outside \[0, 4\)"):
+    with pytest.raises(ScanError, match=r"write\.index holds slots .* outside \[0, 4\)"):
         replace(case, slots=4, initial=case.initial[:, :, :4]).scan()
     with pytest.raises(ScanError, match="initial has shape"):
         replace(case, initial=case.initial[:, :, :4]).scan()
@@ -297,7 +296,7 @@ def test_values_are_looked_at_when_asked():
     first = case.mask.nonzero()[0]
     bad = {
         "value": (float("nan"), "value holds 1 values that are NaN"),
-        "write_weight": (float("inf"), "write_weight holds 1 values"),
+        "write_weight": (float("inf"), r"write\.weight holds 1 values"),
         "rate": (1.5, r"rate leaves \[0, 1\]"),
         "log_retention": (0.5, "log_retention is above 0"),
     }

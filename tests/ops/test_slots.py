@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from sparsemeta.errors import StateError
-from sparsemeta.ops.slots import Held, locate
+from sparsemeta.ops import Address, Held, Segment, locate
 
 SLOTS = 60
 
@@ -15,7 +15,7 @@ SLOTS = 60
 @pytest.fixture(params=["hash", "sort"])
 def search(request, monkeypatch):
     if request.param == "sort":
-        monkeypatch.setattr("sparsemeta.ops.slots.usable", lambda x: False)
+        monkeypatch.setattr("sparsemeta.ops.table.slots.usable", lambda x: False)
 
 
 def empty(batch=2, heads=2, rows=4):
@@ -31,6 +31,14 @@ def segment(g, time, batch=2, heads=2, resets=0.2):
         torch.rand(batch, time, generator=g) < 0.7,
         torch.rand(batch, time, generator=g) < resets,
     )
+
+
+def find(held, writes, reads, written, reset, **options):
+    """The rows of slots written and read, and the table after."""
+    none = torch.empty(0)
+    segment = Segment(Address(writes, none), none, none, None, Address(reads, none))
+    found, after = locate(held, segment, written, reset, **options)
+    return found.write.index, found.read.index, after
 
 
 def copy(held):
@@ -74,10 +82,10 @@ def test_it_is_a_dictionary_for_every_head(times, resets, donate, seed, numba):
     g, held = torch.Generator().manual_seed(seed), empty()
     with pytest.MonkeyPatch.context() as patch:
         if not numba:
-            patch.setattr("sparsemeta.ops.slots.usable", lambda x: False)
+            patch.setattr("sparsemeta.ops.table.slots.usable", lambda x: False)
         for time in times:
             case, before = segment(g, time, resets=resets), copy(held)
-            write, read, after = locate(held, *case, capacity=SLOTS, donate=donate)
+            write, read, after = find(held, *case, capacity=SLOTS, donate=donate)
             assert donate or all(
                 a is b or torch.equal(a, b) for a, b in zip(held, before, strict=True)
             )
@@ -101,12 +109,12 @@ def test_growth_keeps_what_is_held():
     held = held._replace(table=torch.zeros_like(held.table).requires_grad_())
     every = torch.arange(SLOTS).expand(2, 1, 2, SLOTS)
     always = torch.ones(2, 1, dtype=torch.bool)
-    write, read, after = locate(held, every, every, always, None, capacity=SLOTS)
+    write, read, after = find(held, every, every, always, None, capacity=SLOTS)
     assert after.slot.shape[2] == SLOTS + 1  # 4, 8, 16, 32, then all that it may
     assert torch.equal(write, read)
     after.table.sum().backward()
     assert held.table.grad.eq(1).all()
-    again, _, same = locate(after, every, every, always, None, capacity=SLOTS, donate=True)
+    again, _, same = find(after, every, every, always, None, capacity=SLOTS, donate=True)
     assert torch.equal(again, write)
     assert same.table is after.table
 
@@ -116,19 +124,19 @@ def test_growth_keeps_what_is_held():
 def test_more_rows_than_the_capacity_change_nothing(donate):
     g = torch.Generator().manual_seed(0)
     always, few = torch.ones(2, 9, dtype=torch.bool), torch.arange(5).expand(2, 9, 2, 5)
-    _, _, held = locate(empty(), few, few, always, None, capacity=10)
+    _, _, held = find(empty(), few, few, always, None, capacity=10)
     before = copy(held)
     index = segment(g, 9)[0]
     with pytest.raises(StateError, match=r"holds 5 rows already.* past 10 \(memory.capacity\)"):
-        locate(held, index, index, always, None, capacity=10, donate=donate)
+        find(held, index, index, always, None, capacity=10, donate=donate)
     assert torch.equal(held.slot, before.slot)
     assert rows_of(held, 1, 1) == dict(zip(range(5), range(1, 6), strict=True))
-    write, _, _ = locate(held, few, few, always, None, capacity=10, donate=donate)
+    write, _, _ = find(held, few, few, always, None, capacity=10, donate=donate)
     assert write[0, 0, 0].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_overwriting_copies_nothing_that_will_fit():
     always, few = torch.ones(1, 2, dtype=torch.bool), torch.arange(3).expand(1, 2, 2, 3)
-    _, _, held = locate(empty(1, rows=64), few, few, always, None, capacity=64, donate=True)
-    _, _, after = locate(held, few + 1, few, always, None, capacity=64, donate=True)
+    _, _, held = find(empty(1, rows=64), few, few, always, None, capacity=64, donate=True)
+    _, _, after = find(held, few + 1, few, always, None, capacity=64, donate=True)
     assert all(a is b for a, b in zip(after, held, strict=True))

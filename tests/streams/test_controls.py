@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.nn.stream_learner import StreamLearner
+from sparsemeta.nn import LessonLearner, SparseMemory, StreamLearner
 from sparsemeta.streams.controls import (
     DenseCode,
     LSTMMemory,
@@ -19,11 +19,12 @@ codes = pytest.mark.parametrize("code", [sign, centred_relu, soft_threshold])
 
 def learner(memory):
     torch.manual_seed(1)
-    made = StreamLearner(8, CONFIG, outputs=3)
-    if callable(memory):
-        made.memory.addressing = DenseCode(8, CONFIG, memory)
-    elif memory == "lstm":
-        made.memory = LSTMMemory(8, hidden=6)
+    if memory == "lstm":
+        module = LSTMMemory(8, hidden=6)
+    else:
+        code = DenseCode(8, CONFIG, memory) if callable(memory) else None
+        module = SparseMemory(8, CONFIG, code, LessonLearner(8, CONFIG))
+    made = StreamLearner(8, CONFIG, outputs=3, memory=module)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return made

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from torch.nn.functional import normalize, one_hot, pad
 
 from sparsemeta.errors import ConfigError
-from sparsemeta.ops import scan
+from sparsemeta.ops import Address, Segment, scan
 from sparsemeta.streams import Rebinding, age, exposures, score
 from tests.streams.tasks import seeded
 
@@ -98,11 +98,11 @@ def test_stale_bindings_may_come_true_again():
 
 def recall(keys: torch.Tensor, index: torch.Tensor, stream, slots: int, rate: float):
     """The labels that a delta-rule memory recalls, written after each step (design, 4 and 5)."""
-    index, keys = index[:, :, None], keys[:, :, None]  # one head
+    address = Address(index[:, :, None], keys[:, :, None])  # one head
     value = one_hot(stream.feedback[:, :-1, None], 8).float()
     rates = torch.full(value.shape[:3], rate)
-    written, asked = (index[:, :-1], keys[:, :-1]), (index[:, 1:], keys[:, 1:])
-    read, _ = scan(*written, value, rates, None, *asked, slots=slots)
+    written, asked = (address.map(lambda x, at=at: x[:, at]) for at in (slice(-1), slice(1, None)))
+    read, _ = scan(Segment(written, value, rates, None, asked), slots=slots)
     return pad(read[:, :, 0].argmax(-1), (1, 0))
 
 

@@ -1,17 +1,17 @@
 """A memory on disk: the touched rows of every layer, with the fingerprint of its model.
 
 Both forms of a state are stored alike, so that either can be read as the other, and a file can be
-read without the model that made it.
+read without the model that made it. Its header says what the tensors are, with a digest of all that
+the file holds. What a header claims is checked, against the model if there is one, before anything
+is allocated; then the digest is.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights.layer import LayerWeights, Layout
+from sparsemeta.files import write_file
 
-FORMAT = "sparsemeta.fast_weights/1"
+FORMAT = "sparsemeta.fast_weights/2"
+PARTS = ("table.index", "table.rows", "last", "steps")
+"""Of every layer."""
 
 
 class Origin(NamedTuple):
@@ -43,25 +46,20 @@ def save(path: Path, layers: Mapping[str, LayerWeights], origin: Origin) -> None
     """
     stored, shapes = {}, {}
     for name, layer in layers.items():
-        index, rows = layer.touched()
-        found = {"table.index": index, "table.rows": rows, "last": layer.last, "steps": layer.steps}
-        stored |= {f"{name}.{k}": t.detach().cpu().contiguous() for k, t in found.items()}
+        found = (*layer.touched(), layer.last, layer.steps)
+        tensors = (tensor.detach().cpu().contiguous() for tensor in found)
+        stored |= {f"{name}.{part}": x for part, x in zip(PARTS, tensors, strict=True)}
         shapes[f"{name}.table"] = layer.shape
     about = {name: str(value) for name, value in origin._asdict().items()}
     header = {"format": FORMAT, **about, "shapes": json.dumps(shapes)}
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(stored, aside, metadata=header)
-        with aside.open("rb") as written:
-            os.fsync(written.fileno())
-        aside.replace(path)
+        with write_file(path) as aside:
+            save_file(stored, aside, metadata=header | {"digest": _digest(header, stored)})
     except (OSError, SafetensorError) as error:
         raise StateError(
             f"{path}: cannot be written: {error}. Nothing was changed. Make room, or choose "
             "another place."
         ) from None
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
@@ -75,77 +73,106 @@ def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
         StateError: the file is missing, damaged, holds values that are not finite, was made by
             another model, or is more than the model has capacity for.
     """
-    header, stored = _read(path)
-    if model is not None and header.get("fingerprint") != fingerprint(model):
-        raise StateError(
-            f"{path}: this memory belongs to another model (or to other weights of this one). "
-            "Load the model that made it, or start with an empty memory."
-        )
-    for key, tensor in stored.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise StateError(
-                f"{path}: {key} holds NaN or infinity. Discard this file and read again "
-                "from an earlier memory, or from none."
-            )
     wanted = [getattr(module, "layout", None) for module in model.modules()] if model else []
     layouts = {layout[:3]: layout for layout in wanted if isinstance(layout, Layout)}
     layers = {}
-    try:
-        for key, (_, *shape) in json.loads(header["shapes"]).items():
-            capacity = None if model else shape[1]
-            layout = layouts.get(tuple(shape), Layout(*shape, capacity=capacity))
-            names = ("table.index", "table.rows", "last", "steps")
+    with _opened(path) as (header, file):
+        if model is not None and header.get("fingerprint") != fingerprint(model):
+            raise StateError(
+                f"{path}: this memory belongs to another model (or to other weights of this one). "
+                "Load the model that made it, or start with an empty memory."
+            )
+        shapes = json.loads(header["shapes"])
+        for key, shape in shapes.items():
+            _check_shapes(file, key.removesuffix(".table"), shape, model and layouts)
+        stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if _digest(header, stored) != header["digest"]:
+            raise ValueError("what it holds is not what was saved: the digests differ")
+        for key, tensor in stored.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise StateError(
+                    f"{path}: {key} holds NaN or infinity. Discard this file and read again "
+                    "from an earlier memory, or from none."
+                )
+        for key, (_, *shape) in shapes.items():
+            layout = layouts.get(tuple(shape)) or Layout(*shape, capacity=shape[1])
             name = key.removesuffix(".table")
-            layers[name] = LayerWeights.of_rows(layout, *(stored[f"{name}.{n}"] for n in names))
-    except (AttributeError, LookupError, ValueError, TypeError, RuntimeError) as error:
-        raise _damaged(path, error) from None
-    except StateError as error:
-        raise StateError(f"{path}: {error}") from None
+            try:
+                layers[name] = LayerWeights.of_rows(layout, *(stored[f"{name}.{p}"] for p in PARTS))
+            except StateError as error:
+                raise StateError(f"{path}: {error}") from None
     return layers
 
 
 def read_origin(path: str | Path) -> Origin:
-    """Where the memory in a file comes from; reads no table.
+    """Where the memory in a file comes from; reads no table, and so proves no digest.
 
     Raises:
         StateError: the file is missing, damaged or no memory.
     """
-    header, _ = _read(Path(path), tables=False)
-    try:
-        counts = (int(header.get(name, 0)) for name in ("texts", "bytes"))
-        return Origin(header["fingerprint"], *counts)
-    except (KeyError, ValueError) as error:
-        raise _damaged(Path(path), error) from None
+    with _opened(Path(path)) as (header, _):
+        return Origin(header["fingerprint"], *(int(header[name]) for name in ("texts", "bytes")))
 
 
 def fingerprint(model: nn.Module) -> str:
     """Identify a model by its slow weights: their names, shapes and values (sha256, hex)."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    return _sha256([], sorted(model.state_dict().items()))
+
+
+def _digest(header: Mapping[str, str], stored: Mapping[str, Tensor]) -> str:
+    """Of all that a file says and holds, but for the digest itself."""
+    about = [f"{key}={header[key]}\n" for key in sorted(header) if key != "digest"]
+    return _sha256(about, sorted(stored.items()))
+
+
+def _sha256(about: Iterable[str], tensors: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256("".join(about).encode())
+    for name, tensor in tensors:
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
-def _read(path: Path, *, tables: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _check_shapes(file: Any, name: str, shape: list[int], layouts: Mapping | None) -> None:
+    """Raise `ValueError` unless what a header claims of a layer can be: from the header alone."""
+    batch, heads, slots, width = shape
+    if not all(type(size) is int and size > 0 for size in shape):
+        raise ValueError(f"{name} has a table of {shape}")
+    if layouts is not None and (heads, slots, width) not in layouts:
+        raise ValueError(f"the model has no table of {shape[1:]}")
+    index, rows, last, steps = (file.get_slice(f"{name}.{part}").get_shape() for part in PARTS)
+    if len(index) != 1 or index[0] > batch * heads * slots:
+        raise ValueError(f"{name} has rows of {index} slots, but there are {heads * slots}")
+    if rows != [*index, width] or steps != [batch] or len(last) != 2 or last[0] != batch:
+        raise ValueError(f"{name} has parts of shapes {index}, {rows}, {last}, {steps}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[dict[str, str], Any]]:
+    """A memory file's header and its handle; what is wrong with either is a `StateError`."""
     if not path.is_file():
         raise StateError(f"{path}: no such memory file")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            stored = {key: file.get_tensor(key) for key in file.keys() if tables}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from None
-    if header.get("format") != FORMAT:
+            if header.get("format") != FORMAT:
+                raise StateError(
+                    f"{path}: not a memory of this version of sparsemeta "
+                    f"(format {header.get('format')!r}, expected {FORMAT!r})"
+                )
+            yield header, file
+    except (
+        OSError,
+        SafetensorError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise StateError(
-            f"{path}: not a memory of this version of sparsemeta "
-            f"(format {header.get('format')!r}, expected {FORMAT!r})"
-        )
-    return header, stored
-
-
-def _damaged(path: Path, error: Exception) -> StateError:
-    return StateError(
-        f"{path}: damaged or not a memory file ({error}). Restore it from a copy, "
-        "or start with an empty memory."
-    )
+            f"{path}: damaged or not a memory file ({error}). Restore it from a copy, "
+            "or start with an empty memory."
+        ) from None

@@ -7,13 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.ops import dense_address, product_address, signed_address, topk_address
+from sparsemeta.ops import ADDRESSINGS, Address
 from sparsemeta.ops.compiled import usable
 
-SOFTMAX = "topk", "product"
-"""Addressings whose weights are a softmax of the best scores."""
-FEW = 16
-"""Up to this many steps of each stream one compiled loop is faster than torch's operations."""
+FEW_CONTEXTS = 16
+"""Up to this many of each stream one compiled loop is faster than torch's operations."""
 
 
 class Addressing(nn.Module):
@@ -32,40 +30,29 @@ class Addressing(nn.Module):
 
     def __init__(self, width: int, config: MemoryConfig):
         super().__init__()
-        self.config = config
+        self.config, self.kind = config, ADDRESSINGS[config.addressing]
         heads, key = config.heads, config.key_width
         self.query = nn.Linear(width, heads * key, bias=False)
-        if config.addressing == "product":
-            shape = (2, heads, math.isqrt(config.slots), key // 2)
-        else:
-            shape = (heads, config.slots, key)
-        self.keys = nn.Parameter(torch.randn(shape) / key**0.5)
+        self.keys = nn.Parameter(torch.randn(self.kind.keys(heads, config.slots, key)) / key**0.5)
         self.temperature = nn.Parameter(torch.full((heads, 1, 1), 10.0).log())
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Address contexts x (B, T, D).
-
-        Returns:
-            Slot indices (B, T, H, A) int64 and weights (B, T, H, A), never coarser than float32.
-        """
+    def forward(self, x: Tensor) -> Address:
+        """Address contexts x (B, T, D): (B, T, H, A), with weights never coarser than float32."""
         query = self._query(x)
         if self._few(query):
-            from sparsemeta.ops.nearest import nearest
+            from sparsemeta.ops.address.nearest import nearest
 
             keys, temperature = _parts(self.keys), self.temperature.exp().flatten()
             return nearest(query.transpose(1, 2), keys, temperature, self.config.active)
         query, keys = self._scaled(query)
-        match self.config.addressing:
-            case "topk":
-                index, weight = topk_address(query, keys, self.config.active)
-            case "product":
-                index, weight = product_address(query, keys, self.config.active)
-            case "signed":
-                index, weight = signed_address(query, keys, self.config.active)
-            case "dense":
-                index, weight = dense_address(query, keys)
+        index, weight = self.kind.address(query, keys, self.config.active)
         dtype = torch.promote_types(self.keys.dtype, torch.float32)
-        return index.transpose(1, 2), weight.transpose(1, 2).to(dtype)
+        return Address(index.transpose(1, 2), weight.transpose(1, 2).to(dtype))
+
+    def keep_angles(self) -> None:
+        """Begin with orthogonal maps: linear keys recall best where all angles are kept."""
+        for keys in (self.query.weight, *self.keys):
+            nn.init.orthogonal_(keys)
 
     def usage_loss(self, x: Tensor) -> Tensor:
         r"""How far contexts x (B, T, D) are from using the keys evenly: 0 where they do.
@@ -94,7 +81,7 @@ class Addressing(nn.Module):
         """Whether one compiled loop serves these contexts: few, and wanted without a gradient."""
         sources = (query, self.keys, self.temperature)
         training = torch.is_grad_enabled() and any(x.requires_grad for x in sources)
-        few = query.shape[2] <= FEW and self.config.addressing in SOFTMAX
+        few = query.shape[2] <= FEW_CONTEXTS and self.kind.softmax
         return few and not training and usable(query)
 
     def _scaled(self, query: Tensor) -> tuple[Tensor, Tensor]:

@@ -129,7 +129,7 @@ def observe(model: nn.Module) -> Iterator[dict[str, Health]]:
 
 def _watch(layer: SparseMemory, health: Health) -> list[torch.utils.hooks.RemovableHandle]:
     def addressed(_module, _inputs, address):
-        index = address[0].detach().cpu().movedim(2, 0).flatten(1)
+        index = address.index.detach().cpu().movedim(2, 0).flatten(1)
         health.uses.scatter_add_(1, index, torch.ones_like(index))
 
     def generated(_module, _inputs, made):

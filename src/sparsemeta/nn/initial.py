@@ -1,12 +1,11 @@
 """What a memory recalls before anything is written: learned, and never changed by a write."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 from sparsemeta.config import MemoryConfig
+from sparsemeta.ops import ADDRESSINGS, Address
 
 
 class InitialMemory(nn.Module):
@@ -24,12 +23,13 @@ class InitialMemory(nn.Module):
 
     def __init__(self, config: MemoryConfig):
         super().__init__()
-        parts = 2 if config.addressing == "product" else 1
-        side = math.isqrt(config.slots) if parts == 2 else config.slots
+        parts = ADDRESSINGS[config.addressing].parts
+        side = round(config.slots ** (1 / parts))
         self.table = nn.Parameter(torch.zeros(parts, config.heads, side, config.value_width))
 
-    def forward(self, index: Tensor, weight: Tensor) -> Tensor:
-        """Recall by an address (B, T, H, A), in slots, with its weights: (B, T, H, V)."""
+    def forward(self, address: Address) -> Tensor:
+        """Recall by an address (B, T, H, A), in slots: (B, T, H, V)."""
+        index, weight = address
         parts, heads, side, width = self.table.shape
         head = torch.arange(heads, device=index.device)[:, None]
         rows = [

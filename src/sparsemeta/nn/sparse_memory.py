@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.errors import StateError
+from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
 from sparsemeta.nn.addressing import Addressing
 from sparsemeta.nn.initial import InitialMemory
 from sparsemeta.nn.meta_learner import MetaLearner
-from sparsemeta.ops import scan
-from sparsemeta.ops.slots import Held, locate
+from sparsemeta.ops import BACKENDS, Held, Segment, locate, scan
 
+DENSE_SLOTS = 2**16
+"""Above this many slots a state holds only the rows that were written."""
 NAME = "memory"
 """What the only layer of a single `SparseMemory`'s state is called."""
 
@@ -32,6 +33,11 @@ class SparseMemory(nn.Module):
     Args:
         width: D.
         config: the memory's settings.
+        addressing: where contexts are kept; an `Addressing` if None.
+        meta_learner: what is written of them; a `MetaLearner` if None.
+
+    Raises:
+        ConfigError: there is no backend of that name.
 
     >>> layer = SparseMemory(32, MemoryConfig(slots=64, active=4, heads=2, value_width=16))
     >>> x = torch.randn(1, 10, 32)
@@ -41,11 +47,21 @@ class SparseMemory(nn.Module):
     (torch.Size([1, 10, 32]), 1)
     """
 
-    def __init__(self, width: int, config: MemoryConfig):
+    def __init__(
+        self,
+        width: int,
+        config: MemoryConfig,
+        addressing: Addressing | None = None,
+        meta_learner: MetaLearner | None = None,
+    ):
         super().__init__()
+        require(
+            config.backend in ("auto", *BACKENDS),
+            f"memory.backend = {config.backend!r} is not one of auto, {', '.join(BACKENDS)}",
+        )
         self.width, self.config = width, config
-        self.addressing = Addressing(width, config)
-        self.meta_learner = MetaLearner(width, config)
+        self.addressing = addressing or Addressing(width, config)
+        self.meta_learner = meta_learner or MetaLearner(width, config)
         self.initial = InitialMemory(config) if config.initial == "learned" else None
         self.gate = nn.Linear(width, config.heads)
         self.norm = nn.RMSNorm(config.value_width)
@@ -56,8 +72,10 @@ class SparseMemory(nn.Module):
     @property
     def layout(self) -> Layout:
         """The shape and form of its state."""
-        config = self.config
-        return Layout(config.heads, config.slots, config.value_width, config.capacity)
+        config, capacity = self.config, self.config.capacity
+        if config.slots > DENSE_SLOTS and config.addressing != "dense":
+            capacity = capacity or config.slots
+        return Layout(config.heads, config.slots, config.value_width, capacity)
 
     def initial_state(self, batch: int) -> FastWeights:
         """An empty memory for B streams."""
@@ -104,41 +122,37 @@ class SparseMemory(nn.Module):
 
         context = torch.cat([before.last[:, None].to(x.dtype), x], dim=1)
         follows = _predecessors(x, before.steps, mask, reset)
-        index, weight = self.addressing(context)
-        previous, write_index, write_weight = (
-            _take_steps(tensor, follows.position) for tensor in (context, index, weight)
-        )
+        address = self.addressing(context)
+        write = address.map(lambda tensor: _take_steps(tensor, follows.position))
+        read = address.map(lambda tensor: tensor[:, 1:])
+        previous = _take_steps(context, follows.position)
         made = self.meta_learner(previous, x, x if feedback is None else feedback)
         value = made.value
         if self.initial is not None and self.config.rule == "delta":  # it recalls I^T w already
-            value = value - self.initial(write_index, write_weight)
-        written = follows.known if mask is None else follows.known & mask
-        write_row, read_row, held = self._rows(
-            before, write_index, index[:, 1:], written, reset, donate
-        )
+            value = value - self.initial(write)
         known = follows.known[..., None]  # nothing precedes a stream's first step: nothing to write
-        read, table = scan(
-            write_row,
-            write_weight,
-            value,
-            made.rate * known,
-            None if made.log_retention is None else made.log_retention * known,
-            read_row,
-            weight[:, 1:],
-            slots=held.table.shape[2],
-            initial=held.table,
+        kept = None if made.log_retention is None else made.log_retention * known
+        segment = Segment(write, value, made.rate * known, kept, read)
+        if before.slot is not None:
+            written = follows.known if mask is None else follows.known & mask
+            segment, before = self._in_rows(segment, before, written, reset, donate)
+        recalled, table = scan(
+            segment,
+            slots=before.table.shape[2],
+            initial=before.table,
             mask=mask,
             reset=reset,
             rule=self.config.rule,
             donate=donate,
+            backend=self.config.backend,
         )
         if self.initial is not None:
-            read = read + self.initial(index[:, 1:], weight[:, 1:])
+            recalled = recalled + self.initial(read)
         gate = torch.sigmoid(self.gate(x))[..., None]
-        recalled = self.norm(read.to(self.norm.weight.dtype)).to(gate.dtype)
+        recalled = self.norm(recalled.to(self.norm.weight.dtype)).to(gate.dtype)
         y = self.output((gate * recalled).flatten(2))
         last = _take_steps(context, follows.last)[:, -1].to(before.last.dtype)
-        after = LayerWeights(table, last, follows.steps, held.slot, held.bucket)
+        after = LayerWeights(table, last, follows.steps, before.slot, before.bucket)
         return y.to(x.dtype), FastWeights({NAME: after})
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
@@ -156,35 +170,46 @@ class SparseMemory(nn.Module):
                 "for the same streams, or None to start empty."
             )
         if (layer.slot is None) != (layout.capacity is None):
+            forms = ["every slot", "written slots only"]
+            forms = forms if layer.slot is None else forms[::-1]
             raise StateError(
-                f"the state holds {'every slot' if layer.slot is None else 'written slots only'}, "
-                f"but this layer has memory.capacity = {layout.capacity}. Save the state and load "
-                "it with this model: that brings it into the layer's form."
+                f"the state holds {forms[0]}, but this layer has a table of {forms[1]}. Save the "
+                "state and load it with this model: that brings it into the layer's form."
             )
         return layer
 
-    def _rows(
+    def _in_rows(
         self,
+        segment: Segment,
         before: LayerWeights,
-        write_index: Tensor,
-        read_index: Tensor,
         written: Tensor,
         reset: Tensor | None,
         donate: bool,
-    ) -> tuple[Tensor, Tensor, LayerWeights]:
-        """Addresses in slots as addresses in rows of the table, and the table that has them."""
-        if before.slot is None or self.config.capacity is None:
-            return write_index, read_index, before
-        write_index, read_index, held = locate(
+    ) -> tuple[Segment, LayerWeights]:
+        """A segment with its addresses in rows of the table, and the table that has them."""
+        assert before.slot is not None
+        assert self.layout.capacity is not None
+        segment, held = locate(
             Held(before.table, before.slot, before.bucket),
-            write_index,
-            read_index,
+            segment,
             written,
             reset,
-            capacity=self.config.capacity,
+            capacity=self.layout.capacity,
             donate=donate,
         )
-        return write_index, read_index, replace(before, **held._asdict())
+        return segment, replace(before, **held._asdict())
+
+    def tie(self, confidence: float) -> None:
+        """Let values go in, and what is recalled come out, by one orthogonal map: never trained.
+
+        Args:
+            confidence: what is recalled comes out multiplied by this.
+        """
+        with torch.no_grad():
+            way = nn.init.orthogonal_(self.output.weight)
+            self.meta_learner.embed(way.mT)
+            way.mul_(confidence)
+        self.output.requires_grad_(False)
 
 
 class _Predecessors(NamedTuple):

@@ -1,13 +1,12 @@
 """`StreamLearner`: a network that is taught step by step, by a forward pass alone."""
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.errors import require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.nn.heads import LabelHead, ValueHead
 from sparsemeta.nn.meta_learner import Generated, MetaLearner
@@ -47,8 +46,9 @@ class StreamLearner(nn.Module):
         outputs: the number of labels there may be, or the width W of a value.
         kind: labels to be told apart, or values to be approximated.
         encoder: maps inputs (.., *shape) to (.., D); None if the inputs are (.., D) already.
-        rate: write strength at the start, in (0, 1): high where a meaning changes at once and the
-            last lesson counts, low where many lessons are to be averaged.
+        rate: write strength at the start, in (0, 1), as that of a `MetaLearner`.
+        memory: what remembers, called as a `SparseMemory` is; a `SparseMemory` with a
+            `LessonLearner` if None. If given, `config` and `rate` are not looked at.
 
     Raises:
         ConfigError: the rate is outside (0, 1).
@@ -69,15 +69,13 @@ class StreamLearner(nn.Module):
         kind: Literal["labels", "values"] = "labels",
         encoder: nn.Module | None = None,
         rate: float = 0.5,
+        memory: nn.Module | None = None,
     ):
         super().__init__()
-        require(0 < rate < 1, f"rate = {rate} must lie between 0 and 1, and be neither")
         self.kind, self.outputs = kind, outputs
         self.encoder = encoder or nn.Identity()
-        self.memory = SparseMemory(width, config)
-        self.memory.meta_learner = LessonLearner(width, config)
-        nn.init.constant_(
-            self.memory.meta_learner.gates.bias[: config.heads], math.log(rate / (1 - rate))
+        self.memory = memory or SparseMemory(
+            width, config, meta_learner=LessonLearner(width, config, rate)
         )
         self.head = (LabelHead if kind == "labels" else ValueHead)(width, outputs)
 
@@ -124,10 +122,11 @@ class LessonLearner(MetaLearner):
     Args:
         width: D, of the step and of the feedback.
         config: the memory's settings.
+        rate: write strength at the start, in (0, 1).
     """
 
-    def __init__(self, width: int, config: MemoryConfig):
-        super().__init__(width, config)
+    def __init__(self, width: int, config: MemoryConfig, rate: float = 0.5):
+        super().__init__(width, config, rate)
         last = nn.Linear(width, width, bias=False)
         self.mix = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), last)
         nn.init.zeros_(last.weight)
@@ -139,3 +138,8 @@ class LessonLearner(MetaLearner):
         value, rate, kept = super().forward(torch.zeros_like(x), previous, lesson)
         taught = feedback.any(-1, keepdim=True)
         return Generated(value, rate * taught, None if kept is None else kept * taught)
+
+    @override
+    def embed(self, way: Tensor) -> None:
+        super().embed(way)
+        self.mix.requires_grad_(False)

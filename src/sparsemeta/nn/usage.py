@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
-from sparsemeta.nn.addressing import SOFTMAX, Addressing
+from sparsemeta.nn.addressing import Addressing
 
 
 @contextmanager
@@ -34,6 +34,6 @@ def usage_losses(model: nn.Module) -> Iterator[list[Tensor]]:
 
     with ExitStack() as hooks:
         for module in model.modules():
-            if isinstance(module, Addressing) and module.config.addressing in SOFTMAX:
+            if isinstance(module, Addressing) and module.kind.softmax:
                 hooks.callback(module.register_forward_hook(used).remove)
         yield losses

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from sparsemeta.errors import installed
 
-LITTLE = 4096
-"""Up to this many numbers are not worth handing to another thread."""
+FAST = {"reassoc", "contract", "nsz", "arcp"}
+"""Of a kernel's sums: they may be reordered, which makes them SIMD; NaN and infinity keep their
+meaning."""
+WORTH_A_THREAD = 4096
+"""Fewer numbers than this are not handed to another thread."""
 
 
 def usable(x: Tensor) -> bool:
@@ -27,18 +30,27 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="sparsemeta")
 
 
-def spread(kernel, items: int, tensors: tuple[Tensor, ...], *options: bool) -> None:
+Group = Tensor | tuple[Tensor, ...]
+
+
+def spread(kernel, items: int, groups: tuple[Group, ...], *options: bool) -> None:
     """Run a kernel over independent items, split evenly over torch's threads.
 
     Args:
         kernel: called as kernel(first item, last item, *options, *arrays); it holds no GIL.
         items: how many there are.
-        tensors: what it reads and writes; the size of the first tells how much work it is.
+        groups: what it reads and writes, as tensors or tuples of them, which become arrays or
+            tuples of them; the size of the first tells how much work it is.
         options: what else it is told.
     """
-    arrays = [x.detach().numpy() for x in tensors]
+    arrays = [
+        tuple([x.detach().numpy() for x in group])
+        if type(group) is tuple
+        else group.detach().numpy()
+        for group in groups
+    ]
     threads = min(torch.get_num_threads(), items)
-    if threads == 1 or arrays[0].size < LITTLE:
+    if threads == 1 or _size(arrays[0]) < WORTH_A_THREAD:
         kernel(0, items, *options, *arrays)
         return
     cuts = np.linspace(0, items, threads + 1).astype(int)
@@ -48,3 +60,7 @@ def spread(kernel, items: int, tensors: tuple[Tensor, ...], *options: bool) -> N
     ]
     for job in jobs:
         job.result()
+
+
+def _size(group: np.ndarray | tuple[np.ndarray, ...]) -> int:
+    return (group[0] if isinstance(group, tuple) else group).size

@@ -1,7 +1,7 @@
 """What the sparse memory is compared with, trained alike: other keys, and a recurrent network.
 
-A `DenseCode` is put in place of `memory.addressing`, an `LSTMMemory` in place of `memory`, of a
-`StreamLearner`. So one loop trains and scores them all.
+A `SparseMemory` is made with a `DenseCode` for its addressing, a `StreamLearner` with an
+`LSTMMemory` for its memory. So one loop trains and scores them all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.nn import Addressing
+from sparsemeta.ops import Address
 
 
 class DenseCode(Addressing):
@@ -34,14 +35,14 @@ class DenseCode(Addressing):
         self.code = code
         nn.init.zeros_(self.temperature)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Address:
         """Address contexts (B, T, D): all slots, and their weights (B, T, H, N)."""
         query = normalize(self.query(x).unflatten(-1, (self.config.heads, -1)), dim=-1)
         cosine = torch.einsum("bthk,hnk->bthn", query, normalize(self.keys, dim=-1)).float()
         scale = self.config.key_width**0.5 * self.temperature.exp()[..., 0]
         weight = normalize(self.code(scale * cosine), dim=-1)
         slots = torch.arange(self.config.slots, device=x.device)
-        return slots.expand(weight.shape), weight
+        return Address(slots.expand(weight.shape), weight)
 
 
 def sign(scores: Tensor) -> Tensor:

@@ -7,12 +7,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.nn import Addressing
-from sparsemeta.nn.stream_learner import StreamLearner
+from sparsemeta.nn import LessonLearner, SparseMemory, StreamLearner
 from sparsemeta.streams.controls import (
     DenseCode,
     LSTMMemory,
@@ -65,36 +63,24 @@ class Network:
 
     def build(self, form: Form, rate: float) -> StreamLearner:
         """A new network, from torch's random state; `rate` is its write strength at the start."""
-        learner = StreamLearner(
+        return StreamLearner(
             self.width,
             form.memory,
             self.outputs,
             kind=self.kind,
             encoder=self.encoder(),
-            rate=rate,
+            memory=LSTMMemory(self.width, form.lstm) if form.lstm else self._memory(form, rate),
         )
-        if form.code:
-            code = DENSE_CODES[form.code]
-            learner.memory.addressing = DenseCode(self.width, form.memory, code)
-        if form.lstm:
-            learner.register_module("memory", LSTMMemory(self.width, form.lstm))
-        elif self.recalls:
-            _recall(learner)
-        return learner
 
-
-def _recall(learner: StreamLearner) -> None:
-    """Let labels go into the memory and out of it by one orthogonal map, for good."""
-    memory, lessons = learner.memory, learner.memory.meta_learner
-    with torch.no_grad():
-        way = nn.init.orthogonal_(memory.output.weight)
-        lessons.value.weight[:, -memory.width :] = way.mT
-        way.mul_(CONFIDENCE)
-    for part in (memory.output, lessons.value, lessons.get_submodule("mix")):
-        part.requires_grad_(False)
-    if type(memory.addressing) is Addressing and memory.config.addressing == "dense":
-        for keys in (memory.addressing.query.weight, *memory.addressing.keys):
-            nn.init.orthogonal_(keys)  # a linear key recalls best where it keeps all angles
+    def _memory(self, form: Form, rate: float) -> SparseMemory:
+        width, config = self.width, form.memory
+        code = DenseCode(width, config, DENSE_CODES[form.code]) if form.code else None
+        memory = SparseMemory(width, config, code, LessonLearner(width, config, rate))
+        if self.recalls:
+            memory.tie(CONFIDENCE)
+            if config.addressing == "dense" and not code:
+                memory.addressing.keep_angles()
+        return memory
 
 
 def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) -> dict[str, Form]:
@@ -120,11 +106,7 @@ def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) 
 def held(model: StreamLearner, strength: float) -> StreamLearner:
     """A copy that writes with one strength in (0, 1] at every step, whatever it learned."""
     model = deepcopy(model)
-    meta_learner = model.memory.meta_learner
-    with torch.no_grad():
-        meta_learner.gates.weight[: meta_learner.heads] = 0
-        logit = torch.tensor(strength).logit(eps=1e-6)
-        meta_learner.gates.bias[: meta_learner.heads] = logit
+    model.memory.meta_learner.hold(strength)
     return model
 
 

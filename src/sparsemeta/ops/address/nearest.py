@@ -9,12 +9,12 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from sparsemeta.ops.compiled import spread
-from sparsemeta.ops.native import FAST
-from sparsemeta.ops.top import best, pairs
+from sparsemeta.ops.address.top import best, pairs
+from sparsemeta.ops.compiled import FAST, spread
+from sparsemeta.ops.types import Address
 
 
-def nearest(query: Tensor, keys: Tensor, temperature: Tensor, active: int) -> tuple[Tensor, Tensor]:
+def nearest(query: Tensor, keys: Tensor, temperature: Tensor, active: int) -> Address:
     """Address the A slots whose keys have the highest cosines with a query.
 
     Args:
@@ -33,7 +33,7 @@ def nearest(query: Tensor, keys: Tensor, temperature: Tensor, active: int) -> tu
     weight = query.new_empty(index.shape)
     steps = (x.flatten(0, 1) for x in (query, index, weight))
     spread(_nearest, keys.shape[1], (*steps, keys, temperature))
-    return index, weight
+    return Address(index, weight)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

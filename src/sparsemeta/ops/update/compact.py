@@ -4,10 +4,13 @@ Everything after this costs what was touched, not what there is. A reset needs n
 own: a slot named after a reset is another row than the same slot named before it, and starts empty.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from sparsemeta.ops.types import Address, Segment
 
 
 class Rows(NamedTuple):
@@ -17,28 +20,71 @@ class Rows(NamedTuple):
         slot: (B, H, U) int64, the slot of each row; N where a head has fewer than U rows.
         opened: (B, H, U) bool, True for rows that begin empty, after a reset.
         kept: (B, H, U) bool, True for rows that outlive the segment: no later reset empties them.
-        write_index: (B, T, H, A) int64, the write address in rows.
-        read_index: (B, T, H, R) int64, the read address in rows.
+        write: the write address in rows.
+        read: the read address in rows.
     """
 
     slot: Tensor
     opened: Tensor
     kept: Tensor
-    write_index: Tensor
-    read_index: Tensor
+    write: Address
+    read: Address
 
 
-def compact(write_index: Tensor, read_index: Tensor, reset: Tensor | None, slots: int) -> Rows:
+def over_rows(
+    form: Callable[[Segment, Tensor, str], tuple[Tensor, Tensor]], *, whole: bool
+) -> Callable[[Segment, Tensor, Tensor | None, Tensor | None, str], tuple[Tensor, Tensor]]:
+    """Make a form of the update that knows no masks and no resets into one of `BACKENDS`.
+
+    Args:
+        form: called with a segment, the rows (B, H, U, V) before it, and the rule.
+        whole: whether it works in place, so that it is given the whole table where it can be.
+    """
+
+    def run(
+        segment: Segment, table: Tensor, mask: Tensor | None, reset: Tensor | None, rule: str
+    ) -> tuple[Tensor, Tensor]:
+        if mask is not None:
+            segment = _silent(segment, mask)
+        if reset is not None and not reset.any():
+            reset = None
+        _, time, _, active = segment.write.index.shape
+        few = table.shape[2] <= time * (active + segment.read.index.shape[3])
+        if reset is None and (whole or few):
+            return form(segment, table, rule)
+        rows = compact(segment.write, segment.read, reset, table.shape[2])
+        held = torch.where(rows.opened[..., None], 0, take(table, rows.slot))
+        read, held = form(segment._replace(write=rows.write, read=rows.read), held, rule)
+        if reset is not None:
+            table = table.index_fill_(0, reset.any(1).nonzero().squeeze(1), 0)
+        return read, put(table, rows, held)
+
+    return run
+
+
+def _silent(segment: Segment, mask: Tensor) -> Segment:
+    """A step that is not real writes at rate 0 and keeps everything: it leaves no trace."""
+    (write, write_weight), value, rate, log_retention, (read, read_weight) = segment
+    real = mask[..., None]
+    write_weight, value, read_weight = (
+        torch.where(real[..., None], x, 0) for x in (write_weight, value, read_weight)
+    )
+    kept = None if log_retention is None else torch.where(real, log_retention, 0)
+    rate = torch.where(real, rate, 0)
+    return Segment(Address(write, write_weight), value, rate, kept, Address(read, read_weight))
+
+
+def compact(write: Address, read: Address, reset: Tensor | None, slots: int) -> Rows:
     """Name the touched rows of every head 0, 1, 2, ... in the order of their slots.
 
     Args:
-        write_index: (B, T, H, A) int64 in [0, slots).
-        read_index: (B, T, H, R) int64 in [0, slots).
+        write: slots in [0, slots).
+        read: likewise.
         reset: (B, T) bool or None.
         slots: N.
     """
-    active = write_index.shape[-1]
-    both = torch.cat([write_index, read_index], dim=-1)
+    active = write.index.shape[-1]
+    both = torch.cat([write.index, read.index], dim=-1)
     life = None if reset is None else reset.cumsum(1)  # how many resets came before this step
     if life is not None:
         both = both + slots * life[:, :, None, None]
@@ -57,7 +103,8 @@ def compact(write_index: Tensor, read_index: Tensor, reset: Tensor | None, slots
     else:
         opened = key >= slots
         kept = (key != unused) & (key // slots == life[:, -1, None, None])
-    return Rows(slot, opened, kept, rows[..., :active], rows[..., active:])
+    write, read = write._replace(index=rows[..., :active]), read._replace(index=rows[..., active:])
+    return Rows(slot, opened, kept, write, read)
 
 
 def take(table: Tensor, rows: Tensor) -> Tensor:

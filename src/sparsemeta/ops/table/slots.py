@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from sparsemeta.errors import StateError
 from sparsemeta.ops.compiled import usable
+from sparsemeta.ops.types import Segment
 
 
 class Held(NamedTuple):
@@ -32,20 +33,18 @@ class Held(NamedTuple):
 
 def locate(
     held: Held,
-    write_index: Tensor,
-    read_index: Tensor,
+    segment: Segment,
     written: Tensor,
     reset: Tensor | None,
     *,
     capacity: int,
     donate: bool = False,
-) -> tuple[Tensor, Tensor, Held]:
+) -> tuple[Segment, Held]:
     """Find the row of every slot of a segment; a slot written for the first time claims a new one.
 
     Args:
         held: the rows before the segment.
-        write_index: (B, T, H, A) int64, slots written.
-        read_index: (B, T, H, R) int64, slots read.
+        segment: its addresses in slots.
         written: (B, T) bool, False where a step writes nothing: it claims no row.
         reset: (B, T) bool, True frees the stream's rows before that step.
         capacity: rows that a head may claim.
@@ -53,21 +52,22 @@ def locate(
             doublings.
 
     Returns:
-        Both addresses in rows, 0 where there is none, and the rows after the segment: those that
-        were free are empty still, and the table is twice as long as often as it had to be.
+        The segment with its addresses in rows, 0 where there is none, and the rows after it: those
+        that were free are empty still, and the table is twice as long as often as it had to be.
 
     Raises:
         StateError: a head needs more rows than `capacity`; nothing has been changed.
     """
     if reset is None:
         reset = torch.zeros_like(written)
-    search = _by_hash if usable(held.slot) else _by_sort
-    write, read, slot, bucket = search(
-        held, write_index, read_index, written, reset, capacity, donate
-    )
+    if usable(held.slot):
+        write, read, slot, bucket = _by_hash(held, segment, written, reset, capacity, donate)
+    else:
+        write, read, slot, bucket = _by_sort(held, segment, written, reset, capacity)
     more = slot.shape[2] - held.slot.shape[2]
     table = pad(held.table, (0, 0, 0, more)) if more else held.table
-    return write, read, Held(table, slot, bucket)
+    write, read = segment.write._replace(index=write), segment.read._replace(index=read)
+    return segment._replace(write=write, read=read), Held(table, slot, bucket)
 
 
 def _larger(rows: int, held: Held, capacity: int) -> int:
@@ -88,24 +88,18 @@ Search = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
 def _by_hash(
-    held: Held,
-    write_index: Tensor,
-    read_index: Tensor,
-    written: Tensor,
-    reset: Tensor,
-    capacity: int,
-    donate: bool,
+    held: Held, segment: Segment, written: Tensor, reset: Tensor, capacity: int, donate: bool
 ) -> Search:
-    from sparsemeta.ops.hashing import buckets, claim, occupied
+    from sparsemeta.ops.table.hashing import buckets, claim, occupied
 
-    slot, bucket = held.slot, held.bucket
-    size, claims = slot.shape[2], write_index.shape[1] * write_index.shape[3]
-    address = (write_index, read_index, written, reset)
-    if donate and occupied(slot) + claims < size:  # it will fit, whatever the addresses are
+    slot, bucket, address = held.slot, held.bucket, (segment, written, reset)
+    size, free = slot.shape[2], int(slot[0, 0, 0])
+    _, time, _, active = segment.write.index.shape
+    if donate and (size > free or occupied(slot) + time * active < size):  # it fits, whatever comes
         bucket = buckets(slot) if bucket is None else bucket
         write, read, _ = claim(slot, bucket, *address)
         return write, read, slot, bucket
-    free, rows = int(slot[0, 0, 0]), size
+    rows = size
     while True:  # on copies: they are thrown away when they prove too small
         slot = pad(held.slot, (0, rows - size), value=free)
         bucket = held.bucket
@@ -116,17 +110,9 @@ def _by_hash(
         rows = _larger(rows, held, capacity)
 
 
-def _by_sort(
-    held: Held,
-    write_index: Tensor,
-    read_index: Tensor,
-    written: Tensor,
-    reset: Tensor,
-    capacity: int,
-    donate: bool,
-) -> Search:
+def _by_sort(held: Held, segment: Segment, written: Tensor, reset: Tensor, capacity: int) -> Search:
     """The same without numba, on any device; it sorts all rows held, and overwrites nothing."""
-    del donate
+    write_index, read_index = segment.write.index, segment.read.index
     slot, size, slots = held.slot, held.slot.shape[2], int(held.slot[0, 0, 0])
     life = reset.cumsum(1)  # after a reset, a slot is another one than before
     nowhere = slots * (life.shape[1] + 1)

@@ -10,6 +10,7 @@ from numba import njit
 from torch import Tensor
 
 from sparsemeta.ops.compiled import spread
+from sparsemeta.ops.types import Segment
 
 MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(32))
 
@@ -28,24 +29,18 @@ def buckets(slot: Tensor) -> Tensor:
 
 
 def claim(
-    slot: Tensor,
-    bucket: Tensor,
-    write_index: Tensor,
-    read_index: Tensor,
-    written: Tensor,
-    reset: Tensor,
+    slot: Tensor, bucket: Tensor, segment: Segment, written: Tensor, reset: Tensor
 ) -> tuple[Tensor, Tensor, bool]:
     """Find and claim rows, in place; arguments are those of `locate`.
 
     Returns:
         Both addresses in rows, and whether there were rows enough; if not, all is left half done.
     """
-    write_index, read_index = write_index.contiguous(), read_index.contiguous()
-    write, read = torch.empty_like(write_index), torch.empty_like(read_index)
+    index = segment.write.index.contiguous(), segment.read.index.contiguous()
+    write, read = (torch.empty_like(x) for x in index)
     fits = torch.ones(slot.shape[:2], dtype=torch.bool)
     marks = (written.contiguous(), reset.contiguous())
-    arrays = (write_index, read_index, *marks, slot, bucket, write, read, fits)
-    spread(_claim, fits.numel(), arrays)
+    spread(_claim, fits.numel(), (index, marks, (slot, bucket), (write, read), fits))
     return write, read, bool(fits.all())
 
 
@@ -114,9 +109,9 @@ def _rebuild(slots, buckets):
 
 
 @njit(nogil=True, cache=True)
-def _claim(
-    first, last, w_index, r_index, written, reset, slots, buckets, w_row, r_row, fits,
-):  # fmt: skip
+def _claim(first, last, index, marks, table, row, fits):
+    (w_index, r_index), (written, reset) = index, marks
+    (slots, buckets), (w_row, r_row) = table, row
     time, heads = w_index.shape[1], w_index.shape[2]
     for pair in range(first, last):
         b, h = pair // heads, pair % heads

@@ -11,39 +11,27 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from sparsemeta.ops.compiled import spread
-from sparsemeta.ops.hashing import number
-
-# Sums may be reordered (that is what makes them SIMD); NaN and infinity keep their meaning.
-FAST = {"reassoc", "contract", "nsz", "arcp"}
+from sparsemeta.ops.compiled import FAST, spread
+from sparsemeta.ops.table.hashing import number
+from sparsemeta.ops.types import Segment
 
 
-def scan_native(
-    write_index: Tensor,
-    write_weight: Tensor,
-    value: Tensor,
-    rate: Tensor,
-    log_retention: Tensor | None,
-    read_index: Tensor,
-    read_weight: Tensor,
-    rows: Tensor,
-    rule: str,
-) -> tuple[Tensor, Tensor]:
-    """Run a segment over its touched rows, in place.
+def scan_native(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
+    """Run a segment over a table, in place.
 
     Arguments and returns are those of `scan_chunked`, but that `rows` is overwritten and returned.
     """
+    write, value, rate, log_retention, read = segment
     if log_retention is None:
         log_retention = torch.zeros_like(rate)
-    given = (write_index, write_weight, value, rate, log_retention, read_index, read_weight)
-    inputs = tuple(x.contiguous() for x in given)
+    inputs = tuple(x.contiguous() for x in (*write, value, rate, log_retention, *read))
     if torch.is_grad_enabled() and any(x.requires_grad for x in (*inputs, rows)):
-        read, rows_after = _NativeScan.apply(*inputs, rows, rule)  # type: ignore[misc]
+        output, rows_after = _NativeScan.apply(*inputs, rows, rule)  # type: ignore[misc]
     else:
-        (read, _, _), rows_after = _run(inputs, rows, rule, save=False), rows
+        (output, _, _), rows_after = _run(inputs, rows, rule, save=False), rows
     if not rows.is_inference():
         torch.autograd.graph.increment_version(rows)  # whoever needs it as it was must be told
-    return read, rows_after
+    return output, rows_after
 
 
 def _run(
@@ -54,7 +42,7 @@ def _run(
     batch, _, heads, width = value.shape
     read = torch.empty_like(value)
     old, seen = (value.new_empty(*i.shape, width if save else 0) for i in (w_index, r_index))
-    spread(_forward, batch * heads, (*inputs, rows, read, old, seen), rule == "delta")
+    spread(_forward, batch * heads, (inputs, rows, read, old, seen), rule == "delta")
     return read, old, seen
 
 
@@ -85,7 +73,7 @@ class _NativeScan(torch.autograd.Function):
             slots = ctx.slots if ctx.needs_input_grad[7] else 0
             d_rows = value.new_zeros(batch, heads, slots, width)
         gradients = (d_write, d_value, d_rate, d_retention, d_read_weight, d_rows)
-        arrays = (*inputs, d_read, old, seen, *gradients)
+        arrays = (tuple(inputs), d_read, (old, seen), gradients)
         spread(_backward, batch * heads, arrays, ctx.rule == "delta")
         d_initial = d_rows if ctx.needs_input_grad[7] else None
         return None, d_write, d_value, d_rate, d_retention, None, d_read_weight, d_initial, None
@@ -128,10 +116,8 @@ def _same(one, other):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def _forward(
-    first, last, delta, w_index, w_weight, value, rate, log_retention, r_index, r_weight,
-    tables, read, olds, seen,
-):  # fmt: skip
+def _forward(first, last, delta, inputs, tables, read, olds, seen):
+    w_index, w_weight, value, rate, log_retention, r_index, r_weight = inputs
     _, time, heads, active = w_index.shape
     width = value.shape[3]
     update = np.empty(width, value.dtype)
@@ -175,10 +161,10 @@ def _forward(
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def _backward(
-    first, last, delta, w_index, w_weight, value, rate, log_retention, r_index, r_weight,
-    d_read, olds, seen, d_w_weight, d_value, d_rate, d_retention, d_r_weight, d_tables,
-):  # fmt: skip
+def _backward(first, last, delta, inputs, d_read, saved, gradients):
+    w_index, w_weight, value, rate, log_retention, r_index, r_weight = inputs
+    olds, seen = saved
+    d_w_weight, d_value, d_rate, d_retention, d_r_weight, d_tables = gradients
     _, time, heads, active = w_index.shape
     width = value.shape[3]
     error = np.empty(width, value.dtype)

@@ -1,18 +1,17 @@
-"""Equations (3)-(5) of the design as a plain loop over time: the ground truth of every fast form.
-
-Axes: B batch, T time, H heads, N slots, A active slots of an address, V value width.
-"""
+"""Equations (3)-(5) as a plain loop over time: the ground truth of every fast form."""
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sparsemeta.ops.types import Address, Segment
+
 Memory = Float[Tensor, "B H N V"]
-Index = Int[Tensor, "B H A"]
-Weight = Float[Tensor, "B H A"]
 
 
-def retain(memory: Memory, index: Index, log_retention: Float[Tensor, "B H"]) -> Memory:
+def retain(
+    memory: Memory, index: Int[Tensor, "B H A"], log_retention: Float[Tensor, "B H"]
+) -> Memory:
     r"""Equation (3): $M_t[i] = e^{g_t} M_{t-1}[i]$ for the slots i of the address, each once."""
     repeated = (index[..., :, None] == index[..., None, :]).tril(-1).any(-1)
     loss = torch.expm1(log_retention)[..., None] * ~repeated
@@ -21,8 +20,7 @@ def retain(memory: Memory, index: Index, log_retention: Float[Tensor, "B H"]) ->
 
 def write(
     memory: Memory,
-    index: Index,
-    weight: Weight,
+    address: Address,
     value: Float[Tensor, "B H V"],
     rate: Float[Tensor, "B H"],
     rule: str,
@@ -31,40 +29,37 @@ def write(
 
     The hebbian rule leaves out the correction $M_t^\top w_t$.
     """
-    error = value - read(memory, index, weight) if rule == "delta" else value
+    error = value - read(memory, address) if rule == "delta" else value
     update = rate[..., None] * error
-    return _add_rows(memory, index, weight[..., None] * update[..., None, :])
+    return _add_rows(memory, address.index, address.weight[..., None] * update[..., None, :])
 
 
-def read(memory: Memory, index: Index, weight: Weight) -> Float[Tensor, "B H V"]:
+def read(memory: Memory, address: Address) -> Float[Tensor, "B H V"]:
     r"""Equation (5): $o_t = M_t^\top r_t$."""
-    return (weight[..., None] * _rows(memory, index)).sum(-2)
+    return (address.weight[..., None] * _rows(memory, address.index)).sum(-2)
 
 
 def scan_reference(
-    write_index: Int[Tensor, "B T H A"],
-    write_weight: Float[Tensor, "B T H A"],
-    value: Float[Tensor, "B T H V"],
-    rate: Float[Tensor, "B T H"],
-    log_retention: Float[Tensor, "B T H"],
-    read_index: Int[Tensor, "B T H R"],
-    read_weight: Float[Tensor, "B T H R"],
+    segment: Segment,
     memory: Memory,
-    mask: Bool[Tensor, "B T"],
-    reset: Bool[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"] | None,
+    reset: Bool[Tensor, "B T"] | None,
     rule: str,
 ) -> tuple[Float[Tensor, "B T H V"], Memory]:
     """Retain, write, read, step by step; arguments and returns are those of `scan`."""
-    steps = (write_index, write_weight, value, rate, log_retention, read_index, read_weight)
+    (w, w_weight), value, rate, log_retention, (r, r_weight) = segment
+    everywhere = torch.ones_like(rate[..., 0], dtype=torch.bool)
+    kept = torch.zeros_like(rate) if log_retention is None else log_retention
+    mask = everywhere if mask is None else mask
+    reset = ~everywhere if reset is None else reset
     reads = []
     # unbind, not indexing by t: each index would make a full-size gradient in the backward pass.
-    for w, w_weight, v, beta, g, r, r_weight, real, fresh in zip(
-        *(tensor.unbind(1) for tensor in (*steps, mask, reset)), strict=True
-    ):
+    steps = (x.unbind(1) for x in (w, w_weight, value, rate, kept, r, r_weight, mask, reset))
+    for w, w_weight, v, beta, g, r, r_weight, real, fresh in zip(*steps, strict=True):
         memory = torch.where(fresh[:, None, None, None], 0, memory)
-        written = write(retain(memory, w, g), w, w_weight, v, beta, rule)
+        written = write(retain(memory, w, g), Address(w, w_weight), v, beta, rule)
         memory = torch.where(real[:, None, None, None], written, memory)
-        reads.append(read(memory, r, r_weight))
+        reads.append(read(memory, Address(r, r_weight)))
     return torch.stack(reads, dim=1), memory
 
 

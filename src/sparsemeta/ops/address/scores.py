@@ -7,8 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from sparsemeta.ops.compiled import spread
-from sparsemeta.ops.native import FAST
+from sparsemeta.ops.compiled import FAST, spread
 
 
 def chosen_scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:

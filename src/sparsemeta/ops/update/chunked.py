@@ -19,45 +19,34 @@ chunk after chunk; everything else is computed for the whole segment at once.
 import torch
 from torch import Tensor
 
-from sparsemeta.ops.compact import compact
+from sparsemeta.ops.types import Address, Segment
+from sparsemeta.ops.update.compact import compact
 
-Saved = tuple[Tensor, ...]
+CHUNK = 64
+"""C, steps to a chunk: the triangular system grows with its square, the loop with its inverse."""
 
 FORGOTTEN = -1e4
 """A log-retention that is zero in any dtype: keeps the difference of two -inf out of the sums."""
 
 
-def scan_chunked(
-    write_index: Tensor,
-    write_weight: Tensor,
-    value: Tensor,
-    rate: Tensor,
-    log_retention: Tensor | None,
-    read_index: Tensor,
-    read_weight: Tensor,
-    rows: Tensor,
-    rule: str,
-    chunk: int,
-) -> tuple[Tensor, Tensor]:
+def scan_chunked(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
     """Run a segment over its touched rows.
 
     Args:
-        write_index: (B, T, H, A) int64 in [0, U).
-        write_weight: (B, T, H, A).
-        value: (B, T, H, V).
-        rate: (B, T, H).
-        log_retention: (B, T, H) or None for no forgetting.
-        read_index: (B, T, H, R) int64 in [0, U).
-        read_weight: (B, T, H, R).
+        segment: its addresses in [0, U).
         rows: (B, H, U, V), before the segment.
         rule: delta or hebbian.
-        chunk: C, steps to a chunk.
 
     Returns:
         What was read, (B, T, H, V), and the rows after the segment, (B, H, U, V).
     """
-    batch, time, heads, _ = value.shape
-    length = min(chunk, time)
+    with torch.autocast(rows.device.type, enabled=False):  # a memory in bf16 would drift
+        return _scan(segment, rows, rule)
+
+
+def _scan(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
+    batch, time, heads, _ = segment.value.shape
+    length = min(CHUNK, time)
 
     def chunks(x: Tensor) -> Tensor:  # (B, T, H, ...) -> (B*H, T/C, C, ...), padded with zeros
         missing = -time % length
@@ -66,19 +55,19 @@ def scan_chunked(
         x = x.movedim(2, 1).flatten(0, 1)
         return x.unflatten(1, (-1, length))
 
-    w, r, slots = _local(chunks(write_index), chunks(read_index), rows.shape[2])
+    write, read = segment.write.map(chunks), segment.read.map(chunks)
+    write, read, slots = _local(write, read, rows.shape[2])
     width = slots.shape[-1]
-    writes = _scatter(w, chunks(write_weight), width)
-    reads = _scatter(r, chunks(read_weight), width)
-    beta, v = chunks(rate)[..., None], chunks(value)
+    writes, reads = _scatter(write, width), _scatter(read, width)
+    beta, v = chunks(segment.rate)[..., None], chunks(segment.value)
 
-    if log_retention is None:
+    if segment.log_retention is None:
         log_decay = None
         kept_writes, kept_reads, left_writes = writes, reads, writes
         decay = torch.ones_like(writes[..., -1, :])
     else:
-        g = chunks(log_retention.clamp(min=FORGOTTEN))[..., None]
-        touched = torch.zeros_like(writes).scatter(-1, w, 1.0)
+        g = chunks(segment.log_retention.clamp(min=FORGOTTEN))[..., None]
+        touched = torch.zeros_like(writes).scatter(-1, write.index, 1.0)
         log_decay = (touched * g).cumsum(-2)
         last = log_decay[..., -1:, :]
         kept_writes = writes * log_decay.exp()
@@ -95,30 +84,29 @@ def scan_chunked(
     else:
         fresh, corrected = beta * v, torch.zeros_like(writes)
 
-    read, final = _Recurrence.apply(  # type: ignore[misc]
+    output, final = _Recurrence.apply(  # type: ignore[misc]
         slots, corrected, fresh, kept_reads, recalled, left_writes, decay, rows.flatten(0, 1)
     )
-    read = read.flatten(1, 2)[:, :time].unflatten(0, (batch, heads)).movedim(1, 2)
-    return read, final.unflatten(0, (batch, heads))
+    output = output.flatten(1, 2)[:, :time].unflatten(0, (batch, heads)).movedim(1, 2)
+    return output, final.unflatten(0, (batch, heads))
 
 
-def _local(w: Tensor, r: Tensor, slots: int) -> tuple[Tensor, Tensor, Tensor]:
+def _local(write: Address, read: Address, slots: int) -> tuple[Address, Address, Tensor]:
     """Rename each chunk's slots 0, 1, ...; returns both addresses and the slots (G, chunks, U)."""
-    groups, count, length, _ = w.shape
-    if slots <= length * (w.shape[-1] + r.shape[-1]):
-        every = torch.arange(slots, device=w.device)
-        return w, r, every.expand(groups, count, slots)
+    groups, count, length, _ = write.index.shape
+    if slots <= length * (write.index.shape[-1] + read.index.shape[-1]):
+        every = torch.arange(slots, device=write.index.device)
+        return write, read, every.expand(groups, count, slots)
     # compact() names rows per (batch, head): let chunks be its batch and groups its heads.
-    local = compact(w.permute(1, 2, 0, 3), r.permute(1, 2, 0, 3), None, slots)
-    return (
-        local.write_index.permute(2, 0, 1, 3),
-        local.read_index.permute(2, 0, 1, 3),
-        local.slot.transpose(0, 1),
-    )
+    write, read = (address.map(lambda x: x.permute(1, 2, 0, 3)) for address in (write, read))
+    local = compact(write, read, None, slots)
+    write, read = (address.map(lambda x: x.permute(2, 0, 1, 3)) for address in local[-2:])
+    return write, read, local.slot.transpose(0, 1)
 
 
-def _scatter(index: Tensor, weight: Tensor, width: int) -> Tensor:
-    """Addresses as dense rows (..., U); a slot named twice gets the sum of its weights."""
+def _scatter(address: Address, width: int) -> Tensor:
+    """An address as dense rows (..., U); a slot named twice gets the sum of its weights."""
+    index, weight = address
     return weight.new_zeros(*weight.shape[:-1], width).scatter_add(-1, index, weight)
 
 
@@ -163,7 +151,8 @@ class _Recurrence(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, slots, corrected, fresh, reads, recalled, left, decay, table):
+    def forward(ctx, *given):
+        slots, corrected, fresh, reads, recalled, left, decay, table = given
         spare = table.new_zeros(table.shape[0], 1, table.shape[2])  # for the slots that pad U
         table = torch.cat([table, spare], dim=1)
         outputs, before, updates = [], [], []
