@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 import tyro
+from sparsemeta.lm.setup import parameter_groups
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
@@ -23,7 +24,6 @@ from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.scoring.evaluation import evaluate
-from sparsemeta.lm.setup import parameter_groups
 from sparsemeta.lm.text.corpus import read_documents, split_holdout
 from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenised import tokenise
