@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import torch
 import tyro
-from sparsemeta.lm.setup import parameter_groups
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
@@ -28,7 +27,7 @@ from sparsemeta.lm.text.corpus import read_documents, split_holdout
 from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenised import tokenise
 from sparsemeta.lm.text.tokenizer import train_tokenizer
-from sparsemeta.lm.training import learning_rate
+from sparsemeta.lm.training import parameter_groups
 from sparsemeta.nn import Addressing, observe, usage_losses
 from sparsemeta.ops import product_address
 from sparsemeta.run import Progress

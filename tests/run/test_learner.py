@@ -1,10 +1,13 @@
-"""An optimizer's statistics as named tensors, and back."""
+"""What a learner does for its family: the step of the optimizer, and its statistics by name."""
+
+import math
 
 import pytest
 import torch
 from torch import nn
 
-from sparsemeta.errors import CheckpointError
+from sparsemeta.errors import CheckpointError, TrainingError
+from sparsemeta.run import Engine, Learner, TrainingConfig
 from sparsemeta.run.learner import optimizer_tensors, restore_optimizer
 
 
@@ -56,5 +59,43 @@ def test_optimizer_refuses_the_tensors_of_another_model():
     wider, its = adam(width=4)
     with pytest.raises(CheckpointError, match=r"first\.weight\.\w+ has .*\(2, 3\).*needs \(2, 4\)"):
         restore_optimizer(wider, its, tensors)
-    with pytest.raises(CheckpointError, match="this model has no first.weight"):
+    with pytest.raises(CheckpointError, match=r"this model has no first\.bias"):
         restore_optimizer(nn.Linear(3, 2), its, tensors)
+
+
+class Linear(Learner[nn.Linear, TrainingConfig]):
+    """Learns nothing in particular."""
+
+    def __init__(self):
+        config = TrainingConfig(learning_rate=1.0, warmup=0)
+        super().__init__(
+            nn.Linear(3, 2), lambda m: torch.optim.SGD(m.parameters()), config, Engine()
+        )
+
+    def take_step(self):
+        return {}
+
+    def status(self, record):
+        return ""
+
+
+def test_descent_uses_the_clipped_gradient_and_forgets_it():
+    learner = Linear()
+    before = learner.model.bias.detach().clone()
+    assert learner.set_rate() == 1.0
+    (learner.forward(torch.zeros(1, 3)) * torch.tensor([3.0, 4.0])).sum().backward()
+    assert learner.descend(0.5) == pytest.approx(5.0)
+    assert (before - learner.model.bias).tolist() == pytest.approx([0.6, 0.8], abs=1e-5)
+    assert learner.model.bias.grad is None
+
+
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_what_is_not_finite_changes_no_weight(broken):
+    learner = Linear()
+    before = learner.model.bias.detach().clone()
+    learner.set_rate()
+    scale = math.nan if broken == "gradient" else 1.0
+    (learner.forward(torch.zeros(1, 3)) * scale).sum().backward()
+    with pytest.raises(TrainingError, match=r"step 1: .*Try --training.learning-rate 0\.5"):
+        learner.descend(math.nan if broken == "loss" else 0.5)
+    assert torch.equal(learner.model.bias, before)

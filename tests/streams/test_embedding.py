@@ -63,7 +63,7 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path):
 def test_a_damaged_checkpoint(tmp_path):
     train_embedding(drawings(), CONFIG, tmp_path)
     (tmp_path / "checkpoints/step-000010/model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(CheckpointError, match="model.safetensors: is not what was saved"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is not what was saved"):
         train_embedding(drawings(), CONFIG, tmp_path)
 
 

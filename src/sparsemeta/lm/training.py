@@ -51,7 +51,8 @@ def train(
         CorpusError: the text cannot be read, or is not the one that the run began with.
         SparseMetaError, Interrupted: as `run.fit` says.
     """
-    run, progress = Path(run), progress or engine.Progress(quiet=True)
+    run = Path(run)
+    progress = progress if progress and engine.is_main() else engine.Progress(quiet=True)
     progress.message(f"reading {', '.join(recipe.corpus.train)}")
     text = read_text(recipe)  # before the folder is made: bad text leaves no trace
 
