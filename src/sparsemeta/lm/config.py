@@ -33,14 +33,23 @@ class CorpusConfig:
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(Settings, section="tokenizer"):
     """How text becomes tokens."""
 
     kind: Literal["bpe", "bytes", "words"] = "bpe"
     """bpe: byte-level pairs learned from the training text; bytes: one token a byte; words: what
     stands between white space, `<eos>` for each line's end, `<unk>` for the rest."""
-    vocabulary: int = 4096
+    vocabulary: Count = 4096
     """Most tokens of the bpe tokenizer (its 256 bytes and the separator included) or of words."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not go together."""
+        least = {"bpe": 257, "bytes": 1, "words": 3}[self.kind]
+        what = "bytes, separator" if self.kind == "bpe" else "two and a word"
+        require(
+            self.vocabulary >= least,
+            f"tokenizer.vocabulary = {self.vocabulary} must be at least {least}: {what}",
+        )
 
 
 @dataclass(frozen=True)
