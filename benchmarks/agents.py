@@ -15,12 +15,9 @@ import tyro
 from timing import machine, show
 
 from sparsemeta.config import read_toml
-from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import AgentConfig, Recipe
-from sparsemeta.rl.rollout import Collector
 from sparsemeta.rl.training import Learner
 from sparsemeta.rl.worlds import make
-from sparsemeta.run import Engine
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "rl" / "card-sorting.toml"
 
@@ -40,20 +37,14 @@ class Agent:
 
     def __init__(self, recipe: Recipe):
         self.config = recipe.training
-        runner, world = (
-            Engine(precision="32-true"),
-            make(recipe.environment, self.config.environments),
-        )
-        network = ActorCritic(world.width, world.actions, recipe.agent)
-        self.parameters = sum(p.numel() for p in network.parameters())
-        self.collector = Collector(network, world, torch.Generator().manual_seed(0), self.config)
-        self.learner = Learner(network, self.config, runner)
+        self.learner = Learner(recipe, make(recipe.environment, self.config.environments))
+        self.parameters = sum(p.numel() for p in self.learner.model.parameters())
 
     def take(self, segments: int) -> float:
         """CPU seconds that so many segments take."""
         began = time.process_time()
-        for step in range(segments):
-            self.learner.take_step(self.collector, step)
+        for _ in range(segments):
+            self.learner.take_step()
         return time.process_time() - began
 
 

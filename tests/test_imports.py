@@ -30,8 +30,8 @@ FLOORS = {
 }
 
 HOMES = {
-    "lightning": ("run/fabric.py",),
-    "lightning_fabric": ("run/fabric.py",),
+    "lightning": (),
+    "lightning_fabric": (),
     "transformers": ("lm/", "augment/"),
     "tokenizers": ("lm/",),
     "datasets": ("lm/text/sources.py",),

@@ -24,12 +24,11 @@ from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.scoring.evaluation import evaluate
-from sparsemeta.lm.setup import parameter_groups
 from sparsemeta.lm.text.corpus import read_documents, split_holdout
 from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenised import tokenise
 from sparsemeta.lm.text.tokenizer import train_tokenizer
-from sparsemeta.lm.training import learning_rate
+from sparsemeta.lm.training import parameter_groups
 from sparsemeta.nn import Addressing, SparseMemory, observe, usage_losses
 from sparsemeta.ops import Address, product_address
 from sparsemeta.run import Progress
@@ -93,9 +92,9 @@ def run(kind: Kind, seed: int, options: Options) -> dict[str, float]:
     optimizer = AdamW(parameter_groups(model, config.weight_decay), betas=(0.9, 0.95), fused=True)
     state = None
     with progress.track(0, options.steps):
-        for step in range(1, options.steps + 1):
+        for step in range(options.steps):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
+                group["lr"] = config.rate(step)
             batch = streams.next_batch()
             with usage_losses(model) as uneven, torch.autocast("cpu", torch.bfloat16):
                 logits, state = model(batch.tokens, state, donate=True)
@@ -105,7 +104,7 @@ def run(kind: Kind, seed: int, options: Options) -> dict[str, float]:
             optimizer.step()
             optimizer.zero_grad()
             state = state.detach()
-            progress.update(step, loss.item(), batch.tokens.numel())
+            progress.update(step + 1, loss.item(), batch.tokens.numel())
     with observe(model) as health:
         total = evaluate(model.eval(), tokenizer, heldout, arms=["carried"])["carried"].total
     (seen,) = health.values()

@@ -44,7 +44,7 @@ def test_train(here, capsys):
     assert main(["rl", "train", "small.toml"]) == 0
     printed = capsys.readouterr()
     assert printed.out == "runs/rl/small\n"
-    assert "step 192" in printed.err
+    assert "step 6/6" in printed.err
     run = here / "runs/rl/small"
     assert read_toml(run / "recipe.toml", Recipe) == CARDS
     assert len((run / "log.jsonl").read_text().splitlines()) == 6
@@ -58,7 +58,7 @@ def test_overrides_run_and_restart(here, capsys):
     recipe = read_toml("elsewhere/recipe.toml", Recipe)
     assert recipe.environment.settings == ("hazard=0.2", "length=8")
     assert recipe.training.algorithm == "a2c"
-    assert "environment.settings is" in refused([*command, "length=8"], capsys)
+    assert "environment.settings (was" in refused([*command, "length=8"], capsys)
     assert main(["rl", *command, "length=8", "--restart"]) == 0
     assert read_toml("elsewhere/recipe.toml", Recipe).environment.settings == ("length=8",)
 
@@ -72,7 +72,7 @@ def test_a_signal_saves(here, capsys, monkeypatch):
 
     monkeypatch.setattr(Progress, "show", stop)
     assert main(["rl", "train", "small.toml"]) == 130
-    assert "saved after segment 3" in capsys.readouterr().err
+    assert "Stopped after step 3 of 6; saved in" in capsys.readouterr().err
     assert [p.name for p in step_folders(here / "runs/rl/small/checkpoints")] == ["step-000003"]
 
 
@@ -197,7 +197,7 @@ def test_bad_input(runs, here, capsys, command, words):
     ("line", "words"),
     [
         ("entrpy = 1", "small.toml: unknown key training.entrpy; did you mean training.entropy?"),
-        ("discount = 2", "small.toml: training.discount = 2.0 must lie between 0 and 1"),
+        ("discount = 2", "small.toml: training.discount = 2.0 must lie in [0, 1]"),
         ("algorithm = 'dqn'", "training.algorithm = 'dqn' is not one of 'a2c', 'ppo'"),
     ],
 )

@@ -67,7 +67,7 @@ def test_help_explains_every_setting_of_the_recipe(project, capsys):
     [
         ("stpes = 3", "tiny.toml: unknown key training.stpes; did you mean training.steps?"),
         ("steps = 'x'", "tiny.toml: training.steps = 'x' should be int"),
-        ("usage_weight = -1", "tiny.toml: training.usage_weight must not be negative"),
+        ("usage_weight = -1", "tiny.toml: training.usage_weight = -1.0 must not be negative"),
         ("steps = ", "tiny.toml: not valid TOML"),
     ],
 )

@@ -10,7 +10,7 @@ from tests.lm.runs import assert_same_run
 KILLED_AT_RANDOM = """
     import os, random, signal, sys, time
     from pathlib import Path
-    import lightning_fabric, torch
+    import torch
     from sparsemeta.cli import main
     from sparsemeta.run import newest
     from sparsemeta.lm import training

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.lm.config import ModelConfig
-from sparsemeta.lm.setup import read_text, set_up
+from sparsemeta.lm.training import begin_training, read_text
 from sparsemeta.run import Progress, newest
 
 MODEL = ModelConfig(
@@ -35,7 +35,7 @@ class Signal(Progress):
         super().__init__(quiet=True)
         self.at = (step, number)
 
-    def update(self, step, loss, tokens):
+    def advance(self, step, status):
         if step == self.at[0]:
             signal.raise_signal(self.at[1])
 
@@ -63,6 +63,5 @@ def assert_same_run(one, other):
 
 
 def begun(recipe, run):
-    """A session before its first step."""
-    quiet = Progress(quiet=True)
-    return set_up(recipe, run, read_text(recipe, quiet), progress=quiet)
+    """A learner before its first step."""
+    return begin_training(recipe, read_text(recipe), run, None, Progress(quiet=True))

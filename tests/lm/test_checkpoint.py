@@ -1,23 +1,17 @@
 import json
 
 import pytest
+import safetensors.torch
 import torch
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import CheckpointError
-from sparsemeta.lm import checkpoint
-from sparsemeta.lm.checkpoint import (
-    TrainingState,
-    load_model,
-    load_training,
-    save_checkpoint,
-    save_model,
-)
+from sparsemeta.lm.checkpoint import load_model, save_model, write_model
 from sparsemeta.lm.config import ModelConfig, TokenizerConfig
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import ByteTokenizer, train_tokenizer
-from sparsemeta.run import newest
+from sparsemeta.run import Checkpoint, checkpoints, newest, weights_of
 
 CONFIG = ModelConfig(
     layers=2,
@@ -34,9 +28,15 @@ def model(config=CONFIG):
     return LanguageModel(config, ByteTokenizer().vocab_size)
 
 
-def training(step, **tensors):
-    return TrainingState(
-        step=step, seconds=1.5, position=64, corpus="f00d", recipe={"name": "x"}, tensors=tensors
+def save(run, step):
+    """Write a checkpoint as training does."""
+    its = model()
+    checkpoints.write(
+        run / f"checkpoints/step-{step:06d}",
+        {"step": step, "recipe": {"name": "x"}, "facts": {}},
+        weights_of(its),
+        {"random": {"generator": torch.get_rng_state()}},
+        lambda folder: write_model(folder, its.config, ByteTokenizer()),
     )
 
 
@@ -44,7 +44,7 @@ def training(step, **tensors):
 def run(tmp_path):
     """A run with the checkpoints of steps 5 and 10."""
     for step in (5, 10):
-        save_checkpoint(tmp_path / "run/checkpoints", model(), ByteTokenizer(), training(step))
+        save(tmp_path / "run", step)
     return tmp_path / "run"
 
 
@@ -71,33 +71,8 @@ def test_a_run_folder_means_its_newest_checkpoint(run):
     assert torch.equal(load_model(run)[0].embedding.weight, newest_model.embedding.weight)
 
 
-def test_training_reads_back_bit_for_bit_and_only_two_are_kept(run):
-    tensors = {
-        "optimizer": {"0.exp_avg": torch.randn(3, 2)},
-        "stream": {"window.0.k": torch.randn(2, 4).bfloat16().t(), "steps": torch.arange(2)},
-        "random": {"generator": torch.get_rng_state()},
-    }
-    saved = training(15, **tensors)
-    folder = save_checkpoint(run / "checkpoints", model(), ByteTokenizer(), saved)
-    loaded = load_training(folder)
-    assert loaded.tensors.keys() == tensors.keys()
-    for group, named in tensors.items():
-        for name, value in named.items():
-            assert loaded.tensors[group][name].dtype == value.dtype
-            assert torch.equal(loaded.tensors[group][name], value)
-    assert (loaded.step, loaded.seconds, loaded.position) == (15, 1.5, 64)
-    assert (loaded.corpus, loaded.recipe) == ("f00d", {"name": "x"})
-    kept = sorted(path.name for path in (run / "checkpoints").iterdir())
-    assert kept == ["step-000010", "step-000015"]
-
-
-def test_a_model_without_state_saves_an_empty_one(run):
-    loaded = load_training(run / "checkpoints/step-000005")
-    assert loaded.tensors == {"optimizer": {}, "stream": {}, "random": {}}
-
-
 def test_an_interrupted_save_leaves_the_old_checkpoint(run, monkeypatch):
-    write = checkpoint.safetensors.torch.save_file
+    write = safetensors.torch.save_file
 
     def interrupted(tensors, path, **options):
         write(tensors, path, **options)
@@ -105,10 +80,10 @@ def test_an_interrupted_save_leaves_the_old_checkpoint(run, monkeypatch):
             raise KeyboardInterrupt
 
     before = load_model(run)[0].embedding.weight
-    monkeypatch.setattr(checkpoint.safetensors.torch, "save_file", interrupted)
+    monkeypatch.setattr(safetensors.torch, "save_file", interrupted)
     for step in (10, 15):  # one that exists, and one that does not
         with pytest.raises(KeyboardInterrupt):
-            save_checkpoint(run / "checkpoints", model(), ByteTokenizer(), training(step))
+            save(run, step)
     assert newest(run / "checkpoints") == run / "checkpoints/step-000010"
     assert torch.equal(load_model(run)[0].embedding.weight, before)
     assert len(list((run / "checkpoints").iterdir())) == 2
@@ -131,10 +106,10 @@ def test_a_damaged_training_state_is_refused_by_name(run, name):
     damaged = run / "checkpoints/step-000010" / name
     halve(damaged)
     with pytest.raises(CheckpointError, match=name):
-        load_training(damaged.parent)
+        Checkpoint.read(damaged.parent)
     damaged.unlink()
     with pytest.raises(CheckpointError, match=name):
-        load_training(damaged.parent)
+        Checkpoint.read(damaged.parent)
 
 
 def test_a_damaged_checkpoint_names_the_one_before_it(run, tmp_path):
@@ -145,7 +120,7 @@ def test_a_damaged_checkpoint_names_the_one_before_it(run, tmp_path):
     assert f"Delete {folders[1]}: then the checkpoint at {folders[0]} " in str(error.value)
     save_model(tmp_path / "alone", model(), ByteTokenizer())
     halve(tmp_path / "alone/model.safetensors")
-    with pytest.raises(CheckpointError, match="copy or train the model again"):
+    with pytest.raises(CheckpointError, match="from a copy, or train the model again"):
         load_model(tmp_path / "alone")
 
 
@@ -159,6 +134,7 @@ def test_a_path_without_a_model_is_refused(tmp_path):
 def change(folder, **values):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    (folder / "digests.json").unlink()  # it was not damaged but changed
 
 
 @pytest.mark.parametrize(
@@ -166,9 +142,9 @@ def change(folder, **values):
     [
         ({"format": 2}, "format 2, but this version of sparsemeta reads format 1"),
         ({"vocab_size": 300}, "tokenizer.json has 257 tokens but the model was trained with 300"),
-        ({"model": {"layers": 3, "width": 16}}, "does not fit config.json"),
+        ({"model": {"layers": 3, "width": 16}}, "does not fit the model"),
         ({"model": {"layer": 3}}, "did you mean layers"),
-        ({"model": None}, "config.json: cannot be used"),
+        ({"model": None}, "config.json: damaged"),
     ],
 )
 def test_a_foreign_model_is_refused(tmp_path, values, message):
@@ -176,3 +152,20 @@ def test_a_foreign_model_is_refused(tmp_path, values, message):
     change(tmp_path, **values)
     with pytest.raises(CheckpointError, match=message):
         load_model(tmp_path)
+
+
+def test_a_model_of_other_shapes_is_refused_before_it_is_allocated(tmp_path):
+    save_model(tmp_path, model(), ByteTokenizer())
+    large = {"layers": 2, "width": 1 << 20, "heads": 2, "window": 8, "mlp_width": 1 << 20}
+    change(tmp_path, model=large)  # terabytes
+    with pytest.raises(CheckpointError, match=r"shape \(16, 16\), but the model needs \(1048576"):
+        load_model(tmp_path)
+
+
+def test_one_byte_changed_is_refused(run):
+    file = run / "checkpoints/step-000010/model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"is not what was saved.*step-000005 will be used"):
+        load_model(run)

@@ -17,8 +17,7 @@ from sparsemeta.lm import training
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.setup import parameter_groups
-from sparsemeta.lm.training import add_gradients, learning_rate, take_step, train
+from sparsemeta.lm.training import parameter_groups, train
 from sparsemeta.nn import usage_losses
 from sparsemeta.run import Interrupted, Progress, newest, step_folders
 from tests.lm.runs import MODEL, Signal, assert_same_run, begun, changed, records
@@ -54,7 +53,7 @@ def test_the_loss_falls_and_the_log_says_so(recipe, tmp_path, capfd):
     assert log[0]["loss"] == pytest.approx(math.log(257), abs=0.7)
     assert log[-1]["loss"] < 0.75 * log[0]["loss"]
     assert [r["tokens"] for r in log] == [32 * step for step in range(1, 61)]
-    assert log[9]["learning_rate"] == learning_rate(10, recipe.training)
+    assert log[9]["learning_rate"] == recipe.training.rate(9)
     assert log[-1]["seconds"] > log[0]["seconds"] > 0
     assert all(r["grad_norm"] > 0 and r["tokens_per_second"] > 0 for r in log)
     assert read_toml(tmp_path / "run/recipe.toml", Recipe) == recipe
@@ -64,7 +63,7 @@ def test_the_loss_falls_and_the_log_says_so(recipe, tmp_path, capfd):
 
 def test_the_state_is_carried_without_its_gradient(recipe, tmp_path):
     session = begun(recipe, tmp_path / "run")
-    take_step(session)
+    session.take_step()
     carried = session.state
     assert not any(tensor.requires_grad for tensor in carried.tensors().values())
     seen = []
@@ -72,7 +71,7 @@ def test_the_state_is_carried_without_its_gradient(recipe, tmp_path):
     session.forward = lambda tokens, state, **options: (
         seen.append(state) or forward(tokens, state, **options)
     )
-    take_step(session)
+    session.take_step()
     assert seen == [carried]
     (layer,) = session.state.memory.layers.values()
     assert layer.steps.tolist() == [32, 32]
@@ -89,7 +88,7 @@ def test_a_step_of_many_segments_has_the_mean_of_their_gradients(recipe, tmp_pat
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
         losses.append(loss.detach())
         state = state.detach()
-    assert torch.equal(add_gradients(session), torch.stack(losses).mean())
+    assert torch.equal(session.add_gradients(), torch.stack(losses).mean())
     for parameter, *found in zip(session.model.parameters(), *gradients, strict=True):
         assert torch.equal(parameter.grad, sum(found) / 4)
     assert session.streams.position == streams.position == 64
@@ -113,7 +112,7 @@ def test_the_usage_loss_joins_the_gradient_and_not_the_log(recipe, tmp_path, rec
         gradients.append(torch.autograd.grad(total, list(model.parameters())))
         losses.append(loss.detach())
         state = state.detach()
-    assert torch.equal(add_gradients(session), torch.stack(losses).mean())
+    assert torch.equal(session.add_gradients(), torch.stack(losses).mean())
     for parameter, *found in zip(session.model.parameters(), *gradients, strict=True):
         torch.testing.assert_close(parameter.grad, sum(found) / 2)
     assert session.model.blocks[1].memory.addressing.keys.grad.any()  # W_o = 0: by nothing else
@@ -131,7 +130,7 @@ def test_steps_of_many_segments_are_stopped_and_resumed_exactly(recipe, tmp_path
 
 def test_one_run_at_a_time_trains_in_a_folder(recipe, tmp_path):
     class Second(Progress):
-        def update(self, step, loss, tokens):
+        def advance(self, step, status):
             with pytest.raises(TrainingError, match=f"process {os.getpid()} is training there"):
                 train(recipe, tmp_path)
 
@@ -177,13 +176,13 @@ def test_weight_decay_is_for_matrices_that_are_not_embeddings():
 
 def test_the_learning_rate_warms_up_and_decays_to_its_final_value():
     config = TrainingConfig(steps=110, warmup=10, learning_rate=2.0, final_rate=0.1)
-    rates = [learning_rate(step, config) for step in range(1, 111)]
+    rates = [config.rate(step) for step in range(110)]
     assert rates[:10] == pytest.approx([0.2 * step for step in range(1, 11)])
     assert rates[59] == pytest.approx(1.1)  # half-way down the cosine
     assert rates[-1] == pytest.approx(0.2)
     assert all(later < earlier for earlier, later in itertools.pairwise(rates[9:]))
-    assert learning_rate(1, TrainingConfig(warmup=0, steps=1)) == pytest.approx(2e-4)
-    assert learning_rate(5, TrainingConfig(warmup=5, steps=5)) == 2e-3
+    assert TrainingConfig(warmup=0, steps=1).rate(0) == pytest.approx(2e-4)
+    assert TrainingConfig(warmup=5, steps=5).rate(4) == 2e-3
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
@@ -249,6 +248,7 @@ def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(recipe, tm
     saved = json.loads(file.read_text())
     assert saved["recipe"]["training"].pop("usage_weight") == 0
     file.write_text(json.dumps(saved))
+    (file.parent / "digests.json").unlink()
     with pytest.raises(ConfigError, match=r"usage_weight \(was 0.0, now 0.5\)"):
         train(changed(recipe, usage_weight=0.5), tmp_path / "run")
     assert train(recipe, tmp_path / "run").name == "step-000012"

@@ -1,7 +1,10 @@
+import signal
+
 import pytest
 import torch
 
 from sparsemeta.errors import CheckpointError, ConfigError
+from sparsemeta.run import Interrupted, Progress
 from sparsemeta.streams.embedding import EmbeddingConfig, as_bytes, conv4, embed, train_embedding
 
 CONFIG = EmbeddingConfig(width=8, steps=10, ways=4, shots=2, queries=2, learning_rate=1e-2)
@@ -22,15 +25,14 @@ def separation(embedded):
 
 
 def test_training_separates_classes_and_is_kept(tmp_path):
-    images, file = drawings(), tmp_path / "deep" / "embedding.safetensors"
+    images, run = drawings(), tmp_path / "deep" / "embedding"
     torch.manual_seed(CONFIG.seed)
     before = separation(embed(conv4(8).eval(), images))
-    network = train_embedding(images, CONFIG, file)
+    network = train_embedding(images, CONFIG, run)
     found = embed(network, images)
     assert found.shape == (6, 8, 8)
     assert separation(found) > 1.5 * before
-    assert [path.name for path in file.parent.iterdir()] == [file.name]
-    again = train_embedding(images[:1], CONFIG, file)  # read, not trained
+    again = train_embedding(images[:1], CONFIG, run)  # read, not trained
     assert torch.equal(embed(again, images), found)
 
 
@@ -39,13 +41,32 @@ def test_as_bytes():
     assert as_bytes(values, 2.0).tolist() == [0, 128, 255, 255]
 
 
-def test_a_damaged_file(tmp_path):
-    file = tmp_path / "embedding.safetensors"
-    file.write_bytes(b"no weights")
-    with pytest.raises(CheckpointError, match="Delete it to train anew"):
-        train_embedding(drawings(), CONFIG, file)
+class Stop(Progress):
+    """Ctrl-C after a step."""
+
+    def advance(self, step, status):
+        if step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_stopped_and_resumed_is_never_stopped(tmp_path):
+    images = drawings()
+    whole = train_embedding(images, CONFIG, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train_embedding(images, CONFIG, tmp_path / "run", progress=Stop(quiet=True))
+    torch.manual_seed(5)
+    resumed = train_embedding(images, CONFIG, tmp_path / "run")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_a_damaged_checkpoint(tmp_path):
+    train_embedding(drawings(), CONFIG, tmp_path)
+    (tmp_path / "checkpoints/step-000010/model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is not what was saved"):
+        train_embedding(drawings(), CONFIG, tmp_path)
 
 
 def test_a_config_that_cannot_be():
-    with pytest.raises(ConfigError, match=r"embedding\.shots must be at least 1"):
+    with pytest.raises(ConfigError, match=r"embedding\.shots = 0 must be at least 1"):
         EmbeddingConfig(shots=0)

@@ -60,13 +60,13 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path, monkeypatch):
     train(whole, task, CONFIG, tmp_path / "whole")
 
     class Stop(Progress):
-        def show(self, step, status):
+        def advance(self, step, status):
             if step == 3:
                 import signal
 
                 signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(Interrupted, match="saved after step 3"):
+    with pytest.raises(Interrupted, match="Stopped after step 3 of 5; saved in"):
         train(stopped, task, CONFIG, tmp_path / "run", progress=Stop(quiet=True))
     torch.manual_seed(5)
     train(resumed, task, CONFIG, tmp_path / "run")
@@ -89,12 +89,12 @@ def test_another_seed_draws_other_streams(tmp_path):
 def test_a_run_of_something_else_is_refused(tmp_path):
     task = SMALL["rebinding"]
     train(learner(task), task, CONFIG, tmp_path)
-    with pytest.raises(ConfigError, match=r"config\.steps is 5 there and 6 here"):
+    with pytest.raises(ConfigError, match=r"training\.steps \(was 5, now 6\)"):
         train(learner(task), task, TrainingConfig(steps=6), tmp_path)
-    with pytest.raises(CheckpointError, match="damaged, or of another model"):
+    with pytest.raises(CheckpointError, match="does not fit the model"):
         train(learner(task, slots=64), task, CONFIG, tmp_path)
     (tmp_path / "checkpoints" / "step-000005" / "training.json").write_text("{")
-    with pytest.raises(CheckpointError, match="Delete it to train anew"):
+    with pytest.raises(CheckpointError, match="from a copy, or train the model again"):
         train(learner(task), task, CONFIG, tmp_path)
 
 
@@ -106,5 +106,5 @@ def test_a_loss_that_is_not_finite_stops_it(tmp_path):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    with pytest.raises(ConfigError, match=r"training\.segment must be at least 1"):
+    with pytest.raises(ConfigError, match=r"training\.segment = 0 must be at least 1"):
         TrainingConfig(segment=0)

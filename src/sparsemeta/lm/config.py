@@ -4,12 +4,11 @@ A recipe is a TOML file (see `recipes/`). Every field is also a flag of `sparsem
 docstring below is that flag's help.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from sparsemeta.config import MemoryConfig
+from sparsemeta import run as engine
+from sparsemeta.config import AtLeast, Count, MemoryConfig, Settings, Within
 from sparsemeta.errors import require
 
 
@@ -34,40 +33,48 @@ class CorpusConfig:
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(Settings, section="tokenizer"):
     """How text becomes tokens."""
 
     kind: Literal["bpe", "bytes", "words"] = "bpe"
     """bpe: byte-level pairs learned from the training text; bytes: one token a byte; words: what
     stands between white space, `<eos>` for each line's end, `<unk>` for the rest."""
-    vocabulary: int = 4096
+    vocabulary: Count = 4096
     """Most tokens of the bpe tokenizer (its 256 bytes and the separator included) or of words."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not go together."""
+        least = {"bpe": 257, "bytes": 1, "words": 3}[self.kind]
+        what = "bytes, separator" if self.kind == "bpe" else "two and a word"
+        require(
+            self.vocabulary >= least,
+            f"tokenizer.vocabulary = {self.vocabulary} must be at least {least}: {what}",
+        )
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings, section="model"):
     """A decoder language model with sparse fast-weight memory in the layers you name."""
 
-    layers: int = 4
-    """Decoder blocks."""
-    width: int = 256
+    layers: Count = 4
+    """Number of decoder blocks."""
+    width: Count = 256
     """Width of the residual stream (D)."""
-    heads: int = 4
-    """Attention heads."""
-    window: int = 128
+    heads: Count = 4
+    """Number of attention heads."""
+    window: Count = 128
     """How many tokens, itself included, a token attends to."""
     mlp: Literal["relu2", "swiglu"] = "relu2"
     """relu2: squared ReLU; swiglu: gated SiLU."""
-    mlp_width: int = 1024
+    mlp_width: Count = 1024
     """Hidden width of the MLP."""
     memory_layers: tuple[int, ...] = ()
     """Blocks that carry a memory, counted from 0; none makes a static model."""
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     """The memory of each of those blocks."""
 
-    def __post_init__(self) -> None:
-        for name in ("layers", "width", "heads", "window", "mlp_width"):
-            require(getattr(self, name) >= 1, f"model.{name} must be at least 1")
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not go together."""
         require(
             self.width % (2 * self.heads) == 0,
             f"model.width = {self.width} must be a multiple of 2 * model.heads = {2 * self.heads}",
@@ -80,62 +87,57 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(engine.TrainingConfig, section="training"):
     """Truncated back-propagation over parallel streams, the memory carried across segments."""
 
-    steps: int = 500
-    """Optimizer steps."""
-    streams: int = 16
-    """Streams read side by side (B), each with its own memory."""
-    segment: int = 256
-    """Tokens of each stream per step (T); gradients stop at its start, the memory does not."""
-    learning_rate: float = 2e-3
-    """Peak learning rate of AdamW."""
-    final_rate: float = 0.1
-    """Learning rate at the last step, as a fraction of the peak (cosine decay)."""
-    warmup: int = 50
-    """Steps of linear warm-up."""
-    weight_decay: float = 0.1
-    """Weight decay of the matrices."""
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-    usage_weight: float = 0.0
-    """Weight of a loss that pushes the memories to use their slots evenly; 0.01 is a good start."""
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
-    """bf16-mixed: autocast (five times faster on recent CPUs); 32-true: float32 throughout."""
-    seed: int = 0
-    """Seed of the initial weights."""
-    checkpoint_every: int = 100
-    """Steps between checkpoints."""
-    accumulate: int = 1
-    """Segments of every stream whose gradients make one optimizer step."""
-    validate_every: int = 0
-    """Steps between readings of `corpus.validation`; 0 never reads it. The best is kept."""
-    patience: int = 0
-    """Stop after this many readings in a row without a better one; 0 never stops early."""
-    devices: int = 1
-    """Processes that train together, each with its share of the streams."""
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """fsdp shards weights and optimizer over the processes; auto is ddp where there are several."""
-    tensorboard: bool = False
-    """Also write the log for TensorBoard."""
+    free: ClassVar[frozenset[str]] = engine.TrainingConfig.free | {
+        *("steps", "checkpoint_every", "patience", "devices", "strategy")
+    }
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "streams", "segment", "checkpoint_every", "accumulate", "devices"):
-            require(getattr(self, name) >= 1, f"training.{name} must be at least 1")
-        for name in ("warmup", "validate_every", "patience", "usage_weight"):
-            require(getattr(self, name) >= 0, f"training.{name} must not be negative")
+    streams: Count = 16
+    """Streams read side by side (B), each with its own memory."""
+    segment: Count = 256
+    """Tokens of each stream per step (T); gradients stop at its start, the memory does not."""
+    final_rate: Annotated[float, Within(0, 1)] = 0.1
+    """The learning rate at the last step, as a fraction of its peak."""
+    weight_decay: Annotated[float, AtLeast(0)] = 0.1
+    """Weight decay of the matrices."""
+    usage_weight: Annotated[float, AtLeast(0)] = 0.0
+    """Weight of a loss that pushes the memories to use their slots evenly; 0.01 is a good start."""
+    precision: engine.Precision = "bf16-mixed"
+    """bf16-mixed: autocast (five times faster on recent CPUs); 32-true: float32 throughout."""
+    accumulate: Count = 1
+    """Segments of every stream whose gradients make one optimizer step."""
+    validate_every: engine.Steps = 0
+    """Steps between readings of `corpus.validation`; 0 never reads it. The best is kept."""
+    patience: engine.Steps = 0
+    """Stop after this many readings in a row without a better one; 0 never stops early."""
+    devices: Count = 1
+    """Processes that train together, each with its share of the streams."""
+    strategy: engine.Strategy = "auto"
+    """fsdp shards weights and optimizer over the processes; auto is ddp where there are several."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not go together."""
         require(
             self.streams % self.devices == 0,
             f"training.streams = {self.streams} must be a multiple of training.devices = "
             f"{self.devices}",
         )
-        for name in ("learning_rate", "clip"):
-            require(getattr(self, name) > 0, f"training.{name} must be positive")
+        require(
+            self.validate_every > 0 or not self.patience,
+            f"training.patience = {self.patience} counts readings of corpus.validation, but "
+            "training.validate_every = 0 never reads it. Set both, or neither.",
+        )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0; the last step has the final one."""
+        share = engine.cosine(step, self.steps, self.warmup, self.final_rate, ahead=1)
+        return self.learning_rate * share
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Settings):
     """Everything that decides a training run."""
 
     name: str = "model"
@@ -144,3 +146,12 @@ class Recipe:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not go together."""
+        every = self.training.validate_every
+        require(
+            bool(self.corpus.validation) or not every,
+            f"training.validate_every = {every}, but corpus.validation names no text. Name some, "
+            "or set training.validate_every = 0.",
+        )

@@ -1,45 +1,35 @@
-"""Training: set up, then step, log, validate and save until done.
+"""Training a language model: streams of text read side by side, segment by segment.
 
-Streams of text are read side by side. Gradients stop at the start of each segment, the state does
-not: truncated back-propagation through time. Several processes read a share of the streams each,
-and average their gradients.
+Gradients stop at the start of each segment, the state does not: truncated back-propagation through
+time. Several processes read a share of the streams each, and average their gradients.
 """
-
-from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import AdamW
 
-from sparsemeta.config import write_toml
-from sparsemeta.errors import TrainingError
-from sparsemeta.lm.checkpoint import find_model
+from sparsemeta import run as engine
+from sparsemeta.fast_weights import FastWeights
+from sparsemeta.lm.checkpoint import find_model, write_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
-from sparsemeta.lm.session import REMEDY, Session
-from sparsemeta.lm.setup import read_text, set_up
-from sparsemeta.lm.validation import validate
+from sparsemeta.lm.modelling import LanguageModel, LMState
+from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
+from sparsemeta.lm.text.streams import Streams
+from sparsemeta.lm.text.tokenised import Tokenised, tokenise
+from sparsemeta.lm.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from sparsemeta.lm.validation import Best, better, told, validate
 from sparsemeta.nn import usage_losses
-from sparsemeta.run import (
-    Interrupted,
-    JsonlLog,
-    Progress,
-    TensorBoardLog,
-    is_main,
-    locked,
-    prune,
-    signals_deferred,
-)
 
 
 def train(
-    recipe: Recipe, run: str | Path, *, resume: bool = True, progress: Progress | None = None
+    recipe: Recipe, run: str | Path, *, resume: bool = True, progress: engine.Progress | None = None
 ) -> Path:
     """Train a language model, or go on training it.
 
@@ -58,163 +48,271 @@ def train(
         last one if there is no validation.
 
     Raises:
-        ConfigError: the newest checkpoint was trained with another recipe, or there is no text to
-            validate on.
         CorpusError: the text cannot be read, or is not the one that the run began with.
-        CheckpointError: the newest checkpoint is damaged, or a new one cannot be written.
-        TrainingError: the loss or its gradient is not finite, or another process trains in `run`.
-        Interrupted: Ctrl-C or SIGTERM; what was done is saved.
+        SparseMetaError, Interrupted: as `run.fit` says.
     """
     run = Path(run)
-    progress = progress if progress and is_main() else Progress(quiet=True)
-    text = read_text(recipe, progress)  # before the folder is made: bad text leaves no trace
-    with locked(run) if is_main() else nullcontext():
-        session = set_up(recipe, run, text, resume=resume, progress=progress)
-        del text  # it may be large, and is on the disk as tokens
-        if not session.finished:
-            _step_until_finished(session, progress)
+    progress = progress if progress and engine.is_main() else engine.Progress(quiet=True)
+    progress.message(f"reading {', '.join(recipe.corpus.train)}")
+    text = read_text(recipe)  # before the folder is made: bad text leaves no trace
+
+    def begin(saved: engine.Checkpoint | None) -> Learner:
+        return begin_training(recipe, text, run, saved, progress)
+
+    engine.fit(begin, recipe, run, resume=resume, progress=progress)
     return find_model(run)
 
 
-def _step_until_finished(session: Session, progress: Progress) -> None:
-    config, stopped = session.recipe.training, False
-    if is_main():
-        if session.latest is None:
-            prune(session.run / "checkpoints", keep=0)
-        write_toml(session.run / "recipe.toml", session.recipe)
-    with ExitStack() as stack:
-        stop = stack.enter_context(signals_deferred())
-        logs = [stack.enter_context(log) for log in _open_logs(session)]
-        stack.enter_context(progress.track(session.step, config.steps))
-        while not (stopped or session.finished):
-            records = [take_step(session)]
-            progress.update(session.step, records[0]["loss"], _tokens(config))
-            if _due(session.step, config):
-                records.append(validate(session))
-                progress.message(_told(session, records[-1]["validation"]))
-            for log in logs:
-                for record in records:
-                    log.write(record)
-            stopped = session.engine.any(stop.made)
-            best = session.best is not None and session.best.step == session.step
-            regular = session.step % config.checkpoint_every == 0
-            if best or regular or stopped or session.finished:
-                session.save()
-    if not session.finished:
-        raise Interrupted(
-            f"Stopped after step {session.step} of {config.steps}; saved in {session.latest}. "
-            "Run the same command (without --restart) to go on."
-        )
+class Texts(NamedTuple):
+    """What is read while training."""
+
+    training: list[Document]
+    validation: list[Document]
 
 
-def take_step(session: Session) -> dict[str, Any]:
-    """One optimizer step on the next segments of every stream.
-
-    Args:
-        session: what is trained; its state is carried into the step and out of it.
-
-    Returns:
-        The step's line of the log; loss in nats per token, learning_rate, grad_norm before
-        clipping, tokens and seconds since the first step, tokens_per_second of this one.
+def read_text(recipe: Recipe) -> Texts:
+    """The documents to train on, and those to validate on.
 
     Raises:
-        TrainingError: the loss or its gradient is not finite; no weight has been changed.
+        CorpusError: the text cannot be read.
     """
-    began = time.perf_counter()
-    config, engine = session.recipe.training, session.engine
-    rate = learning_rate(session.step + 1, config)
-    for group in session.optimizer.param_groups:
-        group["lr"] = rate
-
-    loss = add_gradients(session)
-    norm = engine.clip_gradients(config.clip)
-    nats = loss.item()
-    if not (math.isfinite(nats) and math.isfinite(norm)):
-        raise _diverged(session, nats, norm)
-    engine.step()
-
-    seconds = time.perf_counter() - began
-    session.step += 1
-    session.seconds += seconds
-    return {
-        "step": session.step,
-        "loss": nats,
-        "learning_rate": rate,
-        "grad_norm": norm,
-        "tokens": session.step * _tokens(config),
-        "seconds": round(session.seconds, 3),
-        "tokens_per_second": round(_tokens(config) / seconds, 1),
-    }
+    corpus = recipe.corpus
+    documents, _ = split_holdout(read_documents(corpus.train, corpus), corpus.holdout)
+    validates = recipe.training.validate_every > 0
+    return Texts(documents, read_documents(corpus.validation, corpus) if validates else [])
 
 
-def add_gradients(session: Session) -> Tensor:
-    """Read a step's segments, and leave the gradients of their mean loss in the parameters.
+def begin_training(
+    recipe: Recipe,
+    text: Texts,
+    run: Path,
+    saved: engine.Checkpoint | None,
+    progress: engine.Progress,
+) -> "Learner":
+    """Tokenise the text, and start the other processes if there are to be any.
 
-    To the loss of the tokens comes that of uneven use, each segment's and process's own.
+    Args:
+        recipe: what to train.
+        text: what `read_text` returned; the training text is not needed any more.
+        run: folder of the run; the tokens of its text are kept in `corpus/`.
+        saved: the checkpoint to go on from.
+        progress: told what is going on.
 
-    Returns:
-        The loss of the tokens, over the streams of all processes: scalar, in nats per token.
+    Raises:
+        CorpusError: the text is too short, or not the checkpoint's.
     """
-    config, engine = session.recipe.training, session.engine
-    losses = []
-    for left in reversed(range(config.accumulate)):
-        batch = session.streams.next_batch()
-        tokens, targets = batch.tokens.to(engine.device), batch.targets.to(engine.device)
-        usage = usage_losses(session.model) if config.usage_weight else nullcontext([])
-        with engine.unsynchronised(left > 0), usage as uneven:
-            logits, state = session.forward(tokens, session.state, donate=True)
-            loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-            total = sum((config.usage_weight * term for term in uneven), loss)
-            engine.backward(total / config.accumulate)
-        session.state = state.detach()
-        losses.append(loss.detach())
-    return engine.mean(torch.stack(losses).mean())
+    folder = run / "corpus"
+    if saved or not engine.is_main():
+        tokenizer = load_tokenizer(saved.folder if saved else folder)
+    else:
+        tokenizer = train_tokenizer(recipe.tokenizer, text.training)
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(folder)
+    expected = saved.facts["corpus"] if saved else None
+    corpus = tokenise(text.training, tokenizer, folder, progress, expected=expected)
+    text.training.clear()  # it may be large, and is on the disk as tokens
+    learner = Learner(recipe, tokenizer, corpus, text.validation, saved)
+    progress.message(learner.summary)
+    return learner
 
 
-def learning_rate(step: int, config: TrainingConfig) -> float:
-    """The rate of a step counted from 1: linear warm-up, then half a cosine to the final rate."""
-    if step <= config.warmup:
-        return config.learning_rate * step / config.warmup
-    part = (step - config.warmup) / (config.steps - config.warmup)
-    fraction = config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * part)) / 2
-    return config.learning_rate * fraction
+class Learner(engine.Learner[LanguageModel, TrainingConfig]):
+    """A language model in training, and its place in the text.
+
+    Args:
+        recipe: what is trained.
+        tokenizer: of the text.
+        corpus: the text.
+        validation: texts that are read while training.
+        saved: the checkpoint to go on from.
+
+    Attributes:
+        streams: the text, read side by side.
+        state: what the streams have left in the model's attention windows and memories.
+    """
+
+    kept = 2
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        tokenizer: Tokenizer,
+        corpus: Tokenised,
+        validation: list[Document],
+        saved: engine.Checkpoint | None = None,
+    ):
+        config = recipe.training
+        runner = engine.Engine(
+            precision=config.precision,
+            devices=config.devices,
+            strategy=config.strategy,
+            seed=config.seed,
+        )
+        self.streams = Streams(
+            corpus.tokens,
+            streams=config.streams,
+            segment=config.segment,
+            rank=runner.rank,
+            world=runner.world,
+        )
+        model = LanguageModel(recipe.model, tokenizer.vocab_size).train()
+        self.summary = _summary(len(corpus.documents), self.streams, model, config)
+        self._tokenizer, self._corpus, self._texts = tokenizer, corpus.fingerprint, validation
+        self._best: Best | None = None
+        self._seconds, self.state = 0.0, None
+        super().__init__(model, lambda m: _optimizer(m, config), config, runner, saved)
+        if saved:
+            self._restore(saved)
+
+    def take_step(self) -> dict[str, Any]:
+        """One optimizer step on the next segments of every stream.
+
+        Returns:
+            Loss in nats per token, learning_rate, grad_norm before clipping, tokens and seconds
+            since the first step, tokens_per_second of this one.
+        """
+        began = time.perf_counter()
+        rate = self.set_rate()
+        nats = self.add_gradients().item()
+        norm = self.descend(nats)
+        seconds = time.perf_counter() - began
+        self.step += 1
+        self._seconds += seconds
+        tokens = self.config.streams * self.config.segment * self.config.accumulate
+        return {
+            "step": self.step,
+            "loss": nats,
+            "learning_rate": rate,
+            "grad_norm": norm,
+            "tokens": self.step * tokens,
+            "seconds": round(self._seconds, 3),
+            "tokens_per_second": round(tokens / seconds, 1),
+        }
+
+    def add_gradients(self) -> Tensor:
+        """Read a step's segments, and leave the gradients of their mean loss in the parameters.
+
+        To the loss of the tokens comes that of uneven use, each segment's and process's own.
+
+        Returns:
+            The loss of the tokens, over the streams of all processes: scalar, in nats per token.
+        """
+        config, device, losses = self.config, self.engine.device, []
+        for left in reversed(range(config.accumulate)):
+            batch = self.streams.next_batch()
+            tokens, targets = batch.tokens.to(device), batch.targets.to(device)
+            usage = usage_losses(self.model) if config.usage_weight else nullcontext([])
+            with self.engine.unsynchronised(left > 0), usage as uneven:
+                logits, state = self.forward(tokens, self.state, donate=True)
+                loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+                total = sum((config.usage_weight * term for term in uneven), loss)
+                (total / config.accumulate).backward()
+            self.state = state.detach()
+            losses.append(loss.detach())
+        return self.engine.mean(torch.stack(losses).mean())
+
+    def status(self, record: dict[str, Any]) -> str:
+        """Its loss, and how fast it reads."""
+        return f"loss {record['loss']:.3f}  {record['tokens_per_second']:,.0f} tokens/s"
+
+    def review(self) -> tuple[dict[str, Any], str] | None:
+        """Read the validation text, if it is time; streams, memory and random state stay."""
+        every = self.config.validate_every
+        if not every or (self.step % every and self.step != self.config.steps):
+            return None
+        model, precision = self._whole_model(), self.config.precision
+        found = self.engine.once(lambda: validate(model, self._tokenizer, self._texts, precision))
+        self._best = better(self._best, self.step, found["bits_per_byte"])
+        words = told(self.step, found, self._best, early=self._early)
+        return {"step": self.step, "validation": found}, words
+
+    @property
+    def best(self) -> int | None:
+        """The step that read the validation text best."""
+        return self._best.step if self._best else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or the last readings were no better."""
+        return super().finished or self._early
+
+    @property
+    def _early(self) -> bool:
+        patience = self.config.patience
+        return patience > 0 and self._best is not None and self._best.since >= patience
+
+    def facts(self) -> dict[str, Any]:
+        """The place in the text, which text it is, and the best reading."""
+        return {
+            "seconds": self._seconds,
+            "position": self.streams.position,
+            "corpus": self._corpus,
+            "best": self._best.to_dict() if self._best else None,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state of all processes' streams side by side, in the main process."""
+        mine = self.state.tensors() if self.state else {}
+        return _side_by_side(self.engine.gather({name: t.cpu() for name, t in mine.items()}))
+
+    def write(self, folder: Path) -> None:
+        """Make the checkpoint a model folder."""
+        write_model(folder, self.model.config, self._tokenizer)
+
+    def _restore(self, saved: engine.Checkpoint) -> None:
+        self._seconds, self.streams.position = saved.facts["seconds"], saved.facts["position"]
+        self._best = Best(**saved.facts["best"]) if saved.facts["best"] else None
+        tensors = {name: t.to(self.engine.device) for name, t in saved.tensors("own").items()}
+        if tensors:
+            share = self.config.streams // self.engine.world
+            mine = slice(self.engine.rank * share, (self.engine.rank + 1) * share)
+            self.state = LMState.from_tensors(tensors).select(mine)
+
+    def _whole_model(self) -> LanguageModel:
+        """The model, or a copy that has all its weights where each process holds a share."""
+        if self.engine.strategy != "fsdp":
+            return self.model
+        weights = engine.weights_of(self.model)
+        with torch.random.fork_rng(devices=[]):
+            copy = LanguageModel(self.model.config, self.model.vocab_size)
+        copy.load_state_dict(weights, strict=False)  # a tied weight has one of its names
+        return copy.to(self.engine.device)
 
 
-def _open_logs(session: Session) -> Iterator[JsonlLog | TensorBoardLog]:
-    """The run's logs, where this process is the one that writes them."""
-    if is_main():
-        yield JsonlLog(session.run / "log.jsonl", step=session.step)
-        if session.recipe.training.tensorboard:
-            yield TensorBoardLog(session.run / "tensorboard", step=session.step)
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay the matrices; leave embeddings, gains and biases alone."""
+    tables = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    decayed = [p for p in model.parameters() if p.ndim >= 2 and p not in tables]
+    others = [p for p in model.parameters() if p.ndim < 2 or p in tables]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
 
 
-def _tokens(config: TrainingConfig) -> int:
-    """How many tokens a step reads."""
-    return config.streams * config.segment * config.accumulate
+def _optimizer(model: nn.Module, config: TrainingConfig) -> AdamW:
+    groups = parameter_groups(model, config.weight_decay)
+    return AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
-def _due(step: int, config: TrainingConfig) -> bool:
-    """Whether a step is followed by a reading of the validation text."""
-    every = config.validate_every
-    return every > 0 and (step % every == 0 or step == config.steps)
-
-
-def _told(session: Session, found: dict[str, Any]) -> str:
-    """A reading in words."""
-    best, line = session.best, f"step {session.step}: validation "
-    line += f"{found['bits_per_byte']:.3f} bits per byte, perplexity {found['perplexity']:.2f}"
-    assert best is not None  # there has been a reading
-    if best.step == session.step:
-        return f"{line}, the best so far"
-    line += f"; the best was {best.bits_per_byte:.3f} at step {best.step}"
-    return f"{line}: stopping early" if session.early else line
-
-
-def _diverged(session: Session, loss: float, norm: float) -> TrainingError:
-    latest = session.latest
-    kept = f"{latest}, the last good checkpoint, is untouched" if latest else "nothing was saved"
-    lower = session.recipe.training.learning_rate / 2
-    return TrainingError(
-        f"step {session.step + 1}: the loss is {loss} and the norm of its gradient {norm}, so "
-        f"training stopped; {kept}. Try --training.learning-rate {lower:.2g}: {REMEDY}."
+def _summary(documents: int, streams: Streams, model: nn.Module, config: TrainingConfig) -> str:
+    """The size of text and model, in words."""
+    noun = "document" if documents == 1 else "documents"
+    steps = math.ceil(streams.steps_per_epoch / config.accumulate)
+    parameters = sum(p.numel() for p in model.parameters())
+    return (
+        f"{documents} {noun}, {streams.tokens:,} tokens: {steps} steps to read once; "
+        f"{parameters:,} parameters"
     )
+
+
+def _side_by_side(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of several processes' states as those of one state."""
+    if len(parts) < 2:
+        return parts[0] if parts else {}
+    memory = FastWeights.concat([LMState.from_tensors(part).memory for part in parts])
+    tensors = {f"memory.{name}": tensor for name, tensor in memory.tensors().items()}
+    for name in parts[0]:
+        if not name.startswith("memory."):
+            tensors[name] = torch.cat([part[name] for part in parts])
+    return tensors

@@ -1,25 +1,12 @@
-"""Trained agents on disk: an `engine.Session` whose subject is the recipe."""
+"""Trained agents on disk: the checkpoints of their training."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
-from typing import Any
-
-import safetensors.torch
-from safetensors import SafetensorError
 
 from sparsemeta import run as engine
-from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import Recipe
 from sparsemeta.rl.worlds import make
-
-
-def about(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as its checkpoints have it."""
-    return json.loads(json.dumps(to_dict(recipe)))
 
 
 def load(path: str | Path) -> tuple[ActorCritic, Recipe]:
@@ -37,12 +24,11 @@ def load(path: str | Path) -> tuple[ActorCritic, Recipe]:
         raise CheckpointError(
             f"{path}: there is no trained agent. Name the folder of a run of `sparsemeta rl train`."
         )
-    try:
-        recipe = from_dict(json.loads((folder / "training.json").read_text()), Recipe)
-        world = make(recipe.environment, 1)
-        agent = ActorCritic(world.width, world.actions, recipe.agent)
-        safetensors.torch.load_model(agent, folder / "model.safetensors")
-    except (OSError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{folder}: damaged ({reason}). Delete it and train again.") from None
-    return agent.eval(), recipe
+    saved = engine.Checkpoint.read(folder)
+    recipe = saved.recipe(Recipe)
+    world = make(recipe.environment, 1)
+
+    def build() -> ActorCritic:
+        return ActorCritic(world.width, world.actions, recipe.agent)
+
+    return engine.load_model(saved.weights, build).eval(), recipe

@@ -4,12 +4,11 @@ A recipe is a TOML file (see `recipes/rl/`). Every field is also a flag of `spar
 and its docstring below is that flag's help.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from sparsemeta.config import MemoryConfig
+from sparsemeta import run as engine
+from sparsemeta.config import AtLeast, Count, MemoryConfig, Settings, Within
 from sparsemeta.errors import require
 
 
@@ -27,15 +26,15 @@ class EnvironmentConfig:
 
 
 @dataclass(frozen=True)
-class AgentConfig:
+class AgentConfig(Settings, section="agent"):
     """A recurrent network whose layers carry fast weights, and an actor and a critic on top."""
 
-    width: int = 64
+    width: Count = 64
     """Width of every layer (D)."""
-    layers: int = 1
-    """Recurrent layers."""
+    layers: Count = 1
+    """Number of recurrent layers."""
     core: Literal["gru", "lstm"] = "gru"
-    """The recurrent network that is augmented."""
+    """The kind of recurrent network that is augmented."""
     adaptive: bool = True
     """Whether the layers carry a fast-weight memory; without one it is the recurrent network."""
     memory: MemoryConfig = field(
@@ -45,72 +44,53 @@ class AgentConfig:
     )
     """The memory of each layer."""
 
-    def __post_init__(self) -> None:
-        for name in ("width", "layers"):
-            require(getattr(self, name) >= 1, f"agent.{name} must be at least 1")
-
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(engine.TrainingConfig, section="training"):
     """An actor-critic with generalised advantages, on segments with carried state."""
 
     algorithm: Literal["a2c", "ppo"] = "ppo"
-    """a2c: one update for each segment; ppo: several, clipped (Schulman et al. 2017)."""
-    steps: int = 5_000_000
-    """Steps of all environments together."""
-    environments: int = 256
+    """a2c: one update for each segment, which is ppo with one epoch of one minibatch; ppo: several
+    updates, clipped (Schulman et al. 2017)."""
+    steps: Count = 5_000_000
+    """Steps of all environments together in the whole run."""
+    environments: Count = 256
     """Environments side by side (B)."""
-    segment: int = 32
-    """Steps of each between updates (T); gradients stop at its start, the memory does not."""
-    episodes: int = 1
-    """Episodes of one task in a row: fast weights are kept until it is over."""
-    learning_rate: float = 3e-3
-    """Of Adam, at its highest."""
-    warmup: int = 20
-    """Segments over which it rises; then it falls as half a cosine."""
-    discount: float = 0.9
+    segment: Count = 32
+    """Steps of each environment between updates (T); gradients stop at the start of a segment, the
+    memory does not."""
+    episodes: Count = 1
+    """Episodes of one task in a row: fast weights are kept until the task is over."""
+    learning_rate: engine.Positive = 3e-3
+    """The learning rate of Adam at its peak."""
+    warmup: engine.Steps = 20
+    """How many segments the learning rate rises; from its peak it falls as half a cosine."""
+    final_rate: Annotated[float, Within(0, 1)] = 0.02
+    """The learning rate at the end of the run, as a fraction of its peak."""
+    discount: Annotated[float, Within(0, 1)] = 0.9
     """Worth of a reward one step later (gamma)."""
-    trace: float = 0.95
+    trace: Annotated[float, Within(0, 1)] = 0.95
     """Weight of longer returns in the advantage (lambda; Schulman et al. 2016)."""
-    reward_scale: float = 1.0
+    reward_scale: engine.Positive = 1.0
     """What rewards are multiplied by for the critic, best so that its values stay near 1."""
-    entropy: float = 0.05
-    """Reward for an undecided policy, at the start; it falls to nothing in a straight line."""
-    value: float = 0.5
+    entropy: Annotated[float, AtLeast(0)] = 0.05
+    """Reward for an undecided policy at the start; it falls to nothing in a straight line."""
+    value: Annotated[float, AtLeast(0)] = 0.5
     """Weight of the critic's loss."""
-    max_norm: float = 0.5
-    """Largest norm of the gradient."""
-    minibatches: int = 8
-    """ppo: parts of the environments that a segment's updates take in turn."""
-    epochs: int = 1
-    """ppo: times that a segment is learned from."""
-    clip: float = 0.2
-    """ppo: how far from 1 the ratio of new to old probabilities may earn anything."""
-    seed: int = 0
-    """Of the initial weights, the environments and the actions."""
-    checkpoint_every: int = 100
+    clip: engine.Positive = 0.5
+    """The largest norm of an update's gradient; a longer gradient is scaled down to it."""
+    minibatches: Count = 8
+    """Parts of the environments that a segment's updates take in turn, with ppo."""
+    epochs: Count = 1
+    """Times that a segment is learned from, with ppo."""
+    ratio_clip: engine.Positive = 0.2
+    """How far from 1 the ratio of new to old probabilities may earn anything, with ppo."""
+    checkpoint_every: Count = 100
     """Segments between checkpoints. After each all episodes begin anew, so that a run that was
     killed goes on from its last one as if it had not been."""
 
-    def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "environments",
-            "segment",
-            "episodes",
-            "warmup",
-            "minibatches",
-            "epochs",
-            "checkpoint_every",
-        ):
-            require(getattr(self, name) >= 1, f"training.{name} must be at least 1")
-        for name in ("learning_rate", "reward_scale", "max_norm", "clip"):
-            require(getattr(self, name) > 0, f"training.{name} must be positive")
-        for name in ("discount", "trace"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"training.{name} = {value} must lie between 0 and 1")
-        for name in ("entropy", "value"):
-            require(getattr(self, name) >= 0, f"training.{name} must not be negative")
+    def check(self) -> None:
+        """Raise `ConfigError` where settings do not go together."""
         require(
             self.environments % self.minibatches == 0,
             f"training.environments = {self.environments} must be a multiple of "
@@ -118,9 +98,14 @@ class TrainingConfig:
         )
 
     @property
-    def segments(self) -> int:
+    def updates(self) -> int:
         """Segments of a whole run."""
         return -(-self.steps // (self.environments * self.segment))
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """How often a segment is learned from, and in how many parts."""
+        return (self.epochs, self.minibatches) if self.algorithm == "ppo" else (1, 1)
 
 
 @dataclass(frozen=True)

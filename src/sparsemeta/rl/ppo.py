@@ -1,15 +1,18 @@
-"""Proximal policy optimisation (Schulman et al. 2017): several clipped updates for each segment.
+r"""Proximal policy optimisation (Schulman et al. 2017): several clipped updates for each segment.
 
-With one epoch of one minibatch it is `a2c`, as the ratio is 1 (Huang et al. 2022).
+$$L = -\min(\rho \hat A,\; \mathrm{clip}(\rho, 1 - \epsilon, 1 + \epsilon) \hat A), \qquad
+  \rho = \pi(a | s) / \pi_\mathrm{old}(a | s)$$
+
+With one epoch of one minibatch $\rho$ is 1 and its gradient that of $\log \pi$: advantage
+actor-critic (Mnih et al. 2016; Huang et al. 2022).
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sparsemeta.rl.config import TrainingConfig
 from sparsemeta.rl.rollout import Rollout
@@ -17,23 +20,35 @@ from sparsemeta.rl.rollout import Rollout
 
 def update(
     forward: Callable[..., Any],
-    descend: Callable[[torch.Tensor], float],
+    descend: Callable[[Tensor], float],
     rollout: Rollout,
     config: TrainingConfig,
     entropy_weight: float,
 ) -> dict[str, float]:
-    """Learn from a segment; arguments and result as those of `a2c.update`."""
+    """Learn from a segment.
+
+    Args:
+        forward: the agent's forward pass.
+        descend: takes a step down the gradient of a loss, and returns the gradient's norm.
+        rollout: the segment.
+        config: how it is learned from.
+        entropy_weight: what an undecided policy is worth in this update.
+
+    Returns:
+        For the log: means over the updates.
+    """
     records = []
-    lives = len(rollout.action)
-    for _ in range(config.epochs):
-        for rows in torch.randperm(lives).split(lives // config.minibatches):
-            part = rollout.select(rows.to(rollout.action.device))
+    rows = len(rollout.action)
+    epochs, minibatches = config.passes
+    for _ in range(epochs):
+        for drawn in torch.randperm(rows).split(rows // minibatches):
+            part = rollout.select(drawn.to(rollout.action.device))
             judged, _ = forward(part.seen, part.state, fresh=part.fresh, donate=True)
             log_policy = judged.logits.log_softmax(-1)
             taken = log_policy.gather(-1, part.action[..., None]).squeeze(-1)
 
             ratio = (taken - part.log_probability).exp()
-            clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+            clipped = ratio.clamp(1 - config.ratio_clip, 1 + config.ratio_clip)
             policy_loss = -torch.min(ratio * part.advantage, clipped * part.advantage).mean()
             value_loss = (judged.value - part.target).square().mean()
             entropy = -(log_policy.exp() * log_policy).sum(-1).mean()

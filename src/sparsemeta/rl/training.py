@@ -1,26 +1,21 @@
 """Training an agent: play a segment, learn from it, and so on."""
 
-from __future__ import annotations
-
-import math
 import time
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Adam
 
 from sparsemeta import run as engine
-from sparsemeta.config import write_toml
-from sparsemeta.errors import TrainingError
-from sparsemeta.rl import a2c, ppo
+from sparsemeta.rl import ppo
 from sparsemeta.rl.agent import ActorCritic
-from sparsemeta.rl.checkpoint import about
 from sparsemeta.rl.config import Recipe, TrainingConfig
+from sparsemeta.rl.environments import World
 from sparsemeta.rl.rollout import Collector
 from sparsemeta.rl.worlds import make
-
-ALGORITHMS = {"a2c": a2c.update, "ppo": ppo.update}
 
 
 def train(
@@ -33,7 +28,7 @@ def train(
     """Train an agent by a recipe, or go on where the run was stopped.
 
     Args:
-        recipe: what and how.
+        recipe: what to train, and how.
         run: folder of `recipe.toml`, `log.jsonl` and `checkpoints/`.
         resume: go on from the newest checkpoint in `run`; otherwise begin anew and delete it.
         progress: where to show how it goes; nothing is shown without it.
@@ -43,92 +38,70 @@ def train(
 
     Raises:
         ConfigError: the environment cannot be made, or the newest checkpoint is of another recipe.
-        CheckpointError: it is damaged, or a new one cannot be written.
         StreamError: the environment answers with what is no number.
-        TrainingError: a loss or gradient is not finite, or another process trains in `run`.
-        Interrupted: Ctrl-C or SIGTERM; what was done is saved.
+        SparseMetaError, Interrupted: as `run.fit` says.
     """
-    run, progress, config = Path(run), progress or engine.Progress(quiet=True), recipe.training
-    world = make(recipe.environment, config.environments)
-    runner = engine.Engine(precision="32-true", seed=config.seed)
-    agent = ActorCritic(world.width, world.actions, recipe.agent)
-    learner = Learner(agent, config, runner)
-    total = config.segments
-    with engine.locked(run), engine.signals_deferred() as stop:
-        session = engine.Session(agent, learner.optimizer, run / "checkpoints", about(recipe))
-        if not resume:
-            engine.prune(session.checkpoints, keep=0)
-        session.restore()
-        write_toml(run / "recipe.toml", recipe)
-        with (
-            engine.JsonlLog(run / "log.jsonl", step=session.step) as log,
-            progress.track(session.step, total),
-        ):
-            while session.step < total:
-                generator = torch.Generator(runner.device)
-                generator.manual_seed((config.seed << 20) + session.step)
-                collector = Collector(agent, world, generator, config)
-                until = min(
-                    total, (session.step // config.checkpoint_every + 1) * config.checkpoint_every
-                )
-                while session.step < until and not stop.made:
-                    record = learner.take_step(collector, session.step)
-                    session.step += 1
-                    log.write({"step": session.step, **record})
-                    progress.show(session.step, _status(record, config))
-                session.save()
-                if stop.made and session.step < total:
-                    raise engine.Interrupted(
-                        f"Stopped and saved after segment {session.step} in {run}. The same "
-                        "command goes on from there."
-                    )
-    return agent
+    world = make(recipe.environment, recipe.training.environments)
+
+    def begin(saved: engine.Checkpoint | None) -> Learner:
+        return Learner(recipe, world, saved)
+
+    return engine.fit(begin, recipe, run, resume=resume, progress=progress).model
 
 
-class Learner:
-    """An agent, its optimizer, and one update of it."""
+class Learner(engine.Learner[ActorCritic, TrainingConfig]):
+    """An agent in training, and where it plays.
 
-    def __init__(self, agent: ActorCritic, config: TrainingConfig, runner: engine.Engine):
-        self.config, self.runner = config, runner
-        self.forward = runner.setup(agent)
-        self.optimizer = torch.optim.Adam(agent.parameters(), eps=1e-5)
-        runner.setup_optimizer(self.optimizer)
-        self.update = ALGORITHMS[config.algorithm]
-        self.earned: float | None = None
+    Whenever a checkpoint was written all episodes begin anew, by a generator of that step's own: so
+    they need not be saved.
+    """
 
-    def take_step(self, collector: Collector, step: int) -> dict[str, float | None]:
-        """Play a segment and learn from it; returns its line of the log."""
+    _collector: Collector | None
+    _earned: float | None
+
+    def __init__(self, recipe: Recipe, world: World, saved: engine.Checkpoint | None = None):
+        runner = engine.Engine(seed=recipe.training.seed)
+        agent = ActorCritic(world.width, world.actions, recipe.agent)
+        self._world, self._collector, self._earned = world, None, None
+        super().__init__(
+            agent, lambda m: Adam(m.parameters(), eps=1e-5), recipe.training, runner, saved
+        )
+
+    def take_step(self) -> dict[str, Any]:
+        """Play a segment and learn from it."""
         config, began = self.config, time.perf_counter()
-        share = engine.cosine(step, config.segments, config.warmup, floor=0.02)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * share
+        self.set_rate()
+        collector = self._collector = self._collector or self._begin()
         rollout = collector.collect()
-        entropy = config.entropy * (1 - step / config.segments)
-        found = self.update(self.forward, self.descend, rollout, config, entropy)
+        entropy = config.entropy * (1 - self.step / config.updates)
+        found = ppo.update(self.forward, self._learn, rollout, config, entropy)
         if collector.returns:
-            self.earned, collector.returns = fmean(collector.returns), []
+            self._earned, collector.returns = fmean(collector.returns), []
+        self.step += 1
         return {
-            "return": self.earned,  # of the episodes that ended last
+            "step": self.step,
+            "return": self._earned,  # of the episodes that ended last
             **found,
-            "environment_steps": (step + 1) * config.environments * config.segment,
+            "environment_steps": self.step * config.environments * config.segment,
             "seconds": round(time.perf_counter() - began, 4),
         }
 
-    def descend(self, loss: Tensor) -> float:
-        """Take a step down the gradient of a loss; returns the gradient's norm."""
-        self.runner.backward(loss)
-        norm = self.runner.clip_gradients(self.config.max_norm)
-        if not math.isfinite(norm):
-            raise TrainingError(
-                f"the loss is {loss.item()} and the norm of its gradient {norm}. Try a "
-                f"training.learning_rate below {self.config.learning_rate}."
-            )
-        self.runner.step()
-        return norm
+    def status(self, record: dict[str, Any]) -> str:
+        """What it earns, and how fast it plays."""
+        speed = self.config.environments * self.config.segment / (record["seconds"] or 1)
+        found = record["return"]
+        return f"{'' if found is None else f'return {found:.2f}  '}{speed:,.0f} steps/s"
 
+    def after_save(self, folder: Path) -> None:
+        """Let all episodes begin anew."""
+        super().after_save(folder)
+        self._collector = None
 
-def _status(record: dict[str, float | None], config: TrainingConfig) -> str:
-    speed = config.environments * config.segment / (record["seconds"] or 1)
-    found = record["return"]
-    earned = "" if found is None else f"return {found:.2f}  "
-    return f"step {record['environment_steps']:,}  {earned}{speed:,.0f} steps/s"
+    def _begin(self) -> Collector:
+        generator = torch.Generator(self.engine.device)
+        generator.manual_seed((self.config.seed << 20) + self.step)
+        return Collector(self.model, self._world, generator, self.config)
+
+    def _learn(self, loss: Tensor) -> float:
+        loss.backward()
+        return self.descend(loss.item())

@@ -1,37 +1,20 @@
-"""What training stands on: devices and processes, folders that survive a kill, log, progress.
+"""One training run: what every family of models shares when it is trained.
 
-It knows nothing of language models. Lightning Fabric is known to `fabric.py` alone.
+    config.py       the settings that all trainings have, and the learning rate's course
+    learner.py      what a family brings: a model, one step of it, and what else to save
+    fit.py          the run itself: resume, step, log, validate, save, stop
+    checkpoints.py  the one format of checkpoints, written, checked and pruned
+    engine.py       a device, a precision, and the processes that train together
+    lock.py         one process at a time in a folder
+    log.py          a record of every step: JSON lines, TensorBoard
+    progress.py     how it goes, on the terminal
+    signals.py      Ctrl-C and SIGTERM as a request to stop
+
+A family writes a `Learner` and hands `fit` a way to make it:
+
+    agent = fit(lambda saved: AgentLearner(recipe, saved), recipe, "runs/agent").model
 """
 
-from sparsemeta.run.checkpoints import newest, prune, step_folders
-from sparsemeta.run.fabric import Engine, Precision, Strategy, is_main
-from sparsemeta.run.lock import locked
-from sparsemeta.run.log import JsonlLog, TensorBoardLog
-from sparsemeta.run.optimizer import optimizer_tensors, restore_optimizer
-from sparsemeta.run.progress import Progress
-from sparsemeta.run.schedule import cosine
-from sparsemeta.run.session import Session
-from sparsemeta.run.shards import whole
-from sparsemeta.run.signals import Interrupted, StopRequest, signals_deferred
+import lazy_loader
 
-__all__ = [
-    "Engine",
-    "Interrupted",
-    "JsonlLog",
-    "Precision",
-    "Progress",
-    "Session",
-    "StopRequest",
-    "Strategy",
-    "TensorBoardLog",
-    "cosine",
-    "is_main",
-    "locked",
-    "newest",
-    "optimizer_tensors",
-    "prune",
-    "restore_optimizer",
-    "signals_deferred",
-    "step_folders",
-    "whole",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

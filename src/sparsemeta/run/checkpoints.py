@@ -1,10 +1,233 @@
-"""Checkpoints numbered by step, in one folder."""
+"""Checkpoints: folders numbered by step, of one format for all that is trained.
 
-from __future__ import annotations
+    model.safetensors     the weights
+    training.safetensors  optimizer, random generator, and tensors of the family's own
+    training.json         format, step, recipe, and facts of the family's own
+    digests.json          what the files must be
 
+Nothing is pickled: loading a folder runs no code from it.
+"""
+
+import json
 import re
 import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from sparsemeta import files
+from sparsemeta.config import from_dict
+from sparsemeta.errors import CheckpointError, ConfigError
+
+FORMAT = 1
+MODEL = "model.safetensors"
+T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found whole."""
+
+    folder: Path
+    step: int
+    """Steps done."""
+    facts: dict[str, Any]
+    """The family's own."""
+    _recipe: dict[str, Any]
+    _tensors: dict[str, Tensor]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a checkpoint; `load_model` and `load_weights` read its weights.
+
+        Raises:
+            CheckpointError: a file is missing or damaged; it names a copy that is still good.
+        """
+        check(folder)
+        record = read_json(folder / "training.json")
+        file = folder / "training.safetensors"
+        try:
+            tensors = safetensors.torch.load_file(file)
+            return cls(folder, record["step"], record["facts"], record["recipe"], tensors)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise damaged(file, error) from None
+
+    def recipe(self, schema: type[T]) -> T:
+        """The recipe that it was trained by; settings that it does not name have their defaults."""
+        try:
+            return from_dict(self._recipe, schema)
+        except ConfigError as error:
+            raise damaged(self.folder / "training.json", error) from None
+
+    def tensors(self, group: str) -> dict[str, Tensor]:
+        """Tensors by name: those of `optimizer`, of `random`, or the family's `own`."""
+        prefix = f"{group}/"
+        return {n.removeprefix(prefix): t for n, t in self._tensors.items() if n.startswith(prefix)}
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights."""
+        return self.folder / MODEL
+
+
+def write(
+    folder: Path,
+    record: dict[str, Any],
+    weights: dict[str, Tensor],
+    tensors: Mapping[str, dict[str, Tensor]],
+    more: Callable[[Path], None],
+) -> Path:
+    """Write a checkpoint; a kill leaves what was there before.
+
+    Args:
+        folder: `checkpoints/step-N`.
+        record: its step, recipe and facts.
+        weights: by name, each once.
+        tensors: groups of others.
+        more: writes further files.
+
+    Raises:
+        CheckpointError: it cannot be written; those before it are as they were.
+    """
+    flat = {
+        f"{group}/{name}": tensor.contiguous()
+        for group, named in tensors.items()
+        for name, tensor in named.items()
+    }
+    try:
+        with files.write_folder(folder) as aside:
+            safetensors.torch.save_file(weights, aside / MODEL)
+            safetensors.torch.save_file(flat, aside / "training.safetensors")
+            write_json(aside / "training.json", record)
+            more(aside)
+    except (OSError, SafetensorError) as error:
+        last = newest(folder.parent)
+        kept = f"{last} is whole" if last else "there is none before it"
+        raise CheckpointError(
+            f"{folder}: cannot be written ({error}); {kept}. Make room on the disk, and run the "
+            "same command to go on."
+        ) from None
+    return folder
+
+
+def check(folder: Path) -> None:
+    """Check that a checkpoint or model folder is what was written.
+
+    Raises:
+        CheckpointError: it is not; the error names a copy that is still good.
+    """
+    try:
+        files.check_folder(folder)
+    except CheckpointError as error:
+        other = _other(folder)
+        raise CheckpointError(f"{error} {other}" if other else str(error)) from None
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """The whole weights of a model by name, tied ones once; all processes have to call this."""
+    from sparsemeta.run.engine import whole
+
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        found.setdefault(id(tensor), (name, tensor))
+    return {name: whole(tensor.detach()).contiguous() for name, tensor in found.values()}
+
+
+def load_model(file: Path, build: Callable[[], M]) -> M:
+    """A model with the weights of a file; shapes are compared before any of them is allocated.
+
+    Args:
+        file: `model.safetensors`.
+        build: makes the model, first on the device `meta`, where it takes no room.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another model.
+    """
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+    try:
+        with safe_open(file, "pt") as held:
+            names = held.keys()
+            found = {name: tuple(held.get_slice(name).get_shape()) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise damaged(file, error) from None
+    for name, shape in found.items():
+        if wanted.get(name) != shape:
+            needs = f"needs {wanted[name]}" if name in wanted else "has no such weight"
+            raise _foreign(file, f"{name} has shape {shape}, but the model {needs}")
+    model = build()
+    load_weights(file, model)
+    return model
+
+
+def load_weights(file: Path, model: nn.Module) -> None:
+    """Load weights into a model that there is already.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another model.
+    """
+    try:
+        safetensors.torch.load_model(model, file)
+    except (OSError, SafetensorError) as error:
+        raise damaged(file, error) from None
+    except RuntimeError as error:
+        raise _foreign(file, " ".join(str(error).split())) from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that says its format.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or of another format.
+    """
+    try:
+        data = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise damaged(path, error) from None
+    if data.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: format {data.get('format')!r}, but this version of sparsemeta reads format "
+            f"{FORMAT}. Use the version that wrote it."
+        )
+    return data
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write a JSON object, and its format."""
+    path.write_text(json.dumps({"format": FORMAT, **data}, indent=2) + "\n", encoding="utf-8")
+
+
+def damaged(path: Path, reason: object) -> CheckpointError:
+    """An error that says which copy is still good."""
+    remedy = _other(path.parent) or f"Delete {path.parent} and copy or train the model again."
+    return CheckpointError(f"{path}: damaged ({reason}). {remedy}")
+
+
+def _foreign(path: Path, reason: str) -> CheckpointError:
+    """An error about weights of another model."""
+    return CheckpointError(
+        f"{path}: does not fit the model ({reason}). Put back the files that were saved together."
+    )
+
+
+def _other(folder: Path) -> str:
+    """Which checkpoint is still good, if there is one beside this."""
+    others = [other for other in step_folders(folder.parent) if other != folder]
+    if not others or not folder.name.startswith("step-"):
+        return ""
+    return f"Delete {folder}: then the checkpoint at {others[-1]} will be used."
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """The checkpoint of a step."""
+    return folder / f"step-{step:06d}"
 
 
 def step_folders(folder: Path) -> list[Path]:

@@ -1,7 +1,5 @@
 """One process at a time in a folder."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sparsemeta.errors import ConfigError, TrainingError
+from sparsemeta.files import write_text
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
-        owner.write_text(f"{os.getpid()}\n")
+        write_text(owner, f"{os.getpid()}\n")
     except Timeout:
         pid = owner.read_text().strip() if owner.exists() else "unknown"
         raise TrainingError(

@@ -1,10 +1,8 @@
 """Logs of numbers, one record a step: JSON lines, and TensorBoard's."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sparsemeta.errors import MissingExtra, TrainingError
 from sparsemeta.files import write_text
@@ -43,7 +41,7 @@ class JsonlLog:
                 "room and run the same command to go on from the last checkpoint."
             ) from None
 
-    def __enter__(self) -> JsonlLog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,7 +74,7 @@ class TensorBoardLog:
                 if name != "step" and number is not None:
                     self._writer.add_scalar(f"{name}/{part}".rstrip("/"), number, record["step"])
 
-    def __enter__(self) -> TensorBoardLog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

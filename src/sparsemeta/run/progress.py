@@ -1,7 +1,5 @@
 """How it goes: a bar on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +31,7 @@ class Progress:
 
     @contextmanager
     def track(self, step: int, total: int) -> Iterator[None]:
-        """Follow the steps from `step` to `total`; call `update` inside."""
+        """Follow the steps from `step` to `total`; call `advance`, `update` or `show` inside."""
         self._first, self._total, self._tokens = step, total, 0
         self._began = self._printed = time.monotonic()
         bar, status = BarColumn(), TextColumn("{task.description}", markup=False)
@@ -44,15 +42,15 @@ class Progress:
 
     def update(self, step: int, loss: float, tokens: int) -> None:
         """Show that `step` is done, with its loss and how many tokens it read."""
-        now = time.monotonic()
-        elapsed = max(now - self._began, 1e-9)
         self._tokens += tokens
-        left = elapsed / (step - self._first) * (self._total - step)
-        status = (
-            f"step {step}/{self._total}  loss {loss:.3f}  "
-            f"{self._tokens / elapsed:,.0f} tokens/s  {timedelta(seconds=round(left))} left"
-        )
-        self.show(step, status)
+        speed = self._tokens / max(time.monotonic() - self._began, 1e-9)
+        self.advance(step, f"loss {loss:.3f}  {speed:,.0f} tokens/s")
+
+    def advance(self, step: int, status: str) -> None:
+        """Show that `step` is done, how it went, and how long the others will take."""
+        elapsed = time.monotonic() - self._began
+        left = timedelta(seconds=round(elapsed / (step - self._first) * (self._total - step)))
+        self.show(step, f"step {step}/{self._total}  {status}  {left} left")
 
     def show(self, step: int, status: str) -> None:
         """Show that `step` is done, in words of your own."""

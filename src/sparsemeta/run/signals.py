@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM as a request, so that work in progress can be saved."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

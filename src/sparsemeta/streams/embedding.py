@@ -1,43 +1,47 @@
 """An embedding of images: a small convolutional network, trained as a prototype network."""
 
-from __future__ import annotations
-
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import AdamW
 
 from sparsemeta import run as engine
-from sparsemeta.errors import CheckpointError, require
-from sparsemeta.files import write_file
+from sparsemeta.config import Count
 
 
 @dataclass(frozen=True)
-class EmbeddingConfig:
-    """How an embedding is trained."""
+class EmbeddingConfig(engine.TrainingConfig, section="embedding"):
+    """How an embedding is trained; of the learning rate's course it has neither rise nor floor."""
 
-    width: int = 64
-    """Channels of every layer."""
-    steps: int = 2000
-    """Episodes."""
-    ways: int = 20
-    """Classes in an episode."""
-    shots: int = 5
-    """Images of each that make its prototype."""
-    queries: int = 3
-    """Images of each that are to find theirs."""
-    learning_rate: float = 2e-3
-    """Of AdamW, at first; it falls as a straight line."""
-    seed: int = 0
-    """Of the weights and the episodes."""
+    steps: Count = 2000
+    """How many episodes are learned from."""
+    clip: engine.Positive = math.inf
+    """The largest norm of a step's gradient."""
+    width: Count = 64
+    """How many channels every layer has."""
+    ways: Count = 20
+    """How many classes are in an episode."""
+    shots: Count = 5
+    """How many images of each class make its prototype."""
+    queries: Count = 3
+    """How many images of each class are to find their prototype."""
 
-    def __post_init__(self) -> None:
-        for name in ("width", "steps", "ways", "shots", "queries"):
-            require(getattr(self, name) >= 1, f"embedding.{name} must be at least 1")
+    def rate(self, step: int) -> float:
+        """The learning rate of AdamW: it falls as a straight line."""
+        return self.learning_rate * (1 - step / self.steps)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a run."""
+
+    training: EmbeddingConfig
 
 
 def conv4(width: int) -> nn.Sequential:
@@ -54,49 +58,51 @@ def conv4(width: int) -> nn.Sequential:
 def train_embedding(
     images: Tensor,
     config: EmbeddingConfig,
-    file: str | Path,
+    run: str | Path,
     *,
     progress: engine.Progress | None = None,
 ) -> nn.Sequential:
-    """Train as a prototype network (Snell et al. 2017), or read what was trained before.
+    """Train as a prototype network (Snell et al. 2017), go on, or read what was trained before.
 
     Args:
         images: (classes, drawings, 28, 28) uint8.
-        config: how.
-        file: of its weights.
+        config: how it is trained.
+        run: folder of the run.
         progress: where to show how it goes; nothing is shown without it.
 
     Returns:
         A network (n, 1, 28, 28) to (n, width), in evaluation mode.
 
     Raises:
-        CheckpointError: the file is not of such a network.
+        SparseMetaError, Interrupted: as `run.fit` says.
     """
-    file, progress = Path(file), progress or engine.Progress(quiet=True)
-    torch.manual_seed(config.seed)
-    network = conv4(config.width)
-    if file.exists():
-        try:
-            safetensors.torch.load_model(network, file)
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{file}: damaged, or of another network ({error}). Delete it to train anew."
-            ) from None
-        return network.eval()
-    optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate)
-    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, config.steps)
-    with progress.track(0, config.steps):
-        for step in range(1, config.steps + 1):
-            loss = _episode_loss(network, images, config)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            decay.step()
-            progress.show(step, f"embedding, step {step}/{config.steps}  loss {loss.item():.3f}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with write_file(file) as aside:
-        safetensors.torch.save_model(network, str(aside))
-    return network.eval()
+    learner = engine.fit(
+        lambda saved: _Learner(images, config, saved), Recipe(config), run, progress=progress
+    )
+    return learner.model.cpu().eval()
+
+
+class _Learner(engine.Learner[nn.Sequential, EmbeddingConfig]):
+    """An embedding that learns from an episode in a step."""
+
+    def __init__(self, images: Tensor, config: EmbeddingConfig, saved: engine.Checkpoint | None):
+        runner = engine.Engine(seed=config.seed)
+        self._images = images.to(runner.device)
+        network = conv4(config.width)
+        super().__init__(network, lambda m: AdamW(m.parameters()), config, runner, saved)
+
+    def take_step(self) -> dict[str, Any]:
+        """Learn from an episode."""
+        self.set_rate()
+        loss = _episode_loss(self.forward, self._images, self.config)
+        loss.backward()
+        norm = self.descend(loss.item())
+        self.step += 1
+        return {"step": self.step, "loss": loss.item(), "grad_norm": norm}
+
+    def status(self, record: dict[str, Any]) -> str:
+        """The loss of its episode."""
+        return f"embedding, loss {record['loss']:.3f}"
 
 
 @torch.no_grad()
@@ -111,14 +117,16 @@ def as_bytes(embedded: Tensor, largest: float) -> Tensor:
     return (255 * embedded / largest).round().clamp(0, 255).to(torch.uint8)
 
 
-def _forward(network: nn.Module, images: Tensor) -> Tensor:
+def _forward(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Images (n, 28, 28) uint8 as vectors (n, width) float32, computed in bfloat16."""
     x = (images[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16):
         return network(x).float()
 
 
-def _episode_loss(network: nn.Module, images: Tensor, config: EmbeddingConfig) -> Tensor:
+def _episode_loss(
+    network: Callable[[Tensor], Tensor], images: Tensor, config: EmbeddingConfig
+) -> Tensor:
     """Cross-entropy of the queries of one episode, by squared distance to prototypes."""
     classes = torch.randperm(len(images))[: config.ways, None]
     each = config.shots + config.queries
@@ -128,5 +136,5 @@ def _episode_loss(network: nn.Module, images: Tensor, config: EmbeddingConfig) -
     prototype = embedded[:, : config.shots].mean(1)
     query = embedded[:, config.shots :].flatten(0, 1)
     distance = (query[:, None] - prototype).square().sum(-1)
-    truth = torch.arange(len(classes)).repeat_interleave(config.queries)
+    truth = torch.arange(len(classes), device=images.device).repeat_interleave(config.queries)
     return cross_entropy(-distance, truth)

@@ -5,11 +5,7 @@ truncated back-propagation through time. Each segment of which steps are scored 
 update of the weights.
 """
 
-from __future__ import annotations
-
-import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,39 +13,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
+from torch.optim import AdamW
 
 from sparsemeta import run as engine
-from sparsemeta.config import to_dict
-from sparsemeta.errors import TrainingError, require
+from sparsemeta.config import Count
 from sparsemeta.streams.stream import Stream, Task
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(engine.TrainingConfig, section="training"):
     """How a model is meta-trained."""
 
-    steps: int = 100
-    """Batches of streams."""
-    batch: int = 16
-    """Streams in a batch."""
-    segment: int = 256
-    """Steps of a stream that a gradient goes back through."""
-    learning_rate: float = 3e-3
-    """Of AdamW, at its highest."""
-    warmup: int = 10
-    """Batches over which it rises; then it falls as half a cosine."""
-    clip: float = 1.0
-    """Norm that a gradient is scaled down to."""
+    steps: Count = 100
+    """How many batches of streams are learned from."""
+    batch: Count = 16
+    """How many streams are in a batch."""
+    segment: Count = 256
+    """How many steps of a stream a gradient goes back through."""
+    learning_rate: engine.Positive = 3e-3
+    """The learning rate of AdamW at its peak."""
+    warmup: engine.Steps = 10
+    """How many batches the learning rate rises; from its peak it falls as half a cosine."""
     precision: engine.Precision = "32-true"
-    """bf16-mixed runs the forward pass under autocast."""
-    seed: int = 0
-    """Of the streams: the same streams for all models that are compared."""
-    checkpoint_every: int = 100
-    """Batches between checkpoints."""
+    """bf16-mixed runs the forward pass under autocast; 32-true computes in float32 throughout."""
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "segment", "warmup", "checkpoint_every"):
-            require(getattr(self, name) >= 1, f"training.{name} must be at least 1")
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a run."""
+
+    task: str
+    training: TrainingConfig
 
 
 def train(
@@ -65,78 +59,61 @@ def train(
     Args:
         model: called like a `StreamLearner`; it stays on the device where it was trained.
         task: what its streams are of.
-        config: how.
-        run: folder of `log.jsonl` and `checkpoints/`.
+        config: how it is trained.
+        run: folder of `recipe.toml`, `log.jsonl` and `checkpoints/`.
         progress: where to show how it goes; nothing is shown without it.
 
     Raises:
-        ConfigError: the newest checkpoint is of another task or configuration.
-        CheckpointError: it is damaged, or of another model; or a new one cannot be written.
-        TrainingError: the loss or its gradient is not finite, or another process trains in `run`.
-        Interrupted: Ctrl-C or SIGTERM; what was done is saved.
+        SparseMetaError, Interrupted: as `run.fit` says.
     """
-    run, progress = Path(run), progress or engine.Progress(quiet=True)
-    runner = engine.Engine(precision=config.precision, seed=config.seed)
-    forward, optimizer = runner.setup(model), torch.optim.AdamW(model.parameters())
-    runner.setup_optimizer(optimizer)
-    about = {"task": repr(task), "config": to_dict(config)}
-    with engine.locked(run), engine.signals_deferred() as stop:
-        session = engine.Session(model, optimizer, run / "checkpoints", about)
-        session.restore()
-        with (
-            engine.JsonlLog(run / "log.jsonl", step=session.step) as log,
-            progress.track(session.step, config.steps),
-        ):
-            while session.step < config.steps:
-                record = _take_step(session, forward, runner, task, config)
-                log.write(record)
-                progress.show(session.step, f"step {session.step}  loss {record['loss']:.4f}")
-                last = stop.made or session.step == config.steps
-                if last or session.step % config.checkpoint_every == 0:
-                    session.save()
-                if stop.made and session.step < config.steps:
-                    raise engine.Interrupted(
-                        f"Stopped and saved after step {session.step} in {run}."
-                    )
+
+    def begin(saved: engine.Checkpoint | None) -> _Learner:
+        return _Learner(model, task, config, saved)
+
+    engine.fit(begin, Recipe(repr(task), config), run, progress=progress)
 
 
-def _take_step(
-    session: engine.Session,
-    forward: Callable[..., Any],
-    runner: engine.Engine,
-    task: Task,
-    config: TrainingConfig,
-) -> dict[str, float]:
-    """Read a batch of streams, and return its line of the log."""
-    began = time.perf_counter()
-    for group in session.optimizer.param_groups:
-        share = engine.cosine(session.step, config.steps, config.warmup)
-        group["lr"] = config.learning_rate * share
-    # Of a seed, torch's generator on a CPU takes the lowest 32 bits alone.
-    generator = torch.Generator().manual_seed((config.seed << 20) + session.step)
-    stream = task.sample(config.batch, generator).to(runner.device)
-    session.model.train()
-    session.step += 1
-    state, losses, norm = None, [], 0.0
-    for cut in zip(*(tensor.split(config.segment, dim=1) for tensor in stream), strict=True):
-        part = Stream(*cut)
-        scored = bool(part.scored.any())
-        with torch.set_grad_enabled(scored):
-            predicted, state = forward(part.input, part.feedback, part.taught, state)
-        state = state.detach()
-        if scored:
-            loss = _loss(predicted, part)
-            runner.backward(loss)
-            losses.append(loss.item())
-            norm = runner.clip_gradients(config.clip)
-            if not (math.isfinite(losses[-1]) and math.isfinite(norm)):
-                raise TrainingError(
-                    f"step {session.step}: the loss is {losses[-1]} and the norm of its gradient "
-                    f"{norm}. Try a learning_rate below {config.learning_rate}."
-                )
-            runner.step()
-    loss, seconds = sum(losses) / len(losses), round(time.perf_counter() - began, 3)
-    return {"step": session.step, "loss": loss, "grad_norm": norm, "seconds": seconds}
+class _Learner(engine.Learner[nn.Module, TrainingConfig]):
+    """A model that learns from a batch of streams in a step; they are drawn anew by the step."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        config: TrainingConfig,
+        saved: engine.Checkpoint | None,
+    ):
+        runner = engine.Engine(precision=config.precision, seed=config.seed)
+        super().__init__(model, lambda m: AdamW(m.parameters()), config, runner, saved)
+        self._task = task
+
+    def take_step(self) -> dict[str, Any]:
+        """Read a batch of streams, and learn from each segment."""
+        began, config = time.perf_counter(), self.config
+        self.set_rate()
+        # Of a seed, torch's generator on a CPU takes the lowest 32 bits alone.
+        generator = torch.Generator().manual_seed((config.seed << 20) + self.step)
+        stream = self._task.sample(config.batch, generator).to(self.engine.device)
+        self.model.train()
+        state, losses, norm = None, [], 0.0
+        for cut in zip(*(tensor.split(config.segment, dim=1) for tensor in stream), strict=True):
+            part = Stream(*cut)
+            scored = bool(part.scored.any())
+            with torch.set_grad_enabled(scored):
+                predicted, state = self.forward(part.input, part.feedback, part.taught, state)
+            state = state.detach()
+            if scored:
+                loss = _loss(predicted, part)
+                loss.backward()
+                losses.append(loss.item())
+                norm = self.descend(losses[-1])
+        self.step += 1
+        loss, seconds = sum(losses) / len(losses), round(time.perf_counter() - began, 3)
+        return {"step": self.step, "loss": loss, "grad_norm": norm, "seconds": seconds}
+
+    def status(self, record: dict[str, Any]) -> str:
+        """The mean loss of its segments."""
+        return f"loss {record['loss']:.4f}"
 
 
 def _loss(predicted: Tensor, part: Stream) -> Tensor:

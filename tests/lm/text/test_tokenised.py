@@ -15,8 +15,7 @@ from sparsemeta.errors import CorpusError
 from sparsemeta.lm.config import TokenizerConfig
 from sparsemeta.lm.text import tokenised
 from sparsemeta.lm.text.corpus import Document
-from sparsemeta.lm.text.manifest import Entry
-from sparsemeta.lm.text.tokenised import tokenise
+from sparsemeta.lm.text.tokenised import Entry, tokenise
 from sparsemeta.lm.text.tokenizer import ByteTokenizer, WordTokenizer, train_tokenizer
 from sparsemeta.run import Progress
 

@@ -104,7 +104,7 @@ def test_configured_kind_and_size():
     smallest = train_tokenizer(TokenizerConfig(vocabulary=257), DOCUMENTS)
     assert isinstance(smallest, BPETokenizer)
     assert smallest.decode(smallest.encode("naïve 𝄞")) == "naïve 𝄞"
-    with pytest.raises(ConfigError, match="vocabulary must be at least 257"):
+    with pytest.raises(ConfigError, match="vocabulary = 256 must be at least 257"):
         train_tokenizer(TokenizerConfig(vocabulary=256), DOCUMENTS)
 
 

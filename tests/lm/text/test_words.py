@@ -27,7 +27,7 @@ def test_vocabulary_is_by_frequency_then_first_appearance():
     assert spelled(learned()) == expected
     assert spelled(learned(vocabulary=5)) == expected[:5]
     assert learned(vocabulary=5).vocab_size == 5
-    with pytest.raises(ConfigError, match=r"tokenizer\.vocabulary must be at least 3"):
+    with pytest.raises(ConfigError, match=r"tokenizer\.vocabulary = 2 must be at least 3"):
         learned(vocabulary=2)
 
 

@@ -1,31 +1,39 @@
-"""What commands that train begin with: a recipe, whose every setting is a flag as well."""
+"""What commands that train have in common: a recipe, whose every setting is a flag as well."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
 from sparsemeta.config import read_toml
 from sparsemeta.errors import require
 
-C = TypeVar("C")
+R = TypeVar("R")
+C = TypeVar("C", bound="Training[Any]")
 
 
-def parse(
-    command: Callable[[Any], C], recipe: type[Any], arguments: Sequence[str], program: str
-) -> C:
+@dataclass(frozen=True)
+class Training(Generic[R]):
+    """A recipe, and where its run goes."""
+
+    recipe: Annotated[R, tyro.conf.arg(name="")]
+    run: Path | None = None
+    """Folder of the run: recipe.toml, log.jsonl and checkpoints/. Other commands take it for the
+    model that was trained. If left out, it is named after the recipe, in runs/ or runs/rl/."""
+    restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Begin anew, and delete the checkpoints of the run. Otherwise it goes on from the newest."""
+
+
+def parse(command: type[C], recipe: type[Any], arguments: Sequence[str], program: str) -> C:
     """Read `RECIPE.toml [OPTIONS]`.
 
     Args:
-        command: makes the command's settings from a recipe, the others as they are by default.
+        command: holds a recipe and the command's other settings.
         recipe: what is in the file; without one, `--help` shows its defaults.
         arguments: of the command line.
         program: how the command is called.
-
-    Returns:
-        The command's settings.
 
     Raises:
         ConfigError: no file is named, or what is in it is wrong.
@@ -33,8 +41,6 @@ def parse(
     asked = [argument for argument in arguments[:1] if not argument.startswith("-")]
     default = command(read_toml(asked[0], recipe) if asked else recipe())
     usage = f"{program} RECIPE.toml"
-    settings = tyro.cli(
-        type(default), default=default, args=list(arguments[len(asked) :]), prog=usage
-    )
+    settings = tyro.cli(command, default=default, args=list(arguments[len(asked) :]), prog=usage)
     require(bool(asked), f"name the recipe first: {usage} [OPTIONS]")
     return settings

@@ -1,7 +1,5 @@
 """Streams: one long text cut into parallel shards, read segment by segment."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -7,30 +7,40 @@ Tokens are on the disk before the manifest names their document. What a kill lea
 beyond the manifest is cut off again, and tokenising goes on from there.
 """
 
-from __future__ import annotations
-
+import hashlib
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import takewhile
+from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile, zip_longest
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
 from sparsemeta.errors import CorpusError
+from sparsemeta.files import write_text
 from sparsemeta.lm.text.corpus import Document
-from sparsemeta.lm.text.manifest import Entry, changed, describe, fingerprint, read_manifest
 from sparsemeta.lm.text.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from sparsemeta.run import Progress
+from sparsemeta.run import Progress
 
 FORMAT = 1
 _TOKENS, _MANIFEST = "tokens.bin", "manifest.jsonl"
 _CHARACTERS_AT_ONCE = 1 << 20  # then the disk is waited for: what a kill can cost
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A document's line of the manifest. Equal ones are of the same text under the same name."""
+
+    name: str
+    bytes: int
+    """Size of its text in UTF-8."""
+    sha256: str
+    """Hash of that."""
+    end: int = field(default=0, compare=False)
+    """Where it ends in tokens.bin, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +82,11 @@ def tokenise(
     """
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     header = {"format": FORMAT, "tokenizer": tokenizer.fingerprint(), "dtype": dtype.name}
-    wanted = [describe(document) for document in documents]
-    text = fingerprint(header, wanted)
-    found_header, found = read_manifest(folder / _MANIFEST, folder / _TOKENS)
+    wanted = [_describe(document) for document in documents]
+    text = _fingerprint(header, wanted)
+    found_header, found = _read_manifest(folder / _MANIFEST, folder / _TOKENS)
     if expected and text != expected:
-        raise changed(wanted, found if fingerprint(found_header, found) == expected else wanted)
+        raise _changed(wanted, found if _fingerprint(found_header, found) == expected else wanted)
 
     pairs = zip(wanted, found, strict=False) if found_header == header else ()
     done = [old for _, old in takewhile(lambda pair: pair[0] == pair[1], pairs)]
@@ -135,11 +145,8 @@ def _write(
 ) -> None:
     """Cut the files back to the documents that are done, then append batch by batch."""
     folder.mkdir(parents=True, exist_ok=True)
-    part, end = folder / f".{_MANIFEST}.part", done[-1].end if done else 0
-    with part.open("w", encoding="utf-8") as manifest:
-        manifest.writelines(map(_line, [header, *map(asdict, done)]))
-        _sync(manifest)
-    part.replace(folder / _MANIFEST)
+    end = done[-1].end if done else 0
+    write_text(folder / _MANIFEST, "".join(map(_line, [header, *map(asdict, done)])))
     with (
         (folder / _TOKENS).open("ab") as tokens,
         (folder / _MANIFEST).open("a", encoding="utf-8") as manifest,
@@ -155,6 +162,61 @@ def _write(
             manifest.writelines(_line(asdict(entry)) for entry in entries)
             _sync(manifest)
             done += entries
+
+
+def _describe(document: Document) -> Entry:
+    """The entry of a document that is yet to be tokenised."""
+    data = document.text.encode("utf-8")
+    return Entry(document.name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _fingerprint(header: dict[str, Any], entries: Iterable[Entry]) -> str:
+    """Hash of the tokenizer and of the texts in their order; names do not count."""
+    hashes = [header.get("tokenizer", ""), *(entry.sha256 for entry in entries)]
+    return hashlib.sha256("".join(hashes).encode("ascii")).hexdigest()
+
+
+def _changed(wanted: Sequence[Entry], found: Sequence[Entry]) -> CorpusError:
+    """The error that names the first document that is not what it was."""
+    what = "the training text is not the one that training began with"
+    for now, then in zip_longest(wanted, found):
+        if now and then and now.sha256 == then.sha256:
+            continue
+        if now is None:
+            what = f"{then.name}: is gone since the text was tokenised"
+        elif then is None:
+            what = f"{now.name}: was added since the text was tokenised"
+        elif now.name == then.name:
+            what = f"{now.name}: changed since it was tokenised"
+        else:
+            what = f"{now.name}: stands where {then.name} was when the text was tokenised"
+        break
+    return CorpusError(
+        f"{what}. Put the text back, begin anew with --restart, or choose another --run."
+    )
+
+
+def _read_manifest(path: Path, tokens: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """The header, and the documents whose tokens are all in the file `tokens`.
+
+    Both are empty if there is no manifest or it is not one.
+    """
+    try:
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        header = json.loads(header)
+        held = tokens.stat().st_size // np.dtype(header["dtype"]).itemsize
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, []
+    entries: list[Entry] = []
+    for line in lines:
+        try:
+            entry = Entry(**json.loads(line))
+            if entry.end > held:
+                break
+        except (ValueError, TypeError):  # cut off by a kill
+            break
+        entries.append(entry)
+    return header, entries
 
 
 def _line(record: dict[str, Any]) -> str:

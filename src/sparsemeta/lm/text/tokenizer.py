@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsemeta.errors import CheckpointError, CorpusError, require
+from sparsemeta.errors import CheckpointError, CorpusError
 from sparsemeta.lm.config import TokenizerConfig
 from sparsemeta.lm.text import bpe, words
 from sparsemeta.lm.text.corpus import Document
@@ -149,17 +149,12 @@ def train_tokenizer(config: TokenizerConfig, documents: Iterable[Document]) -> T
     Args:
         config: the kind, and the size of the vocabulary.
         documents: the training text; too little of it gives a smaller vocabulary.
-
-    Raises:
-        ConfigError: the vocabulary cannot hold every byte and the separator, or any word.
     """
     if config.kind == "bytes":
         return ByteTokenizer()
     texts = (item.text for item in documents)
     if config.kind == "words":
-        require(config.vocabulary >= 3, "tokenizer.vocabulary must be at least 3: two and a word")
         return WordTokenizer(words.train(texts, config.vocabulary))
-    require(config.vocabulary >= 257, "tokenizer.vocabulary must be at least 257: bytes, separator")
     return BPETokenizer(bpe.train(texts, config.vocabulary - 1))
 
 

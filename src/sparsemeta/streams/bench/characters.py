@@ -49,9 +49,9 @@ def characters(
 
     @cache
     def benchmark(seed: int) -> Benchmark:
-        file = folder / f"embedding-{seed}-{steps}.safetensors"
+        run = folder / f"embedding-{seed}-{steps}"
         config = EmbeddingConfig(seed=seed, steps=steps)
-        network = train_embedding(learned, config, file, progress=progress)
+        network = train_embedding(learned, config, run, progress=progress)
         progress.message(f"omniglot, seed {seed}: all drawings are embedded")
         there, asked = embed(network, background), embed(network, evaluation)
         largest = there.max().item()

@@ -1,35 +1,23 @@
 """`sparsemeta rl train RECIPE.toml`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from sparsemeta.cli.support.recipe import parse
+from sparsemeta.cli.support.recipe import Training, parse
 from sparsemeta.rl.config import Recipe
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(Training[Recipe]):
     """Train an agent by a recipe, or go on where the run was stopped.
 
     Every setting of the recipe can be overridden here; the defaults shown are the recipe's.
     """
 
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
-    run: Path | None = None
-    """Folder of the run: recipe.toml, log.jsonl and checkpoints/. If left out: runs/rl/NAME. The
-    other commands take it for its agent."""
-    restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Begin anew, and delete the checkpoint of the run. Otherwise it goes on from there."""
-
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse the recipe and its overrides, and train."""
+    """Parse the recipe and its overrides, train, and print the folder of the run."""
     command = parse(Train, Recipe, arguments, "sparsemeta rl train")
 
     from sparsemeta.rl.training import train

@@ -7,7 +7,7 @@ import torch
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.session import _side_by_side
+from sparsemeta.lm.training import _side_by_side
 from tests.lm.runs import MODEL
 
 GROWING = MemoryConfig(

@@ -1,0 +1,212 @@
+"""A device, a precision, and the processes that train together."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+from sparsemeta.errors import SparseMetaError, require
+from sparsemeta.run.config import Precision, Strategy
+
+T = TypeVar("T")
+_MEETING = "SPARSEMETA_MEETING"
+
+
+def is_main() -> bool:
+    """Whether this process writes files: the first of those that train together, or the only one.
+
+    The others are told so by their environment, before they have an engine.
+    """
+    return _rank() == 0
+
+
+class Engine:
+    """A device, a precision, and the processes that train together.
+
+    With several devices the running command is started once more for each further process. In all
+    of them, every method must be called in the same order.
+
+    Args:
+        precision: bf16-mixed runs the forward pass under autocast; weights stay float32.
+        devices: processes, each with a device of the machine's best kind.
+        strategy: ddp has all weights in every process, fsdp a share of them; auto is ddp. With one
+            device there is nothing to share.
+        seed: of torch's random generators.
+
+    Attributes:
+        device: where batches belong.
+        rank: which of the processes this is, counted from 0.
+        world: how many there are.
+        strategy: the one in use, never `auto`; None with one device.
+
+    Raises:
+        ConfigError: the machine has fewer devices, or the running command cannot be started again.
+    """
+
+    strategy: Literal["ddp", "fsdp"] | None
+
+    def __init__(
+        self,
+        *,
+        precision: Precision = "32-true",
+        devices: int = 1,
+        strategy: Strategy = "auto",
+        seed: int = 0,
+    ):
+        self.rank, self.world, self._precision = _rank(), devices, precision
+        self.strategy = None if devices == 1 else "ddp" if strategy == "auto" else strategy
+        self.device = _device(self.rank, devices)
+        if devices > 1 and not distributed.is_initialized():
+            _join(self.rank, devices, self.device)
+        torch.manual_seed(seed)
+
+    def setup(self, model: nn.Module) -> Callable[..., Any]:
+        """Move the model to the device, or this process's share of it.
+
+        Returns:
+            The model's forward pass in this engine's precision: same arguments, same results.
+        """
+        self._model: Any = model.to(self.device)
+        if self.strategy == "fsdp":
+            _shard(model, self.device, self.world)
+        elif self.strategy == "ddp":
+            self._model = nn.parallel.DistributedDataParallel(model)
+        mixed = self._precision == "bf16-mixed"
+
+        def forward(*args: Any, **options: Any) -> Any:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+                return self._model(*args, **options)
+
+        return forward
+
+    def unsynchronised(self, enabled: bool) -> AbstractContextManager[None]:
+        """Where gradients are only added up: forward and backward without those of the others."""
+        if self.strategy == "fsdp":
+            self._model.set_requires_gradient_sync(not enabled)
+        return self._model.no_sync() if self.strategy == "ddp" and enabled else nullcontext()
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over the processes."""
+        if self.world == 1:
+            return value
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total / self.world
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in any of the processes."""
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes in their order, for the main one; no values for the others.
+
+        Args:
+            value: anything that can be pickled; tensors are best on the CPU.
+        """
+        if self.world == 1:
+            return [value]
+        found: list[Any] | None = [None] * self.world if self.rank == 0 else None
+        distributed.gather_object(value, found)
+        return found or []
+
+    def once(self, work: Callable[[], T]) -> T:
+        """Let the main process do some work; all return its result, or raise its error."""
+        if self.world == 1:
+            return work()
+        answer: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                answer[0] = work()
+            except SparseMetaError as raised:
+                answer[1] = raised
+        distributed.broadcast_object_list(answer)
+        if answer[1] is not None:
+            raise answer[1]
+        return answer[0]
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor of which each process holds a share; any other tensor is whole already."""
+    from torch.distributed.tensor import DTensor  # slow, and only training needs it
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def share(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The inverse of `whole`: a tensor shared among the processes as a parameter is."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if not isinstance(parameter, DTensor):
+        return tensor
+    return distribute_tensor(
+        tensor.to(parameter.device), parameter.device_mesh, parameter.placements
+    )
+
+
+def _rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def _device(rank: int, devices: int) -> torch.device:
+    """The process's own device of the machine's best kind; any number of processes share a CPU."""
+    best = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if best is None:
+        return torch.device("cpu")
+    there = torch.accelerator.device_count()
+    require(
+        devices <= there,
+        f"training.devices = {devices} cannot be had: this machine has {there} of kind "
+        f"{best.type}. Ask for as many as it has.",
+    )
+    return torch.device(best.type, rank)
+
+
+def _join(rank: int, world: int, device: torch.device) -> None:
+    """Meet the other processes by a file; the main one starts them."""
+    if rank == 0:
+        meeting = tempfile.mkdtemp(prefix="sparsemeta-")
+        atexit.register(shutil.rmtree, meeting, ignore_errors=True)
+        _start_others(world, meeting)
+    else:
+        meeting = os.environ[_MEETING]
+    backend = "gloo"
+    if device.type != "cpu":
+        torch.accelerator.set_device_index(device.index)
+        own = distributed.get_default_backend_for_device(device.type)
+        backend = f"cpu:gloo,{device.type}:{own}"
+    distributed.init_process_group(
+        backend, init_method=f"file://{meeting}/store", rank=rank, world_size=world
+    )
+    atexit.register(distributed.destroy_process_group)
+
+
+def _start_others(world: int, meeting: str) -> None:
+    """Start the running command once more for each further process; they end with this one."""
+    require(
+        not hasattr(sys, "ps1"),
+        f"training.devices = {world} starts the running command again for each further process, "
+        "which an interactive session cannot. Use `sparsemeta train`, or one device.",
+    )
+    command = [sys.executable, *sys.orig_argv[1:]]
+    for rank in range(1, world):
+        place = {"LOCAL_RANK": str(rank), _MEETING: meeting}
+        atexit.register(subprocess.Popen(command, env=os.environ | place).kill)
+
+
+def _shard(model: nn.Module, device: torch.device, world: int) -> None:
+    """Leave every process a share of each weight, and so of its statistics."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    # Fully sharded modules return views; nothing is written into ours.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
+    fully_shard(model, mesh=init_device_mesh(device.type, (world,)))
