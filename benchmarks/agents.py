@@ -17,9 +17,9 @@ from timing import machine, show
 from sparsemeta.config import read_toml
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import AgentConfig, Recipe
+from sparsemeta.rl.making import make
 from sparsemeta.rl.rollout import Collector
 from sparsemeta.rl.training import Learner
-from sparsemeta.rl.worlds import make
 from sparsemeta.run import Engine
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "rl" / "card-sorting.toml"

@@ -23,8 +23,8 @@ from sparsemeta.config import read_toml
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import AgentConfig, Recipe
 from sparsemeta.rl.evaluation import evaluate
+from sparsemeta.rl.making import make
 from sparsemeta.rl.training import train
-from sparsemeta.rl.worlds import make
 from sparsemeta.run import Progress
 
 HERE = Path(__file__).parent
@@ -59,8 +59,8 @@ CURVES: dict[str, tuple[str, ...]] = {
 """What the points of a task's curve are, where they are tabulated."""
 COUNTED = {"card-sorting": ("perseverative", "categories"), "two-step": ()}
 """What is counted beside them."""
-LIVES = {"card-sorting": 1024, "reversal": 1024, "bandit": 8192, "two-step": 1024}
-"""That each player leads, in every condition: more where what may be earned differs more."""
+EPISODES = {"card-sorting": 1024, "reversal": 1024, "bandit": 8192, "two-step": 1024}
+"""That each player plays, in every condition: more where what may be earned differs more."""
 SAMPLED = ("bandit",)
 """Where agents draw from their policy, which is how they explore; elsewhere they are greedy."""
 
@@ -139,7 +139,7 @@ def play(
     for condition, settings in CONDITIONS[task].items():
         place = replace(recipe.environment, settings=settings)
         players = evaluate(
-            agent, place, lives=LIVES[task], greedy=task not in SAMPLED, alone=alone
+            agent, place, episodes=EPISODES[task], greedy=task not in SAMPLED, alone=alone
         ).players
         found[condition] = {
             name: {

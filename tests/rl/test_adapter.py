@@ -12,13 +12,13 @@ import torch
 from sparsemeta.errors import ConfigError, MissingExtra, StreamError
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig
 from sparsemeta.rl.environments import Uniform, play
-from sparsemeta.rl.worlds import make
+from sparsemeta.rl.making import make
 from tests.rl.played import seeded
 
 gymnasium = pytest.importorskip("gymnasium")
 from gymnasium import spaces  # noqa: E402
 
-GymWorld = importlib.import_module("sparsemeta.rl.adapter").GymWorld
+GymVectorEnv = importlib.import_module("sparsemeta.rl.adapter").GymVectorEnv
 
 
 class Counter(gymnasium.Env):
@@ -47,7 +47,7 @@ gymnasium.register("tests/Counter-v0", entry_point=Counter, disable_env_checker=
 
 
 def counter(batch=2, **settings):
-    return GymWorld("tests/Counter-v0", batch, settings)
+    return GymVectorEnv("tests/Counter-v0", batch, settings)
 
 
 def zeros(batch=2):
@@ -120,7 +120,7 @@ def test_observations_of_many_kinds(space, shown, flat):
 
 
 def test_toy_text():
-    world = GymWorld("FrozenLake-v1", 2, {"map_name": "4x4", "is_slippery": False})
+    world = GymVectorEnv("FrozenLake-v1", 2, {"map_name": "4x4", "is_slippery": False})
     assert (world.width, world.actions, world.length) == (16, 4, 100)
     assert world.reset(seeded())[:, 0].tolist() == [1, 1]
     assert world.step(torch.tensor([1, 2])).observation.argmax(1).tolist() == [4, 1]
@@ -129,7 +129,7 @@ def test_toy_text():
 @pytest.mark.parametrize("name", ["RepeatPreviousEasy", "ConcentrationEasy"])
 def test_popgym(name):
     pytest.importorskip("popgym")
-    world = GymWorld(f"popgym:popgym-{name}-v0", 2, {})
+    world = GymVectorEnv(f"popgym:popgym-{name}-v0", 2, {})
     record = play(world, Uniform(), seeded(), 120)
     assert record.done.any()
     assert record.reward.isfinite().all()
@@ -153,7 +153,7 @@ def test_popgym(name):
 )
 def test_what_cannot_be_used(id, settings, words):
     with pytest.raises(ConfigError, match=words):
-        GymWorld(id, 1, settings)
+        GymVectorEnv(id, 1, settings)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -200,7 +200,7 @@ def test_a_bad_reward_stops_training(tmp_path):
 def test_an_id_of_another_module(monkeypatch):
     module = types.ModuleType("some_package")
     monkeypatch.setitem(sys.modules, "some_package", module)
-    assert GymWorld("some_package:tests/Counter-v0", 1, {}).actions == 2
+    assert GymVectorEnv("some_package:tests/Counter-v0", 1, {}).actions == 2
 
 
 def test_without_gymnasium(monkeypatch):

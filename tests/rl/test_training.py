@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from sparsemeta.rl.worlds import RULES
 from torch.nn.utils import parameters_to_vector
 
 from sparsemeta.config import read_toml
@@ -17,7 +18,6 @@ from sparsemeta.rl.checkpoint import load
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig, Recipe, TrainingConfig
 from sparsemeta.rl.environments import Environment, ReversalBandit, Turn, play
 from sparsemeta.rl.training import train
-from sparsemeta.rl.worlds import RULES
 from sparsemeta.run import Interrupted, Progress, step_folders
 from tests.rl.played import seeded
 from tests.rl.small import TINY, small

@@ -14,7 +14,7 @@ from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import Recipe
-from sparsemeta.rl.worlds import make
+from sparsemeta.rl.making import make
 
 
 def about(recipe: Recipe) -> dict[str, Any]:

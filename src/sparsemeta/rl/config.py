@@ -7,19 +7,18 @@ and its docstring below is that flag's help.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import require
+from sparsemeta.rl.environments import ID_HELP
 
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
     """Where the agent lives."""
 
-    id: str = "sparsemeta/CardSorting-v0"
-    """A Gymnasium id; an environment of another package as module:id. Those of sparsemeta:
-    CardSorting, CardSortingStrict, ReversalBandit, BernoulliBandit, TwoStep, GraphPOMDP."""
+    id: Annotated[str, ID_HELP] = "sparsemeta/CardSorting-v0"
     settings: tuple[str, ...] = ()
     """What is set in it, each as name=value: hazard=0.1."""
     observe: tuple[int, ...] = ()

@@ -17,8 +17,8 @@ from sparsemeta.rl import a2c, ppo
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.checkpoint import about
 from sparsemeta.rl.config import Recipe, TrainingConfig
+from sparsemeta.rl.making import make
 from sparsemeta.rl.rollout import Collector
-from sparsemeta.rl.worlds import make
 
 ALGORITHMS = {"a2c": a2c.update, "ppo": ppo.update}
 

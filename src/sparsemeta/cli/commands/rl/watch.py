@@ -11,28 +11,28 @@ from typing import Annotated
 
 import tyro
 
-from sparsemeta.cli.support.place import Place, load_agent
-from sparsemeta.errors import require
+from sparsemeta.cli.support.elsewhere import Elsewhere
+from sparsemeta.config import AtLeast, Count, Settings
 from sparsemeta.files import require_writable, writable, write_file
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Look on while a trained agent lives once, step by step; you are told what it is not."""
+class Watch(Settings):
+    """Look on while a trained agent plays one task, step by step; you are told what it is not."""
 
     model: tyro.conf.Positional[Path]
     """The folder of a run of `sparsemeta rl train`."""
-    environment: Place = field(default_factory=Place)
-    """Where to play, if not where it was trained."""
-    episodes: int = 1
-    """Of the life."""
-    steps: int | None = None
-    """At most; if left out, until the episodes are over."""
+    environment: Elsewhere = field(default_factory=Elsewhere)
+    """Where to play, if not where the agent was trained."""
+    episodes: Count = 1
+    """Episodes of the task, in a row."""
+    steps: Count | None = None
+    """Stop after so many steps; if left out, when the episodes are over."""
     seed: int = 0
-    """Of all chance."""
+    """The seed of everything that is left to chance."""
     sample: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The agent draws from its policy. Otherwise it takes the likeliest action."""
-    delay: float = 0.5
+    """Let the agent draw from its policy. Otherwise it takes the likeliest action."""
+    delay: Annotated[float, AtLeast(0)] = 0.5
     """Seconds between steps, on a terminal and in an animation."""
     out: Path | None = None
     """Write what there is to see as an animation, a .gif file, or as a strip, a .png file."""
@@ -41,28 +41,20 @@ class Watch:
 def main(arguments: Sequence[str]) -> None:
     """Play, print, and write what was asked for."""
     command = tyro.cli(Watch, args=list(arguments), prog="sparsemeta rl watch")
-    for name in ("episodes", "steps"):
-        given = getattr(command, name)
-        require(given is None or given >= 1, f"--{name} {given} must be at least 1")
-    require(command.delay >= 0, f"--delay {command.delay} must not be negative")
 
-    import torch
-
-    from sparsemeta.rl.film import require_film, save
-    from sparsemeta.rl.watching import watch
+    from sparsemeta import rl
 
     if command.out:
-        require_film(command.out)
+        rl.environments.require_film(command.out)
         require_writable(command.out)
-    agent, recipe = load_agent(command.model)
-    generator = torch.Generator(next(agent.parameters()).device).manual_seed(command.seed)
+    agent, recipe = rl.load(command.model)
     pictures = []
-    for moment in watch(
-        agent,
-        command.environment.changed(recipe.environment),
-        generator,
+    for moment in rl.watch(
+        rl.to_best_device(agent),
+        rl.elsewhere(recipe.environment, command.environment.id, command.environment.settings),
         episodes=command.episodes,
         steps=command.steps,
+        seed=command.seed,
         greedy=not command.sample,
         pictures=command.out is not None,
     ):
@@ -72,5 +64,5 @@ def main(arguments: Sequence[str]) -> None:
             time.sleep(command.delay)
     if command.out:
         with writable(command.out), write_file(command.out) as aside:
-            save(aside, pictures, command.delay)
+            rl.environments.save_film(aside, pictures, command.delay)
         print(command.out)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from sparsemeta.config import Count, Settings
 from sparsemeta.errors import require
-from sparsemeta.rl.environments.environment import Turn
-from sparsemeta.rl.environments.play import Record
+from sparsemeta.rl.environments.playing import Record
+from sparsemeta.rl.environments.rules import Turn
 
 RULES = ("colour", "form", "number")
 DECK = 64  # every colour with every form and number
@@ -74,7 +75,7 @@ class CardInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CardSorting:
+class CardSorting(Settings, section="card_sorting"):
     """Sort each card to one of four key cards, by a rule that is only told right from wrong.
 
     The rule is colour, form or number. It changes, unannounced, when so many choices in a row were
@@ -83,22 +84,22 @@ class CardSorting:
     products an agent would have to learn first.
 
     With the criterion drawn from 6 to 12 and a random next rule, counting does not replace
-    learning. Errors in 128 trials, of agents in `card_sorters`: greedy ideal observer 13.56
+    learning. Errors in 128 trials, of agents in `players.py`: greedy ideal observer 13.56
     (perseverative 9.8; 11.3 categories), the same without counting 15.64, win-stay-lose-shift
     22.1, uniform 96.
     After a switch the ideal observer errs with probability .67, .33, .08, .02.
 
-    Of people, on forms like `STRICT`: 37.9 errors (s.d. 17.6) and 19.7 perseverative errors (10.0)
-    of 207 in 128 trials (Fox et al. 2013, PLoS ONE 8, e63885).
+    Of people, on forms like `CardSortingStrict`: 37.9 errors (s.d. 17.6) and 19.7 perseverative
+    errors (10.0) of 207 in 128 trials (Fox et al. 2013, PLoS ONE 8, e63885).
     """
 
-    length: int = 128
+    length: Count = 128
     """Trials (T)."""
-    criterion: tuple[int, int] = (6, 12)
+    criterion: tuple[Count, Count] = (6, 12)
     """Fewest and most correct choices in a row that complete a category; drawn for each."""
     order: Literal["random", "cycle"] = "random"
     """random: any other rule may follow, and any be first; cycle: colour, form, number, colour."""
-    categories: int | None = None
+    categories: Count | None = None
     """The session is over when so many are complete; None for never."""
     decks: bool = False
     """Whether the cards come from shuffled decks of all 64, one after another, or independently."""
@@ -106,21 +107,16 @@ class CardSorting:
     actions = 4
     width = 15
 
-    def __post_init__(self) -> None:
-        fewest, most = self.criterion
-        require(self.length >= 1, f"card_sorting.length = {self.length} must be at least 1")
+    def check(self) -> None:
+        """Raise `ConfigError` where there is no such criterion or order."""
         require(
-            1 <= fewest <= most,
+            len(self.criterion) == 2 and self.criterion[0] <= self.criterion[1],
             f"card_sorting.criterion = {self.criterion} must be the fewest and the most correct "
-            "choices in a row, from 1",
+            "choices in a row",
         )
         require(
             self.order in ("random", "cycle"),
             f"card_sorting.order = {self.order!r} must be 'random' or 'cycle'",
-        )
-        require(
-            self.categories is None or self.categories >= 1,
-            f"card_sorting.categories = {self.categories} must be at least 1, or None",
         )
 
     def start(self, batch: int, generator: torch.Generator) -> CardState:
@@ -185,8 +181,14 @@ class CardSorting:
         return card // card.new_tensor([16, 4, 1]) % 4
 
 
-STRICT = CardSorting(criterion=(10, 10), order="cycle", categories=6, decks=True)
-"""The published form: 10 in a row, colour, form, number, two decks, over after 6 categories."""
+@dataclass(frozen=True)
+class CardSortingStrict(CardSorting):
+    """The published form: 10 in a row, colour, form, number, two decks, over after 6 categories."""
+
+    criterion: tuple[Count, Count] = (10, 10)
+    order: Literal["random", "cycle"] = "cycle"
+    categories: Count | None = 6
+    decks: bool = True
 
 
 def recovery(record: Record[CardInfo], trials: int = 5) -> Tensor:

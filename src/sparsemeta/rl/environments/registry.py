@@ -1,0 +1,36 @@
+"""The environments of sparsemeta by their Gymnasium ids. A new one is one line here."""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+
+from typing_extensions import Doc
+
+from sparsemeta.rl.environments.spec import EnvironmentSpec
+
+_HERE = "sparsemeta.rl.environments"
+
+REGISTRY = {
+    "sparsemeta/CardSorting-v0": f"{_HERE}.card_sorting:CARD_SORTING",
+    "sparsemeta/CardSortingStrict-v0": f"{_HERE}.card_sorting:CARD_SORTING_STRICT",
+    "sparsemeta/ReversalBandit-v0": f"{_HERE}.reversal:REVERSAL_BANDIT",
+    "sparsemeta/BernoulliBandit-v0": f"{_HERE}.bernoulli:BERNOULLI_BANDIT",
+    "sparsemeta/TwoStep-v0": f"{_HERE}.two_step:TWO_STEP",
+    "sparsemeta/GraphPOMDP-v0": f"{_HERE}.graph:GRAPH_POMDP",
+}
+"""Where the `EnvironmentSpec` of each stands, as module:name."""
+
+ID_HELP = Doc(
+    "The Gymnasium id of the environment; one of another package as module:id. Those of "
+    f"sparsemeta: {', '.join(REGISTRY)}."
+)
+"""The help of settings that name an environment."""
+
+
+def find_spec(id: str) -> EnvironmentSpec:
+    """What an environment says of itself; of those that are not in the registry nothing is known.
+
+    Args:
+        id: as Gymnasium has it.
+    """
+    return resolve_name(REGISTRY[id]) if id in REGISTRY else EnvironmentSpec()
