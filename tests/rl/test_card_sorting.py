@@ -24,9 +24,7 @@ def test_replays_standard_scoring():
     """Ten by colour, an error that colour would have made right, ten by form, by number, colour."""
     environment = TensorVectorEnv(CardSortingStrict(), 1)
     environment.reset(seeded())
-    telling = torch.tensor([[[0, 1, 2]]]).expand(
-        1, CardSortingStrict().length + 1, 3
-    )  # one card, three keys
+    telling = torch.tensor([[[0, 1, 2]]]).expand(1, 129, 3)  # one card, three keys
     environment.state = environment.state._replace(deck=telling)
 
     def sort(by: int, times: int) -> list[tuple[float, bool]]:

@@ -138,9 +138,7 @@ def test_the_report(capsys):
     text = capsys.readouterr().out
     for words in ("errors by trial after a switch", "perseverative", "win-stay-lose-shift", "±"):
         assert words in text
-    assert "length=40: per episode, mean ± standard error over 20 episodes;" in report.summary(
-        found
-    )
+    assert "length=40: per episode, mean ± standard error over 20 epi" in report.summary(found)
     data = report.to_dict(found)
     assert data["environment"]["settings"] == ("length=40",)
     assert data["curve"] == "errors by trial after a switch"

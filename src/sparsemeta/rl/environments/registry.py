@@ -10,7 +10,7 @@ from sparsemeta.rl.environments.spec import EnvironmentSpec
 
 _HERE = "sparsemeta.rl.environments"
 
-REGISTRY = {
+REGISTRY: dict[str, str | EnvironmentSpec] = {
     "sparsemeta/CardSorting-v0": f"{_HERE}.card_sorting:CARD_SORTING",
     "sparsemeta/CardSortingStrict-v0": f"{_HERE}.card_sorting:CARD_SORTING_STRICT",
     "sparsemeta/ReversalBandit-v0": f"{_HERE}.reversal:REVERSAL_BANDIT",
@@ -18,7 +18,7 @@ REGISTRY = {
     "sparsemeta/TwoStep-v0": f"{_HERE}.two_step:TWO_STEP",
     "sparsemeta/GraphPOMDP-v0": f"{_HERE}.graph:GRAPH_POMDP",
 }
-"""Where the `EnvironmentSpec` of each stands, as module:name."""
+"""What each says of itself, or where that stands, as module:name."""
 
 ID_HELP = Doc(
     "The Gymnasium id of the environment; one of another package as module:id. Those of "
@@ -33,4 +33,5 @@ def find_spec(id: str) -> EnvironmentSpec:
     Args:
         id: as Gymnasium has it.
     """
-    return resolve_name(REGISTRY[id]) if id in REGISTRY else EnvironmentSpec()
+    found = REGISTRY.get(id, EnvironmentSpec())
+    return resolve_name(found) if isinstance(found, str) else found
