@@ -11,14 +11,14 @@ from typing import Annotated, Literal
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import require
-from sparsemeta.rl.environments import ID_HELP
+from sparsemeta.rl.environments import id_help
 
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
     """Where the agent lives."""
 
-    id: Annotated[str, ID_HELP] = "sparsemeta/CardSorting-v0"
+    id: Annotated[str, id_help()] = "sparsemeta/CardSorting-v0"
     settings: tuple[str, ...] = ()
     """What is set in it, each as name=value: hazard=0.1."""
     observe: tuple[int, ...] = ()

@@ -19,9 +19,9 @@ from .playing import Agent as Agent
 from .playing import Record as Record
 from .playing import Uniform as Uniform
 from .playing import play as play
-from .registry import ID_HELP as ID_HELP
 from .registry import REGISTRY as REGISTRY
 from .registry import find_spec as find_spec
+from .registry import id_help as id_help
 from .reversal import ReversalBandit as ReversalBandit
 from .reversal import ReversalObserver as ReversalObserver
 from .reversal import ReversalWinStay as ReversalWinStay

@@ -20,12 +20,6 @@ REGISTRY: dict[str, str | EnvironmentSpec] = {
 }
 """What each says of itself, or where that stands, as module:name."""
 
-ID_HELP = Doc(
-    "The Gymnasium id of the environment; one of another package as module:id. Those of "
-    f"sparsemeta: {', '.join(REGISTRY)}."
-)
-"""The help of settings that name an environment."""
-
 
 def find_spec(id: str) -> EnvironmentSpec:
     """What an environment says of itself; of those that are not in the registry nothing is known.
@@ -35,3 +29,11 @@ def find_spec(id: str) -> EnvironmentSpec:
     """
     found = REGISTRY.get(id, EnvironmentSpec())
     return resolve_name(found) if isinstance(found, str) else found
+
+
+def id_help() -> Doc:
+    """The help of a setting that names an environment, as metadata of its type."""
+    return Doc(
+        "The Gymnasium id of the environment; one of another package as module:id. Those of "
+        f"sparsemeta: {', '.join(REGISTRY)}."
+    )
