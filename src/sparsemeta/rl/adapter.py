@@ -1,7 +1,5 @@
 """Any environment of Gymnasium as a vectorised environment of ours: tensors in and out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

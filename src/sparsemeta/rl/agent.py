@@ -1,7 +1,5 @@
 """The agent: a `SparseMetaRNN` with an actor and a critic, and how it plays B environments."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -13,15 +11,10 @@ from sparsemeta.rl.environments import Agent, VectorEnv
 
 
 class PolicyValue(NamedTuple):
-    """What an agent makes of T steps of B environments.
+    """What an agent makes of T steps of B environments."""
 
-    Attributes:
-        logits: (B, T, actions), of the policy.
-        value: (B, T), the expected sum of discounted rewards to come.
-    """
-
-    logits: Tensor
-    value: Tensor
+    logits: Tensor  # (B, T, actions), of the policy
+    value: Tensor  # (B, T), the expected sum of discounted rewards to come
 
 
 class ActorCritic(nn.Module):

@@ -1,7 +1,5 @@
 """What a trained agent is worth, beside those who play the same environment best."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

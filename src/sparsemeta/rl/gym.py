@@ -10,8 +10,6 @@ Episodes end by their rules: they terminate and are never truncated. `info` hold
 and an agent must not be given.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From the environment that a recipe names to B of it side by side: ours, or any of Gymnasium's."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import replace
 from typing import Any

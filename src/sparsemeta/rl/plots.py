@@ -1,7 +1,5 @@
 """One figure of an evaluation: how an agent adapts, beside those who play it best."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

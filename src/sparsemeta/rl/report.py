@@ -1,7 +1,5 @@
 """How agents did, as a table for people and as plain data."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

@@ -1,8 +1,6 @@
 """Segments of experience: played by the policy as it is, with the advantage of every action."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -14,31 +12,21 @@ from sparsemeta.rl.environments import VectorEnv
 
 
 class Rollout(NamedTuple):
-    """T steps of B environments.
+    """T steps of B environments."""
 
-    Attributes:
-        state: before the first step.
-        seen: at every step.
-        fresh: (B, T) bool, where a task begins.
-        action: (B, T) int64.
-        log_probability: (B, T), of the action when it was taken.
-        advantage: (B, T), of the action over what was expected.
-        target: (B, T), what the critic should have expected.
-    """
+    state: MetaRNNState  # before the first step
+    seen: Percept  # at every step
+    fresh: Tensor  # (B, T) bool, where a task begins
+    action: Tensor  # (B, T) int64
+    log_probability: Tensor  # (B, T), of the action when it was taken
+    advantage: Tensor  # (B, T), of the action over what was expected
+    target: Tensor  # (B, T), what the critic should have expected
 
-    state: MetaRNNState
-    seen: Percept
-    fresh: Tensor
-    action: Tensor
-    log_probability: Tensor
-    advantage: Tensor
-    target: Tensor
-
-    def select(self, rows: Tensor) -> Rollout:
+    def select(self, rows: Tensor) -> Self:
         """Some of the environments, by index."""
         state, seen, *rest = self
         part = Percept(*(tensor[rows] for tensor in seen))
-        return Rollout(state.select(rows), part, *(tensor[rows] for tensor in rest))
+        return type(self)(state.select(rows), part, *(tensor[rows] for tensor in rest))
 
 
 class Collector:

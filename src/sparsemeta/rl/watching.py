@@ -1,7 +1,5 @@
 """A trained agent at play, step by step, in words and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -17,15 +15,10 @@ from sparsemeta.rl.making import make
 
 
 class Moment(NamedTuple):
-    """One step: what was there, what the agent did and what came of it.
+    """One step: what was there, what the agent did and what came of it."""
 
-    Attributes:
-        text: in words.
-        picture: (height, width, 3) uint8, or None if none is needed.
-    """
-
-    text: str
-    picture: Image | None
+    text: str  # in words
+    picture: Image | None  # (height, width, 3) uint8, or None if none is needed
 
 
 def watch(

@@ -1,7 +1,5 @@
 """The Bernoulli bandit, and the index policies that play it from counts."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple

@@ -1,7 +1,5 @@
 """The graph POMDP of Fast Weight Memory: find the way to a place by connections to be learned."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -17,23 +15,14 @@ from sparsemeta.rl.environments.vector import TensorVectorEnv, VectorEnv, rules_
 
 
 class GraphState(NamedTuple):
-    """B episodes.
+    """B episodes."""
 
-    Attributes:
-        leads: (B, N, A) int64, where an action leads from a place; to itself where nowhere.
-        place: (B,) int64, where the agent is.
-        goal: (B,) int64, where it is to go.
-        wasted: (B,) int64, steps without reward since the agent was last taken away.
-        taken: (B,) bool, whether it was just put where it is, and did not walk there.
-        step: (B,) int64, steps done.
-    """
-
-    leads: Tensor
-    place: Tensor
-    goal: Tensor
-    wasted: Tensor
-    taken: Tensor
-    step: Tensor
+    leads: Tensor  # (B, N, A) int64, where an action leads from a place; to itself where nowhere
+    place: Tensor  # (B,) int64, where the agent is
+    goal: Tensor  # (B,) int64, where it is to go
+    wasted: Tensor  # (B,) int64, steps without reward since the agent was last taken away
+    taken: Tensor  # (B,) bool, whether it was just put where it is, and did not walk there
+    step: Tensor  # (B,) int64, steps done
 
 
 class GraphInfo(NamedTuple):

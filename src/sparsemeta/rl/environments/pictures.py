@@ -1,7 +1,5 @@
 """What there is to see, with Pillow: pictures to draw on, and films of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

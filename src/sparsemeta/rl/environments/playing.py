@@ -1,7 +1,5 @@
 """Agents, what they leave behind, and the one loop that plays any of them anywhere."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Generic, NamedTuple
 
@@ -45,19 +43,12 @@ class Uniform(Agent):
 
 
 class Record(NamedTuple, Generic[Info]):
-    """What happened in T steps of B environments side by side.
+    """What happened in T steps of B environments side by side."""
 
-    Attributes:
-        action: (T, B) int64.
-        reward: (T, B) float32.
-        done: (T, B) bool.
-        info: of the steps, each (T, B).
-    """
-
-    action: Tensor
-    reward: Tensor
-    done: Tensor
-    info: Info
+    action: Tensor  # (T, B) int64
+    reward: Tensor  # (T, B) float32
+    done: Tensor  # (T, B) bool
+    info: Info  # of the steps, each (T, B)
 
     def returns(self) -> Tensor:
         """The sum of rewards of every episode that began and ended in it, (E,) float32."""

@@ -1,7 +1,5 @@
 """The environments of sparsemeta by their Gymnasium ids. A new one is one line here."""
 
-from __future__ import annotations
-
 from pkgutil import resolve_name
 
 from typing_extensions import Doc

@@ -1,7 +1,5 @@
 """The reversal bandit: two arms that change places, and two who play it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 

@@ -1,7 +1,5 @@
 """The rules of an environment: functions of a state, which know nothing of who plays."""
 
-from __future__ import annotations
-
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -14,18 +12,14 @@ Info = TypeVar("Info", bound=tuple)  # what is known about a step: a named tuple
 class Turn(NamedTuple, Generic[State, Info]):
     """What the rules make of an action.
 
-    Attributes:
-        state: after it.
-        reward: (B,) float32.
-        done: (B,) bool, whether the episode is over. It ends by the rules, not by a time limit
-            from outside: nothing follows it that a value could be estimated of.
-        info: what a score needs and an agent must not be given, each (B,).
+    An episode ends by the rules, not by a time limit from outside: nothing follows it that a value
+    could be estimated of.
     """
 
-    state: State
-    reward: Tensor
-    done: Tensor
-    info: Info
+    state: State  # after it
+    reward: Tensor  # (B,) float32
+    done: Tensor  # (B,) bool, whether the episode is over
+    info: Info  # what a score needs and an agent must not be given, each (B,)
 
 
 class Rules(Protocol[State, Info]):

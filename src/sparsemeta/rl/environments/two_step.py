@@ -1,7 +1,5 @@
 """The two-step task: does a choice repeat what paid, or what leads to where it paid?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -20,29 +18,18 @@ GRID = 51  # values of what a choice may pay, between the bounds
 
 
 class TwoStepState(NamedTuple):
-    """B episodes.
+    """B episodes."""
 
-    Attributes:
-        pays: (B, 4) float32, what the two choices of the two second stages pay.
-        stage: (B,) int64, 0 at the first choice, 1 or 2 at a second one.
-        step: (B,) int64, choices made.
-    """
-
-    pays: Tensor
-    stage: Tensor
-    step: Tensor
+    pays: Tensor  # (B, 4) float32, what the two choices of the two second stages pay
+    stage: Tensor  # (B,) int64, 0 at the first choice, 1 or 2 at a second one
+    step: Tensor  # (B,) int64, choices made
 
 
 class TwoStepInfo(NamedTuple):
-    """About one choice.
+    """About one choice."""
 
-    Attributes:
-        stage: (B,) int64, that it was made at.
-        common: (B,) bool, whether a first choice led to its common stage.
-    """
-
-    stage: Tensor
-    common: Tensor
+    stage: Tensor  # (B,) int64, that it was made at
+    common: Tensor  # (B,) bool, whether a first choice led to its common stage
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Vectorised environments: B of one kind side by side, with tensors in and out."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -16,23 +14,14 @@ R = TypeVar("R", bound=Rules)
 
 
 class Step(NamedTuple, Generic[Info]):
-    """What B environments answer to an action in each.
+    """What B environments answer to an action in each."""
 
-    Attributes:
-        observation: (B, W) float32. Where done, the first of the next episode.
-        reward: (B,) float32, for the action.
-        done: (B,) bool, whether the episode that the action was taken in is over.
-        info: what a score needs and an agent must not be given, each (B,), about the action.
-        final: (B, W) float32, like `observation`, but where done the last of its episode.
-        truncated: (B,) bool, where done only because the time was up; None where it never is.
-    """
-
-    observation: Tensor
-    reward: Tensor
-    done: Tensor
-    info: Info
-    final: Tensor
-    truncated: Tensor | None = None
+    observation: Tensor  # (B, W) float32. Where done, the first of the next episode
+    reward: Tensor  # (B,) float32, for the action
+    done: Tensor  # (B,) bool, whether the episode that the action was taken in is over
+    info: Info  # what a score needs and an agent must not be given, each (B,), about the action
+    final: Tensor  # (B, W) float32, like `observation`, but where done the last of its episode
+    truncated: Tensor | None = None  # (B,) bool, where done by a time limit; None: by none
 
 
 class VectorEnv(ABC):
@@ -77,7 +66,7 @@ class VectorEnv(ABC):
         return None
 
     @property
-    def unwrapped(self) -> VectorEnv:
+    def unwrapped(self) -> "VectorEnv":
         """The environments without wrappers around them."""
         return self
 
@@ -159,7 +148,7 @@ class ObservationFilter(VectorEnv):
         )
 
     @property
-    def unwrapped(self) -> VectorEnv:
+    def unwrapped(self) -> "VectorEnv":
         """The environments whose whole observations are seen."""
         return self._env.unwrapped
 

@@ -5,8 +5,6 @@ players.py  its ideal observer, one that does not count, win-stay-lose-shift
 drawing.py  the cards in words and pictures
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from sparsemeta.rl.environments.card_sorting.drawing import CardDrawing

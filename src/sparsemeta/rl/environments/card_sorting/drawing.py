@@ -1,7 +1,5 @@
 """Card sorting drawn: the key cards, the card to be sorted, the rule and the streak."""
 
-from __future__ import annotations
-
 from math import cos, pi, sin
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Who sorts cards: an exact Bayesian observer, one that does not count, win-stay-lose-shift."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

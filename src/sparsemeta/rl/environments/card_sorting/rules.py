@@ -1,7 +1,5 @@
 """Wisconsin card sorting: find the rule, keep to it, and notice when it changes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,26 +19,17 @@ DECK = 64  # every colour with every form and number
 class CardState(NamedTuple):
     """B sessions of card sorting: what is drawn at their beginning, and how far they are.
 
-    Attributes:
-        deck: (B, T + 1, 3) int64, colour, form and number, 0 to 3, of every card to come. Key
-            card k has the k-th of each.
-        rules: (B, C) int64, the rule of every category to come.
-        criteria: (B, C) int64, the correct choices in a row that complete it.
-        trial: (B,) int64, trials done.
-        category: (B,) int64, categories completed.
-        streak: (B,) int64, correct choices in a row in the current category.
-        since: (B,) int64, trials in it.
-        matched: (B, 3) bool, in what the last card was like the key card chosen.
+    Key card k has the k-th colour, form and number.
     """
 
-    deck: Tensor
-    rules: Tensor
-    criteria: Tensor
-    trial: Tensor
-    category: Tensor
-    streak: Tensor
-    since: Tensor
-    matched: Tensor
+    deck: Tensor  # (B, T + 1, 3) int64, colour, form and number, 0 to 3, of every card to come
+    rules: Tensor  # (B, C) int64, the rule of every category to come
+    criteria: Tensor  # (B, C) int64, the correct choices in a row that complete it
+    trial: Tensor  # (B,) int64, trials done
+    category: Tensor  # (B,) int64, categories completed
+    streak: Tensor  # (B,) int64, correct choices in a row in the current category
+    since: Tensor  # (B,) int64, trials in it
+    matched: Tensor  # (B, 3) bool, in what the last card was like the key card chosen
 
     def at(self, table: Tensor, index: Tensor) -> Tensor:
         """One entry (B, ...) of every row of a table."""
@@ -60,18 +49,14 @@ class CardState(NamedTuple):
 class CardInfo(NamedTuple):
     """About one trial.
 
-    Attributes:
-        perseverative: (B,) bool, wrong now and right under the rule before. (Heaton's rules for
-            ambiguous cards are not applied.) The first such error after a switch is unavoidable.
-        category: (B,) int64, categories completed before it.
-        since: (B,) int64, trials in the current category before it.
-        completed: (B,) bool, whether it completed that.
+    The first perseverative error after a switch is unavoidable. (Heaton's rules for ambiguous cards
+    are not applied.)
     """
 
-    perseverative: Tensor
-    category: Tensor
-    since: Tensor
-    completed: Tensor
+    perseverative: Tensor  # (B,) bool, wrong now and right under the rule before
+    category: Tensor  # (B,) int64, categories completed before it
+    since: Tensor  # (B,) int64, trials in the current category before it
+    completed: Tensor  # (B,) bool, whether it completed that
 
 
 @dataclass(frozen=True)
