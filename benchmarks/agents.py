@@ -15,10 +15,7 @@ import tyro
 from timing import machine, show
 
 from sparsemeta.config import read_toml
-from sparsemeta.rl.agent import ActorCritic
-from sparsemeta.rl.config import AgentConfig, Recipe
-from sparsemeta.rl.making import make
-from sparsemeta.rl.rollout import Collector
+from sparsemeta.rl import ActorCritic, AgentConfig, Collector, Recipe, make
 from sparsemeta.rl.training import Learner
 from sparsemeta.run import Engine
 
@@ -40,13 +37,11 @@ class Agent:
 
     def __init__(self, recipe: Recipe):
         self.config = recipe.training
-        runner, world = (
-            Engine(precision="32-true"),
-            make(recipe.environment, self.config.environments),
-        )
-        network = ActorCritic(world.width, world.actions, recipe.agent)
+        runner = Engine(precision="32-true")
+        env = make(recipe.environment, self.config.environments)
+        network = ActorCritic(env.width, env.actions, recipe.agent)
         self.parameters = sum(p.numel() for p in network.parameters())
-        self.collector = Collector(network, world, torch.Generator().manual_seed(0), self.config)
+        self.collector = Collector(network, env, torch.Generator().manual_seed(0), self.config)
         self.learner = Learner(network, self.config, runner)
 
     def take(self, segments: int) -> float:

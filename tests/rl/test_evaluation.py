@@ -21,8 +21,8 @@ CARDS = EnvironmentConfig("sparsemeta/CardSorting-v0")
 
 def agent_for(config, seed=0):
     torch.manual_seed(seed)
-    world = make(config, 1)
-    agent = ActorCritic(world.width, world.actions, TINY)
+    env = make(config, 1)
+    agent = ActorCritic(env.width, env.actions, TINY)
     torch.nn.init.normal_(agent.actor.weight)
     return agent
 

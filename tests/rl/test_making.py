@@ -19,7 +19,7 @@ from tests.rl.played import seeded
 from tests.test_recipes import FOLDER
 
 
-def world(id, *settings, observe=()):
+def env(id, *settings, observe=()):
     return make(EnvironmentConfig(f"sparsemeta/{id}-v0", settings, observe), 3)
 
 
@@ -32,15 +32,13 @@ def test_ours(id):
 
 
 def test_settings():
-    assert world("ReversalBandit", "hazard=0.1", "length = 7").rules == ReversalBandit(
-        0.1, length=7
-    )
-    assert world("ReversalBandit", "hazard=1").rules.hazard == 1.0
-    assert world("CardSorting", "criterion=[3, 5]").rules == CardSorting(criterion=(3, 5))
-    assert world("CardSorting", "order=cycle").rules == CardSorting(order="cycle")
-    assert world("CardSorting", "order='cycle'").rules == CardSorting(order="cycle")
-    assert world("CardSortingStrict", "decks=false").rules == CardSortingStrict(decks=False)
-    assert world("ReversalBandit", "length=7", "length=8").length == 8  # the last one counts
+    assert env("ReversalBandit", "hazard=0.1", "length = 7").rules == ReversalBandit(0.1, length=7)
+    assert env("ReversalBandit", "hazard=1").rules.hazard == 1.0
+    assert env("CardSorting", "criterion=[3, 5]").rules == CardSorting(criterion=(3, 5))
+    assert env("CardSorting", "order=cycle").rules == CardSorting(order="cycle")
+    assert env("CardSorting", "order='cycle'").rules == CardSorting(order="cycle")
+    assert env("CardSortingStrict", "decks=false").rules == CardSortingStrict(decks=False)
+    assert env("ReversalBandit", "length=7", "length=8").length == 8  # the last one counts
 
 
 @pytest.mark.parametrize(
@@ -57,12 +55,12 @@ def test_settings():
 )
 def test_settings_that_there_are_not(settings, words):
     with pytest.raises(ConfigError, match=words):
-        world("ReversalBandit", *settings)
+        env("ReversalBandit", *settings)
 
 
 def test_an_environment_of_ours_that_there_is_not():
     with pytest.raises(ConfigError, match="'sparsemeta/Poker-v0': ours are sparsemeta/CardSorting"):
-        world("Poker")
+        env("Poker")
 
 
 def test_elsewhere():
@@ -75,8 +73,8 @@ def test_elsewhere():
 
 def test_an_observation_filter():
     whole, part = (
-        world("CardSorting", "length=2"),
-        world("CardSorting", "length=2", observe=(12, 0)),
+        env("CardSorting", "length=2"),
+        env("CardSorting", "length=2", observe=(12, 0)),
     )
     assert (part.batch, part.actions, part.width, part.length) == (3, 4, 2, 2)
     action = torch.zeros(3, dtype=torch.int64)
@@ -91,7 +89,7 @@ def test_an_observation_filter():
 @pytest.mark.parametrize("entry", [-1, 15])
 def test_a_filter_of_what_there_is_not(entry):
     with pytest.raises(ConfigError, match=f"names entry {entry}; they are 0 to 14"):
-        world("CardSorting", observe=(entry,))
+        env("CardSorting", observe=(entry,))
 
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "rl").glob("*.toml")), ids=lambda p: p.stem)

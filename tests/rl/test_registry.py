@@ -109,7 +109,7 @@ def test_it_is_evaluated_and_plotted(toy, tmp_path):
 
 def test_it_is_watched(toy):
     moments = list(watch(*toy, pictures=True))
-    assert [int(moment.picture.max()) for moment in moments] == [0, 1, 2, 3]
+    assert [np.asarray(moment.picture).max() for moment in moments] == [0, 1, 2, 3]
     assert moments[1].text == "step 2\nlamp 1\nobservation: 0.25   action: 0   reward: 0\n"
 
 

@@ -57,10 +57,10 @@ def config(**settings):
 
 
 def plain_loop(reward, value, done, last, discount, trace):
-    """By the definition: a sum of surprises for every life and step, until its episode ends."""
+    """By the definition: a sum of surprises from every step on, until its episode ends."""
     found = torch.zeros_like(reward)
-    lives, steps = reward.shape
-    for b in range(lives):
+    batch, steps = reward.shape
+    for b in range(batch):
         for t in range(steps):
             weight = 1.0
             for k in range(t, steps):

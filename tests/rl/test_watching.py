@@ -1,4 +1,4 @@
-"""What is seen of a life: words and pictures, of ours and of others' environments."""
+"""What is seen of an agent at play: words and pictures, of ours and of others' environments."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ CARDS = EnvironmentConfig("sparsemeta/CardSorting-v0", ("length=6",))
 
 def watched(config, **options):
     torch.manual_seed(0)
-    world = make(config, 1)
-    agent = ActorCritic(world.width, world.actions, TINY)
+    env = make(config, 1)
+    agent = ActorCritic(env.width, env.actions, TINY)
     torch.nn.init.normal_(agent.actor.weight)
     return list(watch(agent, config, **options))
 

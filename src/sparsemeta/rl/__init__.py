@@ -1,4 +1,4 @@
-"""Reinforcement learning within one life: rules that change, and agents that notice.
+"""Reinforcement learning within a task: rules that change, and agents that notice.
 
 environments/  environments that describe themselves, who plays them best, the loop that plays
 gym.py         the same for Gymnasium: ids, single and vector (needs gymnasium)

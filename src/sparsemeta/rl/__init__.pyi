@@ -14,7 +14,6 @@ from .evaluation import evaluate as evaluate
 from .making import elsewhere as elsewhere
 from .making import make as make
 from .rollout import Collector as Collector
-from .training import Learner as Learner
 from .training import train as train
 from .watching import Moment as Moment
 from .watching import watch as watch

@@ -27,32 +27,20 @@ TEST = 1 << 31
 
 @dataclass(frozen=True)
 class Played:
-    """How one player did.
+    """How one player did."""
 
-    Attributes:
-        measures: mean and standard error per episode, by name.
-        curve: the points of the environment's curve; empty if unknown.
-    """
-
-    measures: Mapping[str, tuple[float, float]]
-    curve: list[float]
+    measures: Mapping[str, tuple[float, float]]  # mean and standard error per episode, by name
+    curve: list[float]  # the points of the environment's curve; empty if unknown
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How an agent and others did in the same environment.
-
-    Attributes:
-        environment: which.
-        episodes: that each played.
-        per_task: how many of them were of one task, in a row.
-        players: by name; the agent is the first.
-    """
+    """How an agent and others did in the same environment."""
 
     environment: EnvironmentConfig
-    episodes: int
-    per_task: int
-    players: Mapping[str, Played]
+    episodes: int  # that each played
+    per_task: int  # how many of them were of one task, in a row
+    players: Mapping[str, Played]  # by name; the agent is the first
 
 
 def evaluate(

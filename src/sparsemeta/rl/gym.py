@@ -16,14 +16,8 @@ import numpy as np
 import torch
 
 from sparsemeta.errors import MissingExtra, StreamError, require
-from sparsemeta.rl.environments import (
-    REGISTRY,
-    Drawing,
-    Rules,
-    TensorVectorEnv,
-    check_action,
-    find_spec,
-)
+from sparsemeta.rl import environments
+from sparsemeta.rl.environments import Drawing, Rules, TensorVectorEnv
 
 try:
     import gymnasium
@@ -40,13 +34,10 @@ Array = np.ndarray
 class SingleEnv(gymnasium.Env[Array, np.int64]):
     """One of our environments, an episode at a time.
 
-    Args:
-        rules: that it plays by.
-        drawing: how it is shown. Who watches may be told what an agent is not.
-        render_mode: one of `metadata["render_modes"]`, or None.
+    Whoever watches may be told what an agent is not: the drawing has the whole state.
 
     Raises:
-        ConfigError: it is not drawn so.
+        ConfigError: it is not drawn in the render mode.
     """
 
     def __init__(self, rules: Rules, drawing: Drawing, render_mode: str | None = None):
@@ -76,7 +67,7 @@ class SingleEnv(gymnasium.Env[Array, np.int64]):
         if self._over:
             raise StreamError("there is no episode, or it is over. Call reset() before step().")
         actions = torch.tensor([int(action)])
-        check_action(self._rules, 1, actions)
+        environments.check_action(self._rules, 1, actions)
         turn = self._rules.advance(self._state, actions, self._generator)
         self._state, self._over = turn.state, bool(turn.done)
         info = {name: value.item() for name, value in turn.info._asdict().items()}
@@ -92,13 +83,7 @@ class SingleEnv(gymnasium.Env[Array, np.int64]):
 
 
 class BatchEnv(VectorEnv[Array, Array, Array]):
-    """Many of one of our environments side by side, stepped in one batch; not drawn.
-
-    Args:
-        rules: that they play by.
-        drawing: of one of them.
-        num_envs: how many.
-    """
+    """Many of one of our environments side by side, stepped in one batch; they are not drawn."""
 
     def __init__(self, rules: Rules, drawing: Drawing, num_envs: int = 1):
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -151,8 +136,8 @@ def single(rules: Rules, drawing: Drawing, render_mode: str | None = None) -> Si
 
 def register() -> None:
     """Make known to Gymnasium what is in the registry and not yet known to it."""
-    for id in REGISTRY.keys() - gymnasium.registry.keys():
-        spec = find_spec(id)
+    for id in environments.REGISTRY.keys() - gymnasium.registry.keys():
+        spec = environments.find_spec(id)
         assert spec.rules is not None
         gymnasium.register(
             id,

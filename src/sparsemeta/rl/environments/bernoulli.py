@@ -89,7 +89,7 @@ class Counting(Agent):
         return self.index(self._paid, self._missed).argmax(1)
 
     def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
-        """Count."""
+        """Count what the pulled arms paid."""
         pulled = torch.zeros_like(self._paid).scatter_(1, action[:, None], 1.0)
         going = ~done[:, None]
         self._paid = (self._paid + pulled * reward[:, None]) * going

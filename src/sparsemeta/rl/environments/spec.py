@@ -56,44 +56,30 @@ class Drawing:
 class Curve:
     """What tells best how a player of an environment adapts.
 
-    Attributes:
-        title: what it shows.
-        x: label of the axis of its points.
-        y: label of what they say.
-        points: computes them (P,) of a record and of the steps (T, B) of it that count; what is
-            unknown is not finite, or left out.
-        ticks: what the points are called, where they are few.
+    Its points (P,) are computed of a record and of the steps (T, B) of it that count; what is
+    unknown is not finite, or left out.
     """
 
     title: str
-    x: str
-    y: str
+    x: str  # label of the axis of its points
+    y: str  # label of what they say
     points: Callable[[Record, Tensor], Tensor]
-    ticks: tuple[str, ...] = ()
+    ticks: tuple[str, ...] = ()  # what the points are called, where they are few
 
 
 def _reward_by_step(record: Record, counted: Tensor) -> Tensor:
     return (record.reward * counted).sum(1) / counted.sum(1)
 
 
-def _nothing(record: Record) -> dict[str, Tensor]:
-    return {}
-
-
 @dataclass(frozen=True)
 class EnvironmentSpec:
-    """One environment; the defaults are those of any that nothing is known of.
-
-    Attributes:
-        rules: what it plays by, settings whose defaults are its own; None where Gymnasium has it.
-        rivals: who plays it untrained, the best one first, by name.
-        measures: what is counted beside the reward, each (T, B), summed over an episode; by name.
-        curve: what is plotted.
-        drawing: how it is shown.
-    """
+    """One environment; the defaults are those of any that nothing is known of."""
 
     rules: type[Rules] | None = None
+    """What it plays by, settings whose defaults are its own; None where Gymnasium has it."""
     rivals: Mapping[str, Callable[[], Agent]] = field(default_factory=dict)
-    measures: Callable[[Record], Mapping[str, Tensor]] = _nothing
+    """Who plays it untrained, the best one first, by name."""
+    measures: Callable[[Record], Mapping[str, Tensor]] = lambda record: {}
+    """What is counted beside the reward, each (T, B) and summed over an episode, by name."""
     curve: Curve = Curve("reward by step", "step", "mean reward", _reward_by_step)
     drawing: Drawing = field(default_factory=Drawing)

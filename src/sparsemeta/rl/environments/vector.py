@@ -25,21 +25,13 @@ class Step(NamedTuple, Generic[Info]):
 
 
 class VectorEnv(ABC):
-    """B environments side by side. An episode that ends is replaced within the same step.
+    """B environments side by side. An episode that ends is replaced within the same step."""
 
-    Attributes:
-        batch: B.
-        actions: the number of actions, counted from 0.
-        width: W, of an observation.
-        length: steps of an episode, at most.
-        render_modes: what Gymnasium can be asked to render them as.
-    """
-
-    batch: int
-    actions: int
-    width: int
-    length: int
-    render_modes: Sequence[str] = ()
+    batch: int  # B
+    actions: int  # how many there are, counted from 0
+    width: int  # W, of an observation
+    length: int  # steps of an episode, at most
+    render_modes: Sequence[str] = ()  # what Gymnasium can be asked to render them as
 
     @abstractmethod
     def reset(self, generator: torch.Generator) -> Tensor:
@@ -74,10 +66,6 @@ class VectorEnv(ABC):
 class TensorVectorEnv(VectorEnv, Generic[State, Info]):
     """B environments by the same rules, stepped in one batch.
 
-    Args:
-        rules: of all.
-        batch: B.
-
     Attributes:
         state: of the rules, (B, ...); None before the first reset.
 
@@ -105,7 +93,7 @@ class TensorVectorEnv(VectorEnv, Generic[State, Info]):
         state, reward, done, info = self.rules.advance(self.state, action, self._generator)
         observation = final = self.rules.observe(state)
         if done.any():
-            state = replace_rows(state, done, self.rules.start(self.batch, self._generator))
+            state = _replace_rows(state, done, self.rules.start(self.batch, self._generator))
             observation = self.rules.observe(state)
         self.state = state
         return Step(observation, reward, done, info, final)
@@ -148,7 +136,7 @@ class ObservationFilter(VectorEnv):
         )
 
     @property
-    def unwrapped(self) -> "VectorEnv":
+    def unwrapped(self) -> VectorEnv:
         """The environments whose whole observations are seen."""
         return self._env.unwrapped
 
@@ -176,7 +164,7 @@ def check_action(of: Rules | VectorEnv, batch: int, action: Tensor) -> None:
         )
 
 
-def replace_rows(state: State, rows: Tensor, fresh: State) -> State:
+def _replace_rows(state: State, rows: Tensor, fresh: State) -> State:
     """A state with some rows, (B,) bool, from another one."""
     pairs = zip(state, fresh, strict=True)
     merged = (torch.where(rows.view(-1, *[1] * (a.ndim - 1)), b, a) for a, b in pairs)

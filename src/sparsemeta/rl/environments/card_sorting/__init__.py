@@ -16,14 +16,6 @@ from sparsemeta.rl.environments.spec import Curve, EnvironmentSpec
 ENOUGH = 30  # switches that a player must have met for a curve: shares of fewer say nothing
 
 
-def _measures(record: Record) -> dict[str, Tensor]:
-    return {
-        "errors": 1 - record.reward,
-        "perseverative": record.info.perseverative,
-        "categories": record.info.completed,
-    }
-
-
 def _recovery(record: Record, counted: Tensor) -> Tensor:
     found = recovery(record)
     return found if record.info.completed.sum() >= ENOUGH else found[:0]
@@ -37,7 +29,11 @@ CARD_SORTING, CARD_SORTING_STRICT = (
             "not counting": NoCount,
             "win-stay-lose-shift": WinStayLoseShift,
         },
-        measures=_measures,
+        measures=lambda record: {
+            "errors": 1 - record.reward,
+            "perseverative": record.info.perseverative,
+            "categories": record.info.completed,
+        },
         curve=Curve(
             title="errors by trial after a switch",
             x="trial after a switch of the rule",
