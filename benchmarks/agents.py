@@ -15,9 +15,8 @@ import tyro
 from timing import machine, show
 
 from sparsemeta.config import read_toml
-from sparsemeta.rl.config import AgentConfig, Recipe
+from sparsemeta.rl import AgentConfig, Recipe, make
 from sparsemeta.rl.training import Learner
-from sparsemeta.rl.worlds import make
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "rl" / "card-sorting.toml"
 

@@ -37,7 +37,7 @@ HOMES = {
     "datasets": ("lm/text/sources.py",),
     "gymnasium": ("rl/",),
     "sklearn": ("streams/digits.py",),
-    "PIL": ("streams/omniglot.py", "rl/film.py"),
+    "PIL": ("streams/omniglot.py", "rl/environments/pictures.py"),
     "matplotlib": ("lm/scoring/plots.py", "streams/plots.py", "rl/plots.py"),
     "tyro": ("cli/",),
 }

@@ -20,11 +20,7 @@ import torch
 import tyro
 
 from sparsemeta.config import read_toml
-from sparsemeta.rl.agent import ActorCritic
-from sparsemeta.rl.config import AgentConfig, Recipe
-from sparsemeta.rl.evaluation import evaluate
-from sparsemeta.rl.training import train
-from sparsemeta.rl.worlds import make
+from sparsemeta.rl import ActorCritic, AgentConfig, Recipe, evaluate, make, train
 from sparsemeta.run import Progress
 
 HERE = Path(__file__).parent
@@ -59,8 +55,8 @@ CURVES: dict[str, tuple[str, ...]] = {
 """What the points of a task's curve are, where they are tabulated."""
 COUNTED = {"card-sorting": ("perseverative", "categories"), "two-step": ()}
 """What is counted beside them."""
-LIVES = {"card-sorting": 1024, "reversal": 1024, "bandit": 8192, "two-step": 1024}
-"""That each player leads, in every condition: more where what may be earned differs more."""
+EPISODES = {"card-sorting": 1024, "reversal": 1024, "bandit": 8192, "two-step": 1024}
+"""That each player plays, in every condition: more where what may be earned differs more."""
 SAMPLED = ("bandit",)
 """Where agents draw from their policy, which is how they explore; elsewhere they are greedy."""
 
@@ -109,8 +105,8 @@ def models(recipe: Recipe) -> dict[str, AgentConfig]:
 
 def size(recipe: Recipe, agent: AgentConfig) -> int:
     """How many parameters an agent has."""
-    world = make(recipe.environment, 1)
-    return sum(p.numel() for p in ActorCritic(world.width, world.actions, agent).parameters())
+    env = make(recipe.environment, 1)
+    return sum(p.numel() for p in ActorCritic(env.width, env.actions, agent).parameters())
 
 
 def run(task: str, name: str, recipe: Recipe, options: Options) -> dict[str, Any]:
@@ -139,7 +135,7 @@ def play(
     for condition, settings in CONDITIONS[task].items():
         place = replace(recipe.environment, settings=settings)
         players = evaluate(
-            agent, place, lives=LIVES[task], greedy=task not in SAMPLED, alone=alone
+            agent, place, episodes=EPISODES[task], greedy=task not in SAMPLED, alone=alone
         ).players
         found[condition] = {
             name: {
@@ -249,8 +245,8 @@ def main(options: Options) -> None:
                 training = replace(recipe.training, seed=seed)
                 one = replace(recipe, agent=agents[name], training=training)
                 trained.setdefault(name, {})[str(seed)] = run(task, name, one, options)
-        world = make(recipe.environment, 1)
-        anyone = ActorCritic(world.width, world.actions, recipe.agent)
+        env = make(recipe.environment, 1)
+        anyone = ActorCritic(env.width, env.actions, recipe.agent)
         others = play(task, anyone, recipe, alone=False)
         for players in others.values():
             del players["agent"]

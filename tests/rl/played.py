@@ -2,7 +2,7 @@
 
 import torch
 
-from sparsemeta.rl.environments import Environment, play
+from sparsemeta.rl.environments import TensorVectorEnv, play
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -10,7 +10,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def played(rules, agent, batch: int = 2000, seed: int = 0):
-    return play(Environment(rules, batch), agent, seeded(seed))
+    return play(TensorVectorEnv(rules, batch), agent, seeded(seed))
 
 
 def near(values: torch.Tensor, published: float, error: float = 0.0) -> bool:

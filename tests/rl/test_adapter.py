@@ -12,13 +12,13 @@ import torch
 from sparsemeta.errors import ConfigError, MissingExtra, StreamError
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig
 from sparsemeta.rl.environments import Uniform, play
-from sparsemeta.rl.worlds import make
+from sparsemeta.rl.making import make
 from tests.rl.played import seeded
 
 gymnasium = pytest.importorskip("gymnasium")
 from gymnasium import spaces  # noqa: E402
 
-GymWorld = importlib.import_module("sparsemeta.rl.adapter").GymWorld
+GymVectorEnv = importlib.import_module("sparsemeta.rl.adapter").GymVectorEnv
 
 
 class Counter(gymnasium.Env):
@@ -47,7 +47,7 @@ gymnasium.register("tests/Counter-v0", entry_point=Counter, disable_env_checker=
 
 
 def counter(batch=2, **settings):
-    return GymWorld("tests/Counter-v0", batch, settings)
+    return GymVectorEnv("tests/Counter-v0", batch, settings)
 
 
 def zeros(batch=2):
@@ -55,28 +55,28 @@ def zeros(batch=2):
 
 
 def test_cart_pole():
-    world = make(EnvironmentConfig("CartPole-v1", observe=(0, 2)), 3)
-    assert (world.batch, world.width, world.actions, world.length) == (3, 2, 2, 500)
-    first = world.reset(seeded(1))
+    env = make(EnvironmentConfig("CartPole-v1", observe=(0, 2)), 3)
+    assert (env.batch, env.width, env.actions, env.length) == (3, 2, 2, 500)
+    first = env.reset(seeded(1))
     assert first.shape == (3, 2)
     assert first.dtype == torch.float32
-    assert torch.equal(first, world.reset(seeded(1)))
-    assert not torch.equal(first, world.reset(seeded(2)))
+    assert torch.equal(first, env.reset(seeded(1)))
+    assert not torch.equal(first, env.reset(seeded(2)))
     assert len(first.unique(dim=0)) == 3  # each has a seed of its own
-    games = [play(world, Uniform(), seeded(3), 30) for _ in range(2)]
+    games = [play(env, Uniform(), seeded(3), 30) for _ in range(2)]
     assert torch.equal(games[0].reward, games[1].reward)
     assert torch.equal(games[0].done, games[1].done)
     assert games[0].done.any()
 
 
 def test_the_end_of_an_episode():
-    world = counter(over=2)
-    assert torch.equal(world.reset(seeded()), torch.zeros(2, 2))
-    step = world.step(zeros())
+    env = counter(over=2)
+    assert torch.equal(env.reset(seeded()), torch.zeros(2, 2))
+    step = env.step(zeros())
     assert not step.done.any()
     assert torch.equal(step.observation, torch.ones(2, 2))
     assert torch.equal(step.final, step.observation)
-    step = world.step(torch.ones(2, dtype=torch.int64))
+    step = env.step(torch.ones(2, dtype=torch.int64))
     assert step.done.all()
     assert not step.truncated.any()
     assert torch.equal(step.observation, torch.zeros(2, 2))  # the next episode's
@@ -86,11 +86,11 @@ def test_the_end_of_an_episode():
 
 @pytest.mark.parametrize(("limit", "truncated"), [(2, True), (3, False), (5, False)])
 def test_a_time_limit_is_no_end(limit, truncated):
-    world = counter(over=3, max_episode_steps=limit)  # at 3 it is over and the time is up
-    assert world.length == limit
-    world.reset(seeded())
+    env = counter(over=3, max_episode_steps=limit)  # at 3 it is over and the time is up
+    assert env.length == limit
+    env.reset(seeded())
     for _ in range(min(limit, 3)):
-        step = world.step(zeros())
+        step = env.step(zeros())
     assert step.done.all()
     assert step.truncated.tolist() == [truncated] * 2
     assert step.final[0].tolist() == [min(limit, 3)] * 2
@@ -112,25 +112,25 @@ def test_without_a_limit():
     ids=lambda value: type(value).__name__,
 )
 def test_observations_of_many_kinds(space, shown, flat):
-    world = counter(over=1, sees=space, shows=shown)
-    assert world.reset(seeded()).tolist() == [flat] * 2
-    step = world.step(zeros())
+    env = counter(over=1, sees=space, shows=shown)
+    assert env.reset(seeded()).tolist() == [flat] * 2
+    step = env.step(zeros())
     assert step.observation.tolist() == step.final.tolist() == [flat] * 2
-    assert world.width == len(flat)
+    assert env.width == len(flat)
 
 
 def test_toy_text():
-    world = GymWorld("FrozenLake-v1", 2, {"map_name": "4x4", "is_slippery": False})
-    assert (world.width, world.actions, world.length) == (16, 4, 100)
-    assert world.reset(seeded())[:, 0].tolist() == [1, 1]
-    assert world.step(torch.tensor([1, 2])).observation.argmax(1).tolist() == [4, 1]
+    env = GymVectorEnv("FrozenLake-v1", 2, {"map_name": "4x4", "is_slippery": False})
+    assert (env.width, env.actions, env.length) == (16, 4, 100)
+    assert env.reset(seeded())[:, 0].tolist() == [1, 1]
+    assert env.step(torch.tensor([1, 2])).observation.argmax(1).tolist() == [4, 1]
 
 
 @pytest.mark.parametrize("name", ["RepeatPreviousEasy", "ConcentrationEasy"])
 def test_popgym(name):
     pytest.importorskip("popgym")
-    world = GymWorld(f"popgym:popgym-{name}-v0", 2, {})
-    record = play(world, Uniform(), seeded(), 120)
+    env = GymVectorEnv(f"popgym:popgym-{name}-v0", 2, {})
+    record = play(env, Uniform(), seeded(), 120)
     assert record.done.any()
     assert record.reward.isfinite().all()
 
@@ -153,27 +153,27 @@ def test_popgym(name):
 )
 def test_what_cannot_be_used(id, settings, words):
     with pytest.raises(ConfigError, match=words):
-        GymWorld(id, 1, settings)
+        GymVectorEnv(id, 1, settings)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_no_number(value):
-    world = counter(pay=value)
-    world.reset(seeded())
+    env = counter(pay=value)
+    env.reset(seeded())
     with pytest.raises(StreamError, match=r"tests/Counter-v0: a reward after step 1 of episode 0"):
-        world.step(zeros())
-    world = counter(shows=np.full((2, 1), value, np.float32))
+        env.step(zeros())
+    env = counter(shows=np.full((2, 1), value, np.float32))
     with pytest.raises(StreamError, match="an observation after step 0 of episode 0"):
-        world.reset(seeded())
+        env.reset(seeded())
 
 
 def test_actions_that_there_are_not():
-    world = counter()
-    world.reset(seeded())
+    env = counter()
+    env.reset(seeded())
     with pytest.raises(StreamError, match="there is no action 2"):
-        world.step(zeros() + 2)
+        env.step(zeros() + 2)
     with pytest.raises(StreamError, match=r"actions are \(2,\) int64"):
-        world.step(zeros(3))
+        env.step(zeros(3))
 
 
 def test_an_agent_is_trained_in_it(tmp_path):
@@ -200,7 +200,7 @@ def test_a_bad_reward_stops_training(tmp_path):
 def test_an_id_of_another_module(monkeypatch):
     module = types.ModuleType("some_package")
     monkeypatch.setitem(sys.modules, "some_package", module)
-    assert GymWorld("some_package:tests/Counter-v0", 1, {}).actions == 2
+    assert GymVectorEnv("some_package:tests/Counter-v0", 1, {}).actions == 2
 
 
 def test_without_gymnasium(monkeypatch):

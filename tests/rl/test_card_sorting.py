@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from sparsemeta.rl import cards
 from sparsemeta.rl.environments import (
-    STRICT,
     CardSorting,
-    Environment,
+    CardSortingStrict,
     IdealObserver,
     NoCount,
+    TensorVectorEnv,
     Uniform,
     WinStayLoseShift,
     play,
     recovery,
 )
+from sparsemeta.rl.environments.card_sorting import CARD_SORTING
 from tests.rl.played import near, played, seeded
 
 COLOUR, FORM, NUMBER = range(3)
@@ -22,9 +22,9 @@ COLOUR, FORM, NUMBER = range(3)
 
 def test_replays_standard_scoring():
     """Ten by colour, an error that colour would have made right, ten by form, by number, colour."""
-    environment = Environment(STRICT, 1)
+    environment = TensorVectorEnv(CardSortingStrict(), 1)
     environment.reset(seeded())
-    telling = torch.tensor([[[0, 1, 2]]]).expand(1, STRICT.length + 1, 3)  # one card, three keys
+    telling = torch.tensor([[[0, 1, 2]]]).expand(1, 129, 3)  # one card, three keys
     environment.state = environment.state._replace(deck=telling)
 
     def sort(by: int, times: int) -> list[tuple[float, bool]]:
@@ -52,12 +52,12 @@ def test_replays_standard_scoring():
 
 
 def test_the_strict_session_ends_with_its_cards():
-    record = played(STRICT, Uniform(), batch=4)
+    record = played(CardSortingStrict(), Uniform(), batch=4)
     assert record.done.nonzero()[:, 0].tolist() == [127] * 4
 
 
 def test_decks_hold_every_card_once():
-    deck = STRICT.start(3, seeded()).deck
+    deck = CardSortingStrict().start(3, seeded()).deck
     for first in (0, 64):
         assert all(len(row.unique(dim=0)) == 64 for row in deck[:, first : first + 64])
     number = (deck[:, :64] * torch.tensor([16, 4, 1])).sum(-1)
@@ -71,14 +71,14 @@ def test_rules_and_criteria():
     assert (state.rules[:, 1:] != state.rules[:, :-1]).all()
     assert state.rules[:, 0].bincount(minlength=3).min() > 120
     assert state.criteria.unique().tolist() == [6, 7, 8, 9, 10, 11, 12]
-    strict = STRICT.start(2, seeded())
+    strict = CardSortingStrict().start(2, seeded())
     assert strict.rules[0, :6].tolist() == [0, 1, 2, 0, 1, 2]
     assert strict.criteria.unique().tolist() == [10]
 
 
 def test_the_observation_says_what_matched():
     rules = CardSorting()
-    environment = Environment(rules, 50)
+    environment = TensorVectorEnv(rules, 50)
     observation = environment.reset(seeded())
     assert not observation[:, 12:].any()
     card = observation[:, :12].unflatten(1, (3, 4)).argmax(-1)
@@ -130,7 +130,7 @@ def test_who_knows_the_order_and_counts_makes_no_error():
 def test_agents_begin_anew_with_every_episode():
     rules = CardSorting(length=30, criterion=(6, 6))
     agent = IdealObserver()
-    record = play(Environment(rules, 400), agent, seeded(), steps=60)
+    record = play(TensorVectorEnv(rules, 400), agent, seeded(), steps=60)
     first, second = record.reward[:30], record.reward[30:]
     assert second[0].mean().item() == pytest.approx(first[0].mean().item(), abs=0.1)
     assert second.sum(0).mean().item() == pytest.approx(first.sum(0).mean().item(), abs=0.5)
@@ -140,7 +140,7 @@ def test_text():
     state = CardSorting().start(1, seeded())
     state = state._replace(deck=torch.tensor([[[2, 1, 3]]]), streak=torch.tensor([4]))
     state = state._replace(rules=torch.tensor([[FORM]]))
-    keys, table = cards.text(state).splitlines()
+    keys, table = CARD_SORTING.drawing.text(state).splitlines()
     assert "[2] 3 yellow crosses" in keys
     assert table == "sort: 4 yellow stars   rule: form   streak: 4"
 
@@ -151,10 +151,10 @@ def test_picture():
     for card in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (3, 3, 3)]:
         for rule in range(3):
             state = start._replace(deck=torch.tensor([[card]]), rules=torch.tensor([[rule]]))
-            drawn[card, rule] = cards.picture(state)
+            drawn[card, rule] = CARD_SORTING.drawing.picture(state)
     assert all(image.shape == (228, 444, 3) for image in drawn.values())
     assert len({image.tobytes() for image in drawn.values()}) == len(drawn)
     blue = drawn[(3, 3, 3), 0]
     assert (blue[120:216, 12:108] == blue[12:108, 336:432]).all()  # as on its key card
-    longer = cards.picture(start._replace(streak=torch.tensor([2])))
-    assert longer.tobytes() != cards.picture(start).tobytes()
+    longer = CARD_SORTING.drawing.picture(start._replace(streak=torch.tensor([2])))
+    assert longer.tobytes() != CARD_SORTING.drawing.picture(start).tobytes()

@@ -5,12 +5,12 @@ import torch
 
 from sparsemeta.errors import ConfigError, StreamError
 from sparsemeta.rl.environments import (
-    STRICT,
     BernoulliBandit,
     CardSorting,
-    Environment,
+    CardSortingStrict,
     GraphPOMDP,
     ReversalBandit,
+    TensorVectorEnv,
     TwoStep,
     Uniform,
 )
@@ -18,7 +18,7 @@ from tests.rl.played import played, seeded
 
 SMALL = {
     "card sorting": CardSorting(length=14, criterion=(1, 2)),
-    "strict": STRICT,
+    "strict": CardSortingStrict(),
     "reversal": ReversalBandit(length=9, hazard=0.3),
     "bandit": BernoulliBandit(arms=3, length=9),
     "two-step": TwoStep(trials=5),
@@ -29,7 +29,7 @@ every = pytest.mark.parametrize("rules", SMALL.values(), ids=SMALL.keys())
 
 def walk(rules, actions, seed=0):
     """Observations, rewards and ends when some actions (T, B) are taken."""
-    environment = Environment(rules, actions.shape[1])
+    environment = TensorVectorEnv(rules, actions.shape[1])
     seen = [environment.reset(seeded(seed))]
     rewards, ends = [], []
     for action in actions:
@@ -73,7 +73,7 @@ def test_rows_do_not_touch(rules):
 
 @every
 def test_autoreset(rules):
-    environment = Environment(rules, 3)
+    environment = TensorVectorEnv(rules, 3)
     environment.reset(seeded())
     for step in range(1, rules.length + 1):
         answer = environment.step(torch.zeros(3, dtype=torch.int64))
@@ -91,7 +91,7 @@ def test_autoreset(rules):
 
 def test_one_row_ends_alone():
     rules = CardSorting(length=20, criterion=(2, 2), categories=1)
-    environment = Environment(rules, 2)
+    environment = TensorVectorEnv(rules, 2)
     environment.reset(seeded())
     for _ in range(2):
         card, rule = environment.state.card, environment.state.rule
@@ -145,7 +145,7 @@ def _totals(rewards, ends):
     ],
 )
 def test_bad_actions(action, message):
-    environment = Environment(CardSorting(), 2)
+    environment = TensorVectorEnv(CardSorting(), 2)
     environment.reset(seeded())
     with pytest.raises(StreamError, match=message):
         environment.step(action)
@@ -153,29 +153,30 @@ def test_bad_actions(action, message):
 
 def test_nothing_before_a_reset():
     with pytest.raises(StreamError, match="Call reset"):
-        Environment(CardSorting(), 1).step(torch.tensor([0]))
+        TensorVectorEnv(CardSorting(), 1).step(torch.tensor([0]))
 
 
 @pytest.mark.parametrize(
     ("kind", "setting", "message"),
     [
-        (CardSorting, {"length": 0}, "length = 0"),
-        (CardSorting, {"criterion": (0, 3)}, "criterion"),
-        (CardSorting, {"criterion": (4, 3)}, "criterion"),
+        (CardSorting, {"length": 0}, "length = 0 must be at least 1"),
+        (CardSorting, {"criterion": (0, 3)}, "card_sorting.criterion = 0 must be at least 1"),
+        (CardSorting, {"criterion": (4, 3)}, "the fewest and the most"),
+        (CardSorting, {"criterion": (4, 5, 6)}, "the fewest and the most"),
         (CardSorting, {"order": "backwards"}, "'random' or 'cycle'"),
-        (CardSorting, {"categories": 0}, "categories = 0"),
-        (ReversalBandit, {"hazard": 1.1}, "probability"),
-        (ReversalBandit, {"hazard": float("nan")}, "probability"),
-        (ReversalBandit, {"low": 0.9}, "the low one first"),
-        (ReversalBandit, {"length": 0}, "length = 0"),
-        (BernoulliBandit, {"arms": 1}, "nothing to choose"),
-        (BernoulliBandit, {"length": 0}, "length = 0"),
-        (TwoStep, {"common": 0.4}, "one half"),
-        (TwoStep, {"walk": -0.1}, "deviation"),
-        (TwoStep, {"trials": 0}, "trials = 0"),
-        (GraphPOMDP, {"places": 2}, "at least 3"),
-        (GraphPOMDP, {"kinds": 2}, "at least 3"),
-        (GraphPOMDP, {"length": 0}, "length = 0"),
+        (CardSorting, {"categories": 0}, "card_sorting.categories = 0 must be at least 1"),
+        (ReversalBandit, {"hazard": 1.1}, r"reversal.hazard = 1.1 must lie in \[0, 1\]"),
+        (ReversalBandit, {"hazard": float("nan")}, "hazard = nan must lie"),
+        (ReversalBandit, {"low": 0.9}, "must lie below reversal.high = 0.8"),
+        (ReversalBandit, {"length": 0}, "length = 0 must be at least 1"),
+        (BernoulliBandit, {"arms": 1}, "bandit.arms = 1 must be at least 2"),
+        (BernoulliBandit, {"length": 0}, "length = 0 must be at least 1"),
+        (TwoStep, {"common": 0.4}, r"two_step.common = 0.4 must lie in \[0.5, 1\]"),
+        (TwoStep, {"walk": -0.1}, r"walk = -0.1 must lie in \[0, 0.25\]"),
+        (TwoStep, {"trials": 0}, "trials = 0 must be at least 1"),
+        (GraphPOMDP, {"places": 2}, "graph.places = 2 must be at least 3"),
+        (GraphPOMDP, {"kinds": 2}, "graph.kinds = 2 must be at least 3"),
+        (GraphPOMDP, {"length": 0}, "length = 0 must be at least 1"),
     ],
 )
 def test_bad_settings(kind, setting, message):
@@ -184,5 +185,5 @@ def test_bad_settings(kind, setting, message):
 
 
 def test_an_empty_batch():
-    with pytest.raises(ConfigError, match="give 1"):
-        Environment(CardSorting(), 0)
+    with pytest.raises(ConfigError, match="give at least 1"):
+        TensorVectorEnv(CardSorting(), 0)

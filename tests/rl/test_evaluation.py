@@ -11,8 +11,9 @@ from sparsemeta.errors import ConfigError
 from sparsemeta.rl import plots, report
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import EnvironmentConfig
-from sparsemeta.rl.evaluation import RIVALS, STAY, STEP, SWITCH, evaluate
-from sparsemeta.rl.worlds import RULES, make
+from sparsemeta.rl.environments import REGISTRY, find_spec
+from sparsemeta.rl.evaluation import evaluate
+from sparsemeta.rl.making import make
 from tests.rl.small import TINY
 
 CARDS = EnvironmentConfig("sparsemeta/CardSorting-v0")
@@ -20,15 +21,14 @@ CARDS = EnvironmentConfig("sparsemeta/CardSorting-v0")
 
 def agent_for(config, seed=0):
     torch.manual_seed(seed)
-    world = make(config, 1)
-    agent = ActorCritic(world.width, world.actions, TINY)
+    env = make(config, 1)
+    agent = ActorCritic(env.width, env.actions, TINY)
     torch.nn.init.normal_(agent.actor.weight)
     return agent
 
 
 def test_card_sorting():
-    found = evaluate(agent_for(CARDS), CARDS, lives=200)
-    assert found.curve == SWITCH
+    found = evaluate(agent_for(CARDS), CARDS, episodes=200)
     assert list(found.players) == [
         *("agent", "ideal observer", "not counting", "win-stay-lose-shift", "uniform")
     ]
@@ -47,27 +47,25 @@ def test_card_sorting():
 
 def test_every_category_is_counted():
     strict = EnvironmentConfig("sparsemeta/CardSortingStrict-v0")
-    found = evaluate(agent_for(strict), strict, lives=20)
+    found = evaluate(agent_for(strict), strict, episodes=20)
     assert found.players["ideal observer"].measures["categories"] == (6.0, 0.0)
 
 
-@pytest.mark.parametrize("id", RULES)
+@pytest.mark.parametrize("id", REGISTRY)
 def test_every_environment_of_ours(id):
     config = EnvironmentConfig(id, ("trials=3",) if "TwoStep" in id else ("length=6",))
-    found = evaluate(agent_for(config), config, lives=3)
-    assert list(found.players)[1:-1] == list(RIVALS[type(RULES[id])])
-    assert (found.curve == SWITCH) == ("Card" in id)
+    found = evaluate(agent_for(config), config, episodes=3)
+    assert list(found.players)[1:-1] == list(find_spec(id).rivals)
     for played in found.players.values():
         assert all(map(math.isfinite, (*played.curve, *played.measures["reward"])))
-    if found.curve == STEP:
+    if not find_spec(id).curve.ticks:
         assert len(played.curve) == 6
         assert sum(played.curve) == pytest.approx(played.measures["reward"][0])
 
 
 def test_the_two_step_task_is_told_by_what_is_repeated(tmp_path):
     config = EnvironmentConfig("sparsemeta/TwoStep-v0", ("trials=60",))
-    found = evaluate(agent_for(config), config, lives=200)
-    assert found.curve == STAY
+    found = evaluate(agent_for(config), config, episodes=200)
     unpaid_rare, unpaid_common, paid_rare, paid_common = found.players["model-based"].curve
     assert min(unpaid_rare, paid_common) > max(unpaid_common, paid_rare) + 0.1
     unpaid_rare, unpaid_common, paid_rare, paid_common = found.players["model-free"].curve
@@ -76,10 +74,10 @@ def test_the_two_step_task_is_told_by_what_is_repeated(tmp_path):
     assert (tmp_path / "stays.png").stat().st_size > 10_000
 
 
-def test_lives_of_several_episodes():
+def test_several_episodes_of_a_task():
     config = EnvironmentConfig("sparsemeta/ReversalBandit-v0", ("length=5",))
     once, twice = (
-        evaluate(agent_for(config), config, lives=300, episodes=episodes) for episodes in (1, 2)
+        evaluate(agent_for(config), config, episodes=300 * n, per_task=n) for n in (1, 2)
     )
     for name in once.players:
         (mean, error), (other, _) = (e.players[name].measures["reward"] for e in (once, twice))
@@ -90,7 +88,7 @@ def test_lives_of_several_episodes():
 def test_seeds_and_draws():
     def rewards(**options):
         found = evaluate(
-            agent_for(CARDS), replace(CARDS, settings=("length=20",)), lives=8, **options
+            agent_for(CARDS), replace(CARDS, settings=("length=20",)), episodes=8, **options
         )
         return {name: played.measures["reward"] for name, played in found.players.items()}
 
@@ -102,14 +100,14 @@ def test_seeds_and_draws():
 
 def test_only_the_agent_sees_less():
     less = replace(CARDS, settings=("length=30",), observe=tuple(range(12)))
-    found = evaluate(agent_for(less), less, lives=50)
+    found = evaluate(agent_for(less), less, episodes=50)
     assert found.players["ideal observer"].measures["errors"][0] < 6
 
 
 def test_slow_weights_are_only_read():
     agent = agent_for(CARDS)
     before = {name: value.clone() for name, value in agent.state_dict().items()}
-    evaluate(agent, replace(CARDS, settings=("length=10",)), lives=4)
+    evaluate(agent, replace(CARDS, settings=("length=10",)), episodes=4)
     assert all(torch.equal(before[name], value) for name, value in agent.state_dict().items())
     assert all(parameter.grad is None for parameter in agent.parameters())
 
@@ -126,7 +124,7 @@ def test_an_agent_where_it_does_not_fit():
 def test_an_environment_of_gymnasium():
     pytest.importorskip("gymnasium")
     config = EnvironmentConfig("CartPole-v1", ("max_episode_steps=12",))
-    found = evaluate(agent_for(config), config, lives=5)
+    found = evaluate(agent_for(config), config, episodes=5)
     assert list(found.players) == ["agent", "uniform"]
     reward, error = found.players["uniform"].measures["reward"]
     assert 8 <= reward <= 12
@@ -135,12 +133,13 @@ def test_an_environment_of_gymnasium():
 
 
 def test_the_report(capsys):
-    found = evaluate(agent_for(CARDS), replace(CARDS, settings=("length=40",)), lives=20)
+    found = evaluate(agent_for(CARDS), replace(CARDS, settings=("length=40",)), episodes=20)
     Console(width=140).print(report.table(found))
     text = capsys.readouterr().out
     for words in ("errors by trial after a switch", "perseverative", "win-stay-lose-shift", "±"):
         assert words in text
-    assert "length=40: per episode, mean ± standard error over 20 lives" in report.summary(found)
+    assert "length=40: per episode, mean ± standard error over 20 epi" in report.summary(found)
     data = report.to_dict(found)
     assert data["environment"]["settings"] == ("length=40",)
+    assert data["curve"] == "errors by trial after a switch"
     assert set(data["players"]["agent"]) == {"measures", "curve"}

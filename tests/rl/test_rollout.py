@@ -8,7 +8,7 @@ import torch
 from sparsemeta.config import MemoryConfig
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import AgentConfig, TrainingConfig
-from sparsemeta.rl.environments import CardSorting, Environment, Step, World
+from sparsemeta.rl.environments import CardSorting, Step, TensorVectorEnv, VectorEnv
 from sparsemeta.rl.rollout import Collector, advantages
 from tests.rl.played import seeded
 
@@ -21,7 +21,7 @@ class Nothing(NamedTuple):
     pass
 
 
-class Clock(World):
+class Clock(VectorEnv):
     """Shows the step of the episode, pays the step since the reset, ends after three steps."""
 
     batch, actions, width, length = 2, 2, 1, 3
@@ -57,10 +57,10 @@ def config(**settings):
 
 
 def plain_loop(reward, value, done, last, discount, trace):
-    """By the definition: a sum of surprises for every life and step, until its episode ends."""
+    """By the definition: a sum of surprises from every step on, until its episode ends."""
     found = torch.zeros_like(reward)
-    lives, steps = reward.shape
-    for b in range(lives):
+    batch, steps = reward.shape
+    for b in range(batch):
         for t in range(steps):
             weight = 1.0
             for k in range(t, steps):
@@ -122,7 +122,7 @@ def values_after(network, rollout):
 
 
 def test_judged_at_once_as_step_by_step():
-    environment = Environment(CardSorting(length=5), 4)
+    environment = TensorVectorEnv(CardSorting(length=5), 4)
     network = agent(environment.width, environment.actions)
     collector = Collector(network, environment, seeded(), config(environments=4, segment=7))
     for _ in range(3):  # the state is carried from segment to segment

@@ -15,9 +15,15 @@ from sparsemeta.rl import ppo, training
 from sparsemeta.rl.agent import ActorCritic, Player
 from sparsemeta.rl.checkpoint import load
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig, Recipe, TrainingConfig
-from sparsemeta.rl.environments import Environment, ReversalBandit, Turn, play
+from sparsemeta.rl.environments import (
+    REGISTRY,
+    EnvironmentSpec,
+    ReversalBandit,
+    TensorVectorEnv,
+    Turn,
+    play,
+)
 from sparsemeta.rl.training import train
-from sparsemeta.rl.worlds import RULES, make
 from sparsemeta.run import Interrupted, Progress, step_folders
 from tests.rl.played import seeded
 from tests.rl.small import TINY, small
@@ -28,7 +34,7 @@ def weights(agent):
 
 
 def memory_of(player):
-    return next(iter(player.lives.state.memory.layers.values()))
+    return next(iter(player.state.memory.layers.values()))
 
 
 class At(Progress):
@@ -116,7 +122,7 @@ class Signpost:
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
 def test_it_learns(tmp_path, monkeypatch, algorithm):
-    monkeypatch.setitem(RULES, "sparsemeta/Signpost-v0", Signpost())
+    monkeypatch.setitem(REGISTRY, "sparsemeta/Signpost-v0", EnvironmentSpec(Signpost))
     recipe = small(
         id="sparsemeta/Signpost-v0",
         settings=(),
@@ -127,7 +133,7 @@ def test_it_learns(tmp_path, monkeypatch, algorithm):
         discount=0.0,
     )
     agent = train(recipe, tmp_path)
-    record = play(Environment(Signpost(), 200), Player(agent), seeded(1))
+    record = play(TensorVectorEnv(Signpost(), 200), Player(agent), seeded(1))
     assert record.reward.mean() > 0.95  # by chance .5
 
 
@@ -235,7 +241,7 @@ def test_playing_changes_no_slow_weight(tmp_path):
     agent = train(small(), tmp_path)
     before = {name: value.clone() for name, value in agent.state_dict().items()}
     player = Player(agent)
-    play(Environment(ReversalBandit(length=20), 4), player, seeded())
+    play(TensorVectorEnv(ReversalBandit(length=20), 4), player, seeded())
     assert all(torch.equal(before[name], value) for name, value in agent.state_dict().items())
     assert memory_of(player).table.any()  # what it learned is there
 
@@ -243,7 +249,7 @@ def test_playing_changes_no_slow_weight(tmp_path):
 @pytest.mark.parametrize(("episodes", "steps"), [(1, 1), (2, 5), (3, 5)])
 def test_a_memory_over_episodes(episodes, steps):
     player = Player(ActorCritic(1, 2, TINY), episodes=episodes)
-    play(Environment(ReversalBandit(length=4), 3), player, seeded(), steps=5)
+    play(TensorVectorEnv(ReversalBandit(length=4), 3), player, seeded(), steps=5)
     assert memory_of(player).steps.tolist() == [steps] * 3  # since it was emptied
 
 

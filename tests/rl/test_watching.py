@@ -1,19 +1,17 @@
-"""What is seen of a life: words and pictures, of ours and of others' environments."""
-
-import sys
+"""What is seen of an agent at play: words and pictures, of ours and of others' environments."""
 
 import numpy as np
 import pytest
 import torch
 
+from sparsemeta import errors
 from sparsemeta.errors import ConfigError, MissingExtra
-from sparsemeta.rl import film
 from sparsemeta.rl.agent import ActorCritic
-from sparsemeta.rl.cards import COLOURS
 from sparsemeta.rl.config import EnvironmentConfig
+from sparsemeta.rl.environments import require_film, save_film
+from sparsemeta.rl.environments.card_sorting.drawing import COLOURS
+from sparsemeta.rl.making import make
 from sparsemeta.rl.watching import watch
-from sparsemeta.rl.worlds import make
-from tests.rl.played import seeded
 from tests.rl.small import TINY
 
 CARDS = EnvironmentConfig("sparsemeta/CardSorting-v0", ("length=6",))
@@ -21,10 +19,10 @@ CARDS = EnvironmentConfig("sparsemeta/CardSorting-v0", ("length=6",))
 
 def watched(config, **options):
     torch.manual_seed(0)
-    world = make(config, 1)
-    agent = ActorCritic(world.width, world.actions, TINY)
+    env = make(config, 1)
+    agent = ActorCritic(env.width, env.actions, TINY)
     torch.nn.init.normal_(agent.actor.weight)
-    return list(watch(agent, config, seeded(), **options))
+    return list(watch(agent, config, **options))
 
 
 @pytest.mark.parametrize("observe", [(), (0, 1, 2)])
@@ -111,10 +109,10 @@ def test_what_drawing_needs():
 def test_films(tmp_path):
     image = pytest.importorskip("PIL.Image")
     pictures = [np.full((6, 8, 3), 40 * n, np.uint8) for n in range(5)]
-    film.save(tmp_path / "a.gif", pictures, delay=0.25)
+    save_film(tmp_path / "a.gif", pictures, delay=0.25)
     with image.open(tmp_path / "a.gif") as found:
         assert (found.n_frames, found.size, found.info["duration"]) == (5, (8, 6), 250)
-    film.save(tmp_path / "a.png", pictures, delay=0.25)
+    save_film(tmp_path / "a.png", pictures, delay=0.25)
     with image.open(tmp_path / "a.png") as found:
         strip = np.asarray(found)
     assert strip.shape == (12, 32, 3)
@@ -125,7 +123,7 @@ def test_films(tmp_path):
 
 def test_a_film_by_another_name(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"a film's name ends in \.gif or \.png"):
-        film.require_film(tmp_path / "a.mov")
-    monkeypatch.setitem(sys.modules, "PIL", None)
+        require_film(tmp_path / "a.mov")
+    monkeypatch.setattr(errors, "installed", lambda package: package != "PIL")
     with pytest.raises(MissingExtra, match=r"sparsemeta\[rl\]"):
-        film.require_film(tmp_path / "a.gif")
+        require_film(tmp_path / "a.gif")

@@ -1,6 +1,4 @@
-"""Any environment of Gymnasium as a `World`: B copies stepped together, tensors in and out."""
-
-from __future__ import annotations
+"""Any environment of Gymnasium as a vectorised environment of ours: tensors in and out."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsemeta.errors import ConfigError, MissingExtra, StreamError
-from sparsemeta.rl.environments import Step, World, check_action
+from sparsemeta.rl.environments import Step, VectorEnv, check_action
 
 try:
     import gymnasium
@@ -29,7 +27,7 @@ class NoInfo(NamedTuple):
     """What an environment says besides is not for the agent, and no score is made of it."""
 
 
-class GymWorld(World):
+class GymVectorEnv(VectorEnv):
     """B copies of a Gymnasium environment, in one process.
 
     Observations of any space that `gymnasium.spaces.flatten` turns into a vector: boxes as they
@@ -65,9 +63,10 @@ class GymWorld(World):
         self.actions, self.width = int(actions.n), flat.shape[0]
         spec = self._envs.envs[0].spec
         self.length = (spec and spec.max_episode_steps) or LENGTH
+        self.render_modes = self._envs.metadata.get("render_modes", ())
 
     def reset(self, generator: torch.Generator) -> Tensor:
-        """Begin B episodes, each by a seed that the generator draws; (B, W) float32."""
+        """Begin B episodes, each by a seed that the generator draws."""
         self._device, self._taken = generator.device, 0
         seeds = torch.randint(2**31, (self.batch,), generator=generator, device=generator.device)
         observations, _ = self._envs.reset(seed=seeds.tolist())
@@ -99,7 +98,7 @@ class GymWorld(World):
         )
 
     def render(self) -> Any:
-        """The first episode, as the setting `render_mode` asks; None without one.
+        """The first environment, as the setting `render_mode` asks; None without one.
 
         Raises:
             ConfigError: what it is drawn with is not installed.
@@ -110,11 +109,6 @@ class GymWorld(World):
             return self._envs.envs[0].render()
         except gymnasium.error.DependencyNotInstalled as error:
             raise ConfigError(f"{self._id} cannot be drawn: {error}") from None
-
-    @property
-    def render_modes(self) -> list[str]:
-        """What `render_mode` may be."""
-        return self._envs.metadata.get("render_modes", [])
 
     def _flatten(self, observations: Any) -> np.ndarray:
         """Observations of B episodes as (B, W)."""

@@ -1,6 +1,4 @@
-"""The agent: a `SparseMetaRNN` with an actor and a critic, and B lives that it leads."""
-
-from __future__ import annotations
+"""The agent: a `SparseMetaRNN` with an actor and a critic, and how it plays B environments."""
 
 from typing import NamedTuple
 
@@ -9,19 +7,14 @@ from torch import Tensor, nn
 
 from sparsemeta.nn.meta_rnn import MetaRNNState, Percept, SparseMetaRNN
 from sparsemeta.rl.config import AgentConfig
-from sparsemeta.rl.environments import World
+from sparsemeta.rl.environments import Agent, VectorEnv
 
 
-class Judgement(NamedTuple):
-    """What an agent makes of T steps of B lives.
+class PolicyValue(NamedTuple):
+    """What an agent makes of T steps of B environments."""
 
-    Attributes:
-        logits: (B, T, actions), of the policy.
-        value: (B, T), the expected sum of discounted rewards to come.
-    """
-
-    logits: Tensor
-    value: Tensor
+    logits: Tensor  # (B, T, actions), of the policy
+    value: Tensor  # (B, T), the expected sum of discounted rewards to come
 
 
 class ActorCritic(nn.Module):
@@ -51,6 +44,11 @@ class ActorCritic(nn.Module):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the agent is, and all that it plays."""
+        return self.actor.weight.device
+
     def forward(
         self,
         seen: Percept,
@@ -58,88 +56,76 @@ class ActorCritic(nn.Module):
         *,
         fresh: Tensor | None = None,
         donate: bool = False,
-    ) -> tuple[Judgement, MetaRNNState]:
-        """Judge a segment; arguments as those of `SparseMetaRNN`."""
+    ) -> tuple[PolicyValue, MetaRNNState]:
+        """Go through a segment; arguments as those of `SparseMetaRNN`."""
         x, after = self.network(seen, state, fresh=fresh, donate=donate)
-        return Judgement(self.actor(x), self.critic(x).squeeze(-1)), after
+        return PolicyValue(self.actor(x), self.critic(x).squeeze(-1)), after
 
 
-class Lives:
-    """B lives of one agent: what each was told last, and the state that it left.
+class Player(Agent):
+    """A network that plays; it learns within each episode by forward passes alone.
 
     Args:
-        network: the agent; its weights are only read.
-        episodes: of one task in a row, over which a life keeps its fast weights.
+        network: its weights are only read.
+        greedy: take the likeliest action; otherwise draw from the policy.
+        episodes: of one task in a row, over which the fast weights are kept.
+
+    Attributes:
+        state: what the network remembers of each environment.
     """
 
-    def __init__(self, network: ActorCritic, episodes: int = 1):
-        self.network, self.episodes = network, episodes
+    def __init__(self, network: ActorCritic, *, greedy: bool = True, episodes: int = 1):
+        self._network, self._greedy, self._episodes = network, greedy, episodes
 
-    def begin(self, batch: int, device: torch.device) -> None:
-        """Let B lives begin that know nothing."""
-        self.action = torch.zeros(batch, dtype=torch.int64, device=device)
-        self.reward = torch.zeros(batch, device=device)
-        self.done = torch.ones(batch, dtype=torch.bool, device=device)
-        self.ended = torch.zeros_like(self.action)
-        self.state = self.network.network.initial_state(batch)
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+        """Forget everything; B new tasks begin."""
+        self._generator, batch, device = generator, environment.batch, generator.device
+        self._action = torch.zeros(batch, dtype=torch.int64, device=device)
+        self._reward = torch.zeros(batch, device=device)
+        self._done = torch.ones(batch, dtype=torch.bool, device=device)
+        self._ended = torch.zeros_like(self._action)
+        self.state = self._network.network.initial_state(batch)
 
-    def seen(self, observation: Tensor) -> Percept:
+    def act(self, observation: Tensor) -> Tensor:
+        """The likeliest action or a draw from the policy, (B,)."""
+        logits = self.policy_value(observation).logits
+        return logits.argmax(-1) if self._greedy else draw(logits, self._generator)
+
+    def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
+        """Note what came of the actions; it is learned from when the next observation comes."""
+        self._action, self._reward, self._done = action, reward, done
+        self._ended = self._ended + done
+
+    def percept(self, observation: Tensor) -> Percept:
         """An observation (B, W) with what came before it, as one step."""
-        told = (observation, self.action, self.reward, self.done)
+        told = (observation, self._action, self._reward, self._done)
         return Percept(*(tensor[:, None] for tensor in told))
 
     @property
     def fresh(self) -> Tensor:
         """(B, 1) bool, whether a new task begins."""
-        return (self.done & (self.ended % self.episodes == 0))[:, None]
+        return (self._done & (self._ended % self._episodes == 0))[:, None]
 
     @torch.no_grad()
-    def judge(self, observation: Tensor) -> Judgement:
-        """Judge an observation (B, W) and learn from it, by a forward pass: (B, ...)."""
-        judged, self.state = self.network(
-            self.seen(observation), self.state, fresh=self.fresh, donate=True
+    def policy_value(self, observation: Tensor) -> PolicyValue:
+        """Policy and value of an observation (B, W), which the state then remembers: (B, ...)."""
+        found, self.state = self._network(
+            self.percept(observation), self.state, fresh=self.fresh, donate=True
         )
-        return Judgement(*(tensor[:, 0] for tensor in judged))
+        return PolicyValue(*(tensor[:, 0] for tensor in found))
 
     @torch.no_grad()
     def value(self, observation: Tensor) -> Tensor:
-        """What is expected (B,) of an observation (B, W), from which nothing is learned yet."""
-        judged, _ = self.network(self.seen(observation), self.state, fresh=self.fresh)
-        return judged.value[:, 0]
-
-    def told(self, action: Tensor, reward: Tensor, done: Tensor) -> None:
-        """Note what was done and what came of it, each (B,)."""
-        self.action, self.reward, self.done = action, reward, done
-        self.ended = self.ended + done
-
-
-class Player:
-    """A trained agent, played like the scripted ones: `play(environment, Player(agent), ...)`.
-
-    Args:
-        network: the agent.
-        greedy: take the likeliest action; otherwise draw from the policy.
-        episodes: of one task in a row.
-    """
-
-    def __init__(self, network: ActorCritic, *, greedy: bool = True, episodes: int = 1):
-        self.lives, self.greedy = Lives(network, episodes), greedy
-
-    def reset(self, environment: World, generator: torch.Generator) -> None:
-        """Forget everything; B new lives begin."""
-        self._generator = generator
-        self.lives.begin(environment.batch, generator.device)
-
-    def act(self, observation: Tensor) -> Tensor:
-        """Choose by the observations (B, W): actions (B,) int64."""
-        logits = self.lives.judge(observation).logits
-        return logits.argmax(-1) if self.greedy else draw(logits, self._generator)
-
-    def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
-        """Note what came of it; it is learned from when the next observation comes."""
-        self.lives.told(action, reward, done)
+        """The value (B,) of an observation (B, W), which the state does not remember."""
+        found, _ = self._network(self.percept(observation), self.state, fresh=self.fresh)
+        return found.value[:, 0]
 
 
 def draw(logits: Tensor, generator: torch.Generator) -> Tensor:
     """Draw actions (B,) int64 from a policy (B, actions)."""
     return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
+
+
+def to_best_device(agent: ActorCritic) -> ActorCritic:
+    """The agent on the GPU where there is one."""
+    return agent.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,7 +6,7 @@ from sparsemeta import run as engine
 from sparsemeta.errors import CheckpointError
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import Recipe
-from sparsemeta.rl.worlds import make
+from sparsemeta.rl.making import make
 
 
 def load(path: str | Path) -> tuple[ActorCritic, Recipe]:

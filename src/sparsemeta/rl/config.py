@@ -10,15 +10,14 @@ from typing import Annotated, Literal
 from sparsemeta import run as engine
 from sparsemeta.config import AtLeast, Count, MemoryConfig, Settings, Within
 from sparsemeta.errors import require
+from sparsemeta.rl.environments import id_help
 
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
     """Where the agent lives."""
 
-    id: str = "sparsemeta/CardSorting-v0"
-    """A Gymnasium id; an environment of another package as module:id. Those of sparsemeta:
-    CardSorting, CardSortingStrict, ReversalBandit, BernoulliBandit, TwoStep, GraphPOMDP."""
+    id: Annotated[str, id_help()] = "sparsemeta/CardSorting-v0"
     settings: tuple[str, ...] = ()
     """What is set in it, each as name=value: hazard=0.1."""
     observe: tuple[int, ...] = ()

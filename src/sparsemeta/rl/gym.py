@@ -10,17 +10,14 @@ Episodes end by their rules: they terminate and are never truncated. `info` hold
 and an agent must not be given.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import torch
 
-from sparsemeta.errors import MissingExtra, StreamError
-from sparsemeta.rl import cards
-from sparsemeta.rl.environments import CardSorting, Environment, Rules, check_action
-from sparsemeta.rl.worlds import RULES
+from sparsemeta.errors import MissingExtra, StreamError, require
+from sparsemeta.rl import environments
+from sparsemeta.rl.environments import Drawing, Rules, TensorVectorEnv
 
 try:
     import gymnasium
@@ -34,20 +31,25 @@ from gymnasium.vector.utils import batch_space
 Array = np.ndarray
 
 
-class TaskEnv(gymnasium.Env[Array, np.int64]):
-    """One episode at a time of some rules.
+class SingleEnv(gymnasium.Env[Array, np.int64]):
+    """One of our environments, an episode at a time.
 
-    Args:
-        rules: of the environment.
-        render_mode: one of `metadata["render_modes"]`, or None.
+    Whoever watches may be told what an agent is not: the drawing has the whole state.
+
+    Raises:
+        ConfigError: it is not drawn in the render mode.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # as Gymnasium has it
-
-    def __init__(self, rules: Rules, render_mode: str | None = None):
+    def __init__(self, rules: Rules, drawing: Drawing, render_mode: str | None = None):
+        self.metadata = {"render_modes": list(drawing.modes), "render_fps": 2}
+        require(
+            render_mode in (None, *drawing.modes),
+            f"render_mode = {render_mode!r}: {type(rules).__name__} has "
+            f"{', '.join(drawing.modes) or 'none'}",
+        )
         self.observation_space, self.action_space = _spaces(rules)
         self.render_mode = render_mode
-        self._rules = rules
+        self._rules, self._drawing = rules, drawing
         self._state: Any = None  # of the rules
         self._over = True
 
@@ -65,46 +67,31 @@ class TaskEnv(gymnasium.Env[Array, np.int64]):
         if self._over:
             raise StreamError("there is no episode, or it is over. Call reset() before step().")
         actions = torch.tensor([int(action)])
-        check_action(self._rules, 1, actions)
+        environments.check_action(self._rules, 1, actions)
         turn = self._rules.advance(self._state, actions, self._generator)
         self._state, self._over = turn.state, bool(turn.done)
         info = {name: value.item() for name, value in turn.info._asdict().items()}
         return self._observation(), turn.reward.item(), self._over, False, info
 
+    def render(self) -> Any:
+        """The state, as the render mode says; None without one."""
+        draw = {"rgb_array": self._drawing.picture, "ansi": self._drawing.text}
+        return draw[self.render_mode](self._state) if self.render_mode else None
+
     def _observation(self) -> Array:
         return self._rules.observe(self._state)[0].numpy()
 
 
-class CardSortingEnv(TaskEnv):
-    """Card sorting that can be watched, as a picture or as text. Who watches is told the rule."""
+class BatchEnv(VectorEnv[Array, Array, Array]):
+    """Many of one of our environments side by side, stepped in one batch; they are not drawn."""
 
-    metadata: dict[str, Any] = {  # noqa: RUF012
-        "render_modes": ["rgb_array", "ansi"],
-        "render_fps": 2,
-    }
-
-    def render(self) -> Array | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The table, as the render mode says."""
-        draw = {"rgb_array": cards.picture, "ansi": cards.text}.get(self.render_mode or "")
-        return draw(self._state) if draw else None
-
-
-class TaskVectorEnv(VectorEnv[Array, Array, Array]):
-    """Episodes of some rules side by side, stepped in one batch.
-
-    Args:
-        rules: of the environments.
-        num_envs: how many.
-    """
-
-    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
-
-    def __init__(self, rules: Rules, num_envs: int = 1):
+    def __init__(self, rules: Rules, drawing: Drawing, num_envs: int = 1):
+        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = _spaces(rules)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._environment = Environment(rules, num_envs)
+        self._environment = TensorVectorEnv(rules, num_envs)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -142,11 +129,22 @@ def _generator(chance: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(chance.integers(2**63)))
 
 
-for name, rules in RULES.items():
-    single = CardSortingEnv if isinstance(rules, CardSorting) else TaskEnv
-    gymnasium.register(
-        name,
-        entry_point=f"{__name__}:{single.__name__}",
-        vector_entry_point=f"{__name__}:{TaskVectorEnv.__name__}",
-        kwargs={"rules": rules},
-    )
+def single(rules: Rules, drawing: Drawing, render_mode: str | None = None) -> SingleEnv:
+    """Make a `SingleEnv`: of a class Gymnasium takes all its instances to be drawn in one way."""
+    return SingleEnv(rules, drawing, render_mode)
+
+
+def register() -> None:
+    """Make known to Gymnasium what is in the registry and not yet known to it."""
+    for id in environments.REGISTRY.keys() - gymnasium.registry.keys():
+        spec = environments.find_spec(id)
+        assert spec.rules is not None
+        gymnasium.register(
+            id,
+            entry_point=f"{__name__}:{single.__name__}",
+            vector_entry_point=f"{__name__}:{BatchEnv.__name__}",
+            kwargs={"rules": spec.rules(), "drawing": spec.drawing},
+        )
+
+
+register()

@@ -1,12 +1,11 @@
 """One figure of an evaluation: how an agent adapts, beside those who play it best."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 from sparsemeta.plotting import require_plotting
-from sparsemeta.rl.evaluation import STAY, STEP, SWITCH, Evaluation
+from sparsemeta.rl.environments import find_spec
+from sparsemeta.rl.evaluation import Evaluation
 
 _STYLES: dict[str, dict[str, Any]] = {
     "agent": {"color": "#d62728", "linewidth": 2.5, "zorder": 3},
@@ -14,16 +13,10 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 _BEST: dict[str, Any] = {"color": "#222222", "linestyle": ":", "linewidth": 2.5}
 _OTHERS = ("C0", "C2", "C1", "C4")
-_AXES = {
-    SWITCH: ("trial after a switch of the rule", "probability of an error"),
-    STAY: ("what came of a first choice", "probability that it is repeated"),
-    STEP: ("step of the life", "mean reward"),
-}
-_OUTCOMES = "unpaid\nrare", "unpaid\ncommon", "paid\nrare", "paid\ncommon"
 
 
 def plot(found: Evaluation, path: str | Path) -> None:
-    """Draw the curves of every player: errors after a switch, choices repeated, or reward.
+    """Draw the environment's curve of every player.
 
     Args:
         found: what was measured.
@@ -33,23 +26,17 @@ def plot(found: Evaluation, path: str | Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    curve = find_spec(found.environment.id).curve
     figure = Figure(figsize=(6, 5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    few = found.curve != STEP
+    axes = figure.add_subplot(title=found.environment.id, xlabel=curve.x, ylabel=curve.y)
     for i, (name, played) in enumerate(found.players.items()):
-        if not played.curve:
-            continue
-        style = _STYLES.get(name) or (_BEST if i == 1 else {"color": _OTHERS[i % 4]})
-        trials = range(1, len(played.curve) + 1)
-        axes.plot(trials, played.curve, label=name, marker="o" if few else "", **style)
-    if found.curve == SWITCH:
-        axes.set_xticks(range(1, 6))
-    elif found.curve == STAY:
-        axes.set_xticks(range(1, 5), _OUTCOMES)
-    axes.set_title(found.environment.id)
-    across, up = _AXES[found.curve]
-    axes.set(xlabel=across, ylabel=up)
+        if played.curve:
+            style = _STYLES.get(name) or (_BEST if i == 1 else {"color": _OTHERS[i % 4]})
+            points = range(1, len(played.curve) + 1)
+            axes.plot(points, played.curve, label=name, marker="o" if curve.ticks else "", **style)
+    if curve.ticks:
+        axes.set_xticks(range(1, len(curve.ticks) + 1), curve.ticks)
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.lines:

@@ -1,44 +1,32 @@
 """Segments of experience: played by the policy as it is, with the advantage of every action."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from sparsemeta.nn.meta_rnn import MetaRNNState, Percept
-from sparsemeta.rl.agent import ActorCritic, Lives, draw
+from sparsemeta.rl.agent import ActorCritic, Player, draw
 from sparsemeta.rl.config import TrainingConfig
-from sparsemeta.rl.environments import World
+from sparsemeta.rl.environments import VectorEnv
 
 
 class Rollout(NamedTuple):
-    """T steps of B lives.
+    """T steps of B environments."""
 
-    Attributes:
-        state: before the first step.
-        seen: at every step.
-        fresh: (B, T) bool, where a task begins.
-        action: (B, T) int64.
-        log_probability: (B, T), of the action when it was taken.
-        advantage: (B, T), of the action over what was expected.
-        target: (B, T), what the critic should have expected.
-    """
+    state: MetaRNNState  # before the first step
+    seen: Percept  # at every step
+    fresh: Tensor  # (B, T) bool, where a task begins
+    action: Tensor  # (B, T) int64
+    log_probability: Tensor  # (B, T), of the action when it was taken
+    advantage: Tensor  # (B, T), of the action over what was expected
+    target: Tensor  # (B, T), what the critic should have expected
 
-    state: MetaRNNState
-    seen: Percept
-    fresh: Tensor
-    action: Tensor
-    log_probability: Tensor
-    advantage: Tensor
-    target: Tensor
-
-    def select(self, rows: Tensor) -> Rollout:
-        """Some of the lives, by index."""
+    def select(self, rows: Tensor) -> Self:
+        """Some of the environments, by index."""
         state, seen, *rest = self
         part = Percept(*(tensor[rows] for tensor in seen))
-        return Rollout(state.select(rows), part, *(tensor[rows] for tensor in rest))
+        return type(self)(state.select(rows), part, *(tensor[rows] for tensor in rest))
 
 
 class Collector:
@@ -46,8 +34,8 @@ class Collector:
 
     Args:
         network: the agent.
-        environment: of B episodes.
-        generator: all chance, the environment's and the agent's.
+        environment: B of them side by side.
+        generator: draws all that is random, for the environment and the agent.
         config: how long a segment is, and what is worth how much.
 
     Attributes:
@@ -57,47 +45,47 @@ class Collector:
     def __init__(
         self,
         network: ActorCritic,
-        environment: World,
+        environment: VectorEnv,
         generator: torch.Generator,
         config: TrainingConfig,
     ):
         self._environment, self._generator, self._config = environment, generator, config
-        self._lives = Lives(network, config.episodes)
-        self._lives.begin(environment.batch, generator.device)
+        self._player = Player(network, episodes=config.episodes)
+        self._player.reset(environment, generator)
         self._observation = environment.reset(generator)
         self._sum = torch.zeros(environment.batch, device=generator.device)
         self.returns: list[float] = []
 
     def collect(self) -> Rollout:
         """Play a segment."""
-        config, state = self._config, self._lives.state.clone()
+        config, state = self._config, self._player.state.clone()
         seen, *rest = zip(*(self._take_step() for _ in range(config.segment)), strict=True)
         seen = Percept(*(torch.cat(parts, dim=1) for parts in zip(*seen, strict=True)))
         fresh, action, log_probability, value, reward, done = (
             torch.stack(parts, dim=1) for parts in rest
         )
-        last = self._lives.value(self._observation)
+        last = self._player.value(self._observation)
         advantage = advantages(reward, value, done, last, config.discount, config.trace)
         return Rollout(state, seen, fresh, action, log_probability, advantage, advantage + value)
 
     def _take_step(self) -> tuple[Percept, *tuple[Tensor, ...]]:
-        """One step of every life: what was seen, whether afresh, and what was made of it."""
-        lives = self._lives
-        seen, fresh = lives.seen(self._observation), lives.fresh
-        judged = lives.judge(self._observation)
-        action = draw(judged.logits, self._generator)
-        log_probability = judged.logits.log_softmax(-1).gather(1, action[:, None])
+        """One step in each: what was seen, whether afresh, and what was made of it."""
+        player, observation = self._player, self._observation
+        seen, fresh = player.percept(observation), player.fresh
+        found = player.policy_value(observation)
+        action = draw(found.logits, self._generator)
+        log_probability = found.logits.log_softmax(-1).gather(1, action[:, None])
         step = self._environment.step(action)
         earned = step.reward * self._config.reward_scale
         if step.truncated is not None and step.truncated.any():
             # A time limit is no end: what would have followed is worth what the critic expects.
-            lives.told(action, step.reward, torch.zeros_like(step.done))
-            expected = lives.value(step.final)
+            player.update(observation, action, step.reward, torch.zeros_like(step.done))
+            expected = player.value(step.final)
             earned = earned + self._config.discount * step.truncated * expected
-        lives.told(action, step.reward, step.done)
+        player.update(observation, action, step.reward, step.done)
         self._observation = step.observation
         self._count(step.reward, step.done)
-        return seen, fresh[:, 0], action, log_probability[:, 0], judged.value, earned, step.done
+        return seen, fresh[:, 0], action, log_probability[:, 0], found.value, earned, step.done
 
     def _count(self, reward: Tensor, done: Tensor) -> None:
         self._sum = self._sum + reward

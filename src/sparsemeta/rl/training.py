@@ -13,9 +13,9 @@ from sparsemeta import run as engine
 from sparsemeta.rl import ppo
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import Recipe, TrainingConfig
-from sparsemeta.rl.environments import World
+from sparsemeta.rl.environments import VectorEnv
+from sparsemeta.rl.making import make
 from sparsemeta.rl.rollout import Collector
-from sparsemeta.rl.worlds import make
 
 
 def train(
@@ -59,7 +59,7 @@ class Learner(engine.Learner[ActorCritic, TrainingConfig]):
     _collector: Collector | None
     _earned: float | None
 
-    def __init__(self, recipe: Recipe, world: World, saved: engine.Checkpoint | None = None):
+    def __init__(self, recipe: Recipe, world: VectorEnv, saved: engine.Checkpoint | None = None):
         runner = engine.Engine(seed=recipe.training.seed)
         agent = ActorCritic(world.width, world.actions, recipe.agent)
         self._world, self._collector, self._earned = world, None, None

@@ -1,75 +1,28 @@
 """Environments in which rules change or must be found, in batches, with who plays them best.
 
-Axes: B episodes side by side, T steps, W the width of an observation.
+Axes: B environments side by side, T steps, W the width of an observation.
 
-    environment.py        Environment: B copies stepped together; Rules: what each file below has
-    play.py               Agent: who acts and learns; the one loop that plays any anywhere
-    card_sorting.py       Wisconsin card sorting
-    card_sorters.py       its ideal observer, one that does not count, win-stay-lose-shift
-    reversal.py           two arms that change places; their ideal observer, win-stay-lose-shift
-    bernoulli.py          the Bernoulli bandit; greedy, Thompson sampling, UCB
-    gittins.py            its Gittins index
-    two_step.py           the two-step task of Daw, and the pattern of stays that it is about
-    two_step_learners.py  a model-based and a model-free learner
-    graph.py              the graph POMDP of Fast Weight Memory, and the shortest ways in it
+    spec.py        what an environment says of itself; registry.py: all of them, by id
+    rules.py       what the rules of one are: functions of a state
+    vector.py      B environments side by side, and the observation wrapper
+    play.py        Agent: who acts and learns; the one loop that plays any anywhere
+    pictures.py    drawing, and films of what was drawn
+    card_sorting/  Wisconsin card sorting
+    reversal.py    two arms that change places
+    bernoulli.py   the Bernoulli bandit; gittins.py: its Gittins index
+    two_step.py    the two-step task of Daw
+    graph.py       the graph POMDP of Fast Weight Memory
 
-Rules are frozen settings, an environment steps B episodes of them, an agent plays it:
+Each of the last has its rules, who plays by them untrained, and its `EnvironmentSpec`. Rules are
+frozen settings, B environments step by them, an agent plays:
 
-    environment = Environment(CardSorting(), batch=128)
-    record = play(environment, IdealObserver(), torch.Generator().manual_seed(0))
+    env = TensorVectorEnv(CardSorting(), batch=128)
+    record = play(env, IdealObserver(), torch.Generator().manual_seed(0))
     128 - record.returns().mean()  # errors
 
 An episode that ends is replaced within the same step. Everything is on the generator's device.
 """
 
-from sparsemeta.rl.environments.bernoulli import UCB, BernoulliBandit, Greedy, Thompson
-from sparsemeta.rl.environments.card_sorters import IdealObserver, NoCount, WinStayLoseShift
-from sparsemeta.rl.environments.card_sorting import STRICT, CardSorting, recovery
-from sparsemeta.rl.environments.environment import (
-    Environment,
-    Rules,
-    Step,
-    Turn,
-    World,
-    check_action,
-)
-from sparsemeta.rl.environments.gittins import Gittins, gittins_indices
-from sparsemeta.rl.environments.graph import GraphPOMDP, KnownGraph
-from sparsemeta.rl.environments.play import Agent, Record, Uniform, play
-from sparsemeta.rl.environments.reversal import ReversalBandit, ReversalObserver, ReversalWinStay
-from sparsemeta.rl.environments.two_step import TwoStep, stay_probability
-from sparsemeta.rl.environments.two_step_learners import ModelBased, ModelFree
+import lazy_loader
 
-__all__ = [
-    "STRICT",
-    "UCB",
-    "Agent",
-    "BernoulliBandit",
-    "CardSorting",
-    "Environment",
-    "Gittins",
-    "GraphPOMDP",
-    "Greedy",
-    "IdealObserver",
-    "KnownGraph",
-    "ModelBased",
-    "ModelFree",
-    "NoCount",
-    "Record",
-    "ReversalBandit",
-    "ReversalObserver",
-    "ReversalWinStay",
-    "Rules",
-    "Step",
-    "Thompson",
-    "Turn",
-    "TwoStep",
-    "Uniform",
-    "WinStayLoseShift",
-    "World",
-    "check_action",
-    "gittins_indices",
-    "play",
-    "recovery",
-    "stay_probability",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,15 +1,18 @@
 """The Bernoulli bandit, and the index policies that play it from counts."""
 
-from __future__ import annotations
-
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
-from sparsemeta.errors import require
-from sparsemeta.rl.environments.environment import Turn, World, rules_of
+from sparsemeta.config import AtLeast, Count, Settings
+from sparsemeta.rl.environments.gittins import gittins_indices
+from sparsemeta.rl.environments.playing import Agent
+from sparsemeta.rl.environments.rules import Turn
+from sparsemeta.rl.environments.spec import EnvironmentSpec
+from sparsemeta.rl.environments.vector import VectorEnv, rules_of
 
 _gamma = torch._standard_gamma  # pyright: ignore  # torch.distributions.Beta takes no generator
 
@@ -28,7 +31,7 @@ class BanditInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BernoulliBandit:
+class BernoulliBandit(Settings, section="bandit"):
     """Arms that pay 1 with a probability of their own, uniform from 0 to 1, for a whole episode.
 
     Seen is which part of the trials is done: how long what is learned will be of use.
@@ -38,16 +41,12 @@ class BernoulliBandit:
     with a GRU 78.7, SNAIL 79.1 (by the table of the reproduction lucaslingle/pytorch_rl2).
     """
 
-    arms: int = 5
+    arms: Annotated[int, AtLeast(2)] = 5
     """Arms (K)."""
-    length: int = 100
+    length: Count = 100
     """Trials (T)."""
 
     width = 1
-
-    def __post_init__(self) -> None:
-        require(self.arms >= 2, f"bandit.arms = {self.arms} leaves nothing to choose; give 2")
-        require(self.length >= 1, f"bandit.length = {self.length} must be at least 1")
 
     @property
     def actions(self) -> int:
@@ -75,10 +74,10 @@ class BernoulliBandit:
         return Turn(state, paid.float(), state.trial == self.length, BanditInfo(regret))
 
 
-class Counting:
+class Counting(Agent):
     """Pulls the arm of the highest index, which is made of counts; the first of equal ones."""
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Nothing was paid yet."""
         rules = rules_of(environment, BernoulliBandit)
         self._length, self._generator = rules.length, generator
@@ -90,15 +89,15 @@ class Counting:
         return self.index(self._paid, self._missed).argmax(1)
 
     def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
-        """Count."""
+        """Count what the pulled arms paid."""
         pulled = torch.zeros_like(self._paid).scatter_(1, action[:, None], 1.0)
         going = ~done[:, None]
         self._paid = (self._paid + pulled * reward[:, None]) * going
         self._missed = (self._missed + pulled * (1 - reward[:, None])) * going
 
+    @abstractmethod
     def index(self, paid: Tensor, missed: Tensor) -> Tensor:
         """The index of every arm, from how often it paid and did not, (B, K)."""
-        raise NotImplementedError
 
 
 class Greedy(Counting):
@@ -135,3 +134,30 @@ class UCB(Counting):
         pulls = paid + missed
         spread = (pulls.sum(1, keepdim=True).log() / pulls).sqrt()
         return torch.where(pulls == 0, torch.inf, (paid + 1) / (pulls + 2) + self._bonus * spread)
+
+
+class Gittins(Counting):
+    """The arm whose Gittins index for the trials that remain is the highest."""
+
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+        """Compute the indices, and forget all counts."""
+        super().reset(environment, generator)
+        self._table = gittins_indices(self._length).to(generator.device)
+
+    def index(self, paid: Tensor, missed: Tensor) -> Tensor:
+        """The index of each arm by its counts."""
+        pulls = paid + missed
+        done = pulls.sum(1, keepdim=True).expand(pulls.shape)
+        return self._table[(self._length - done).long() - 1, pulls.long(), paid.long()]
+
+
+BERNOULLI_BANDIT = EnvironmentSpec(
+    BernoulliBandit,
+    rivals={
+        "Gittins index": Gittins,
+        "UCB, bonus .2": UCB,
+        "greedy": Greedy,
+        "Thompson sampling": Thompson,
+    },
+    measures=lambda record: {"regret": record.info.regret},
+)

@@ -1,30 +1,10 @@
 """The Gittins index of a Bernoulli arm over a finite horizon."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sparsemeta.rl.environments.bernoulli import Counting
-from sparsemeta.rl.environments.environment import World
-
 SAFE = 101  # payments of the safe arm, from 0 to 1, between which the index is interpolated
-
-
-class Gittins(Counting):
-    """The arm whose Gittins index for the trials that remain is the highest."""
-
-    def reset(self, environment: World, generator: torch.Generator) -> None:
-        """Compute the indices, and forget all counts."""
-        super().reset(environment, generator)
-        self._table = gittins_indices(self._length).to(generator.device)
-
-    def index(self, paid: Tensor, missed: Tensor) -> Tensor:
-        """The index of each arm by its counts."""
-        pulls = paid + missed
-        done = pulls.sum(1, keepdim=True).expand(pulls.shape)
-        return self._table[(self._length - done).long() - 1, pulls.long(), paid.long()]
 
 
 def gittins_indices(horizon: int) -> Tensor:

@@ -1,36 +1,28 @@
 """The graph POMDP of Fast Weight Memory: find the way to a place by connections to be learned."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from sparsemeta.errors import require
-from sparsemeta.rl.environments.environment import Environment, Turn, World, rules_of
+from sparsemeta.config import AtLeast, Count, Settings
+from sparsemeta.rl.environments.playing import Agent
+from sparsemeta.rl.environments.rules import Turn
+from sparsemeta.rl.environments.spec import EnvironmentSpec
+from sparsemeta.rl.environments.vector import TensorVectorEnv, VectorEnv, rules_of
 
 
 class GraphState(NamedTuple):
-    """B episodes.
+    """B episodes."""
 
-    Attributes:
-        leads: (B, N, A) int64, where an action leads from a place; to itself where nowhere.
-        place: (B,) int64, where the agent is.
-        goal: (B,) int64, where it is to go.
-        wasted: (B,) int64, steps without reward since the agent was last taken away.
-        taken: (B,) bool, whether it was just put where it is, and did not walk there.
-        step: (B,) int64, steps done.
-    """
-
-    leads: Tensor
-    place: Tensor
-    goal: Tensor
-    wasted: Tensor
-    taken: Tensor
-    step: Tensor
+    leads: Tensor  # (B, N, A) int64, where an action leads from a place; to itself where nowhere
+    place: Tensor  # (B,) int64, where the agent is
+    goal: Tensor  # (B,) int64, where it is to go
+    wasted: Tensor  # (B,) int64, steps without reward since the agent was last taken away
+    taken: Tensor  # (B,) bool, whether it was just put where it is, and did not walk there
+    step: Tensor  # (B,) int64, steps done
 
 
 class GraphInfo(NamedTuple):
@@ -41,7 +33,7 @@ class GraphInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GraphPOMDP:
+class GraphPOMDP(Settings, section="graph"):
     """Walk a random directed graph to a goal, which then moves; the graph is never seen.
 
     Each place can be left and reached, and all are connected. An action that leads nowhere costs
@@ -54,24 +46,16 @@ class GraphPOMDP:
     training: FWM 106.9, LSTM 80 to 83.
     """
 
-    places: int = 5
+    places: Annotated[int, AtLeast(3)] = 5
     """Places (N)."""
-    kinds: int = 3
+    kinds: Annotated[int, AtLeast(3)] = 3
     """Connections that may leave a place, one for each action (A)."""
     reward: float = 10.0
-    """For reaching the goal."""
+    """The reward for reaching the goal."""
     penalty: float = 0.05
-    """For an action that leads nowhere."""
-    length: int = 30
+    """What an action that leads nowhere costs."""
+    length: Count = 30
     """Steps (T)."""
-
-    def __post_init__(self) -> None:
-        require(self.places >= 3, f"graph.places = {self.places} must be at least 3")
-        require(
-            self.kinds >= 3,
-            f"graph.kinds = {self.kinds} must be at least 3, for a way out of and into every place",
-        )
-        require(self.length >= 1, f"graph.length = {self.length} must be at least 1")
 
     @property
     def actions(self) -> int:
@@ -127,26 +111,23 @@ class GraphPOMDP:
         return (place + turn) % self.places
 
 
-class KnownGraph:
+class KnownGraph(Agent):
     """Walks the shortest way, looking at the graph that no other agent is shown."""
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Note where to look."""
         rules_of(environment, GraphPOMDP)
         self._environment = environment
 
     def act(self, observation: Tensor) -> Tensor:
         """The action (B,) after which the way is shortest."""
-        assert isinstance(self._environment, Environment)
+        assert isinstance(self._environment, TensorVectorEnv)
         state = self._environment.state
         assert state is not None
         row = torch.arange(len(state.place), device=state.place.device)
         options = state.leads[row, state.place]  # (B, A)
         left = steps_between(state.leads)[row[:, None], options, state.goal[:, None]]
         return torch.where(options == state.place[:, None], torch.inf, left).argmin(1)
-
-    def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
-        """Learn nothing: all is known."""
 
 
 def draw_graphs(batch: int, places: int, kinds: int, generator: torch.Generator) -> Tensor:
@@ -158,7 +139,7 @@ def draw_graphs(batch: int, places: int, kinds: int, generator: torch.Generator)
         batch: B.
         places: N.
         kinds: A.
-        generator: the source of all chance.
+        generator: draws all that is random.
 
     Returns:
         (B, N, A) int64, where an action leads from a place; to the place itself where nowhere.
@@ -206,3 +187,10 @@ def _draw(batch: int, places: int, kinds: int, generator: torch.Generator) -> Te
         pick = (torch.rand(leads.shape, **chance) * free).flatten(1).argmax(1)
         leads[row, pick // kinds, pick % kinds] = to
     return leads
+
+
+GRAPH_POMDP = EnvironmentSpec(
+    GraphPOMDP,
+    rivals={"known graph": KnownGraph},
+    measures=lambda record: {"goals": record.info.reached},
+)

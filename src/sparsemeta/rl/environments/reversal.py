@@ -1,15 +1,19 @@
 """The reversal bandit: two arms that change places, and two who play it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
+from sparsemeta.config import Count, Settings, Within
 from sparsemeta.errors import require
-from sparsemeta.rl.environments.environment import Turn, World, rules_of
+from sparsemeta.rl.environments.playing import Agent
+from sparsemeta.rl.environments.rules import Turn
+from sparsemeta.rl.environments.spec import EnvironmentSpec
+from sparsemeta.rl.environments.vector import VectorEnv, rules_of
+
+Probability = Annotated[float, Within(0, 1)]
 
 
 class ReversalState(NamedTuple):
@@ -26,7 +30,7 @@ class ReversalInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ReversalBandit:
+class ReversalBandit(Settings, section="reversal"):
     """Two arms, one that pays 1 more often than the other; they may change places before a trial.
 
     There is nothing to see: the observation is one zero.
@@ -35,27 +39,23 @@ class ReversalBandit:
     win-stay-lose-shift 66.1, uniform 50, one who knows the better arm 80.
     """
 
-    hazard: float = 0.05
+    hazard: Probability = 0.05
     """Probability of a reversal, per trial."""
-    high: float = 0.8
+    high: Probability = 0.8
     """Probability of a reward from the better arm."""
-    low: float = 0.2
+    low: Probability = 0.2
     """Probability of a reward from the other."""
-    length: int = 100
+    length: Count = 100
     """Trials (T)."""
 
     actions = 2
     width = 1
 
-    def __post_init__(self) -> None:
-        require(self.length >= 1, f"reversal.length = {self.length} must be at least 1")
+    def check(self) -> None:
+        """Raise `ConfigError` unless one arm is the better one."""
         require(
-            0 <= self.hazard <= 1, f"reversal.hazard = {self.hazard} must be a probability, 0 to 1"
-        )
-        require(
-            0 <= self.low < self.high <= 1,
-            f"reversal.low = {self.low} and reversal.high = {self.high} must be probabilities, "
-            "the low one first",
+            self.low < self.high,
+            f"reversal.low = {self.low} must lie below reversal.high = {self.high}",
         )
 
     def start(self, batch: int, generator: torch.Generator) -> ReversalState:
@@ -84,14 +84,14 @@ class ReversalBandit:
         )
 
 
-class ReversalObserver:
+class ReversalObserver(Agent):
     r"""Exact Bayesian filter over which arm is better; it pulls the one that probably is.
 
     $b' = \frac{b \, l_1}{b \, l_1 + (1 - b) \, l_0}$ with the likelihoods l of the reward, then
     $b = (1 - h) b' + h (1 - b')$.
     """
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Believe what is true of every episode."""
         self._rules = rules_of(environment, ReversalBandit)
         self._belief = torch.full((environment.batch,), 0.5, device=generator.device)
@@ -113,10 +113,10 @@ class ReversalObserver:
         return torch.where(reward > 0, paid, 1 - paid)
 
 
-class ReversalWinStay:
+class ReversalWinStay(Agent):
     """Win-stay-lose-shift: pulls an arm until it does not pay, then the other."""
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Begin with the first arm, which is as good as any."""
         self._arm = torch.zeros(environment.batch, dtype=torch.int64, device=generator.device)
 
@@ -127,3 +127,10 @@ class ReversalWinStay:
     def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
         """Shift where nothing was paid."""
         self._arm = torch.where(reward > 0, action, 1 - action)
+
+
+REVERSAL_BANDIT = EnvironmentSpec(
+    ReversalBandit,
+    rivals={"ideal observer": ReversalObserver, "win-stay-lose-shift": ReversalWinStay},
+    measures=lambda record: {"better arm": record.info.correct},
+)

@@ -1,49 +1,39 @@
 """The two-step task: does a choice repeat what paid, or what leads to where it paid?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from sparsemeta.errors import require
-from sparsemeta.rl.environments.environment import Turn
-from sparsemeta.rl.environments.play import Record
+from sparsemeta.config import Count, Settings, Within
+from sparsemeta.rl.environments.playing import Agent, Record
+from sparsemeta.rl.environments.rules import Turn
+from sparsemeta.rl.environments.spec import Curve, EnvironmentSpec
+from sparsemeta.rl.environments.vector import VectorEnv, rules_of
 
 BOUNDS = (0.25, 0.75)  # of what the second choices pay
+GRID = 51  # values of what a choice may pay, between the bounds
 
 
 class TwoStepState(NamedTuple):
-    """B episodes.
+    """B episodes."""
 
-    Attributes:
-        pays: (B, 4) float32, what the two choices of the two second stages pay.
-        stage: (B,) int64, 0 at the first choice, 1 or 2 at a second one.
-        step: (B,) int64, choices made.
-    """
-
-    pays: Tensor
-    stage: Tensor
-    step: Tensor
+    pays: Tensor  # (B, 4) float32, what the two choices of the two second stages pay
+    stage: Tensor  # (B,) int64, 0 at the first choice, 1 or 2 at a second one
+    step: Tensor  # (B,) int64, choices made
 
 
 class TwoStepInfo(NamedTuple):
-    """About one choice.
+    """About one choice."""
 
-    Attributes:
-        stage: (B,) int64, that it was made at.
-        common: (B,) bool, whether a first choice led to its common stage.
-    """
-
-    stage: Tensor
-    common: Tensor
+    stage: Tensor  # (B,) int64, that it was made at
+    common: Tensor  # (B,) bool, whether a first choice led to its common stage
 
 
 @dataclass(frozen=True)
-class TwoStep:
+class TwoStep(Settings, section="two_step"):
     """Choose one of two, come to one of two stages, choose one of two again: that one may pay 1.
 
     First choice k leads to stage k + 1 commonly, else to the other one. What the second choices pay
@@ -56,25 +46,15 @@ class TwoStep:
     both. Rewards per trial, measured here: model-based observer .565, model-free .53, uniform .50.
     """
 
-    common: float = 0.7
+    common: Annotated[float, Within(0.5, 1)] = 0.7
     """Probability that a first choice leads to its own stage."""
-    walk: float = 0.025
+    walk: Annotated[float, Within(0, 0.25)] = 0.025
     """Standard deviation of the change of what a choice pays, per trial."""
-    trials: int = 201
+    trials: Count = 201
     """Trials of an episode."""
 
     actions = 2
     width = 3
-
-    def __post_init__(self) -> None:
-        require(self.trials >= 1, f"two_step.trials = {self.trials} must be at least 1")
-        require(
-            0.5 <= self.common <= 1,
-            f"two_step.common = {self.common} must be a probability of at least one half",
-        )
-        require(
-            0 <= self.walk <= 0.25, f"two_step.walk = {self.walk} must be a deviation, 0 to 0.25"
-        )
 
     @property
     def length(self) -> int:
@@ -145,3 +125,110 @@ def stay_probability(record: Record[TwoStepInfo]) -> Tensor:
         for paid in (0, 1)
     ]
     return torch.stack([torch.stack(row) for row in rows])
+
+
+def _stays(record: Record, counted: Tensor) -> Tensor:
+    """The four probabilities, or none where one is not known."""
+    stays = stay_probability(record).flatten()
+    return stays if stays.isfinite().all() else stays[:0]
+
+
+class ModelBased(Agent):
+    r"""Bayesian filter of what each second choice pays, on a grid; it chooses the best mean.
+
+    The first choice k is worth $c \max Q(k) + (1 - c) \max Q(1 - k)$, with c the probability of
+    the common way. Greedy: it does not explore.
+    """
+
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+        """Believe what is true of every episode."""
+        rules = rules_of(environment, TwoStep)
+        self._common = rules.common
+        self._pays = torch.linspace(*BOUNDS, GRID, device=generator.device)
+        self._walk = _walk(self._pays, rules.walk)
+        self._prior = torch.full((4, GRID), 1 / GRID, device=generator.device)
+        self._belief = self._prior.expand(environment.batch, 4, GRID)
+
+    def act(self, observation: Tensor) -> Tensor:
+        """The better choice, (B,)."""
+        mean = (self._belief @ self._pays).view(-1, 2, 2)  # by stage and choice
+        best = mean.amax(2)
+        first = self._common * best + (1 - self._common) * best.flip(1)
+        values = torch.cat([first[:, None], mean], dim=1)
+        stage = observation.argmax(1)
+        return values[torch.arange(len(stage), device=stage.device), stage].argmax(1)
+
+    def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
+        """Filter by the reward of a second choice, then by the walk."""
+        stage = observation.argmax(1)
+        row, chosen = torch.arange(len(stage), device=stage.device), choice(stage, action)
+        likelihood = torch.where(reward[:, None] > 0, self._pays, 1 - self._pays)
+        belief = self._belief.clone()
+        belief[row, chosen] *= likelihood
+        belief = (belief / belief.sum(-1, keepdim=True)) @ self._walk
+        belief = torch.where(stage[:, None, None] == 0, self._belief, belief)
+        self._belief = torch.where(done[:, None, None], self._prior, belief)
+
+
+class ModelFree(Agent):
+    r"""SARSA(1): the reward of a trial moves the values of both its choices; softmax.
+
+    $Q \leftarrow Q + \alpha (r - Q)$, and a choice has probability $\propto \exp(Q / \tau)$.
+
+    Args:
+        rate: the learning rate, alpha.
+        temperature: tau.
+    """
+
+    def __init__(self, rate: float = 0.5, temperature: float = 0.2):
+        self._rate, self._temperature = rate, temperature
+
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+        """Value everything one half."""
+        self._generator = generator
+        self._value = torch.full((environment.batch, 3, 2), 0.5, device=generator.device)
+        self._first = torch.zeros(environment.batch, dtype=torch.int64, device=generator.device)
+
+    def act(self, observation: Tensor) -> Tensor:
+        """A choice at random, the more often the more it is worth, (B,)."""
+        stage = observation.argmax(1)
+        values = self._value[torch.arange(len(stage), device=stage.device), stage]
+        odds = (values / self._temperature).softmax(1)
+        return torch.multinomial(odds, 1, generator=self._generator).squeeze(1)
+
+    def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
+        """Move the values of both choices of a trial, when its second one is made."""
+        stage = observation.argmax(1)
+        row, second = torch.arange(len(stage), device=stage.device), stage > 0
+        value = self._value.clone()
+        for where, chosen in ((stage, action), (torch.zeros_like(stage), self._first)):
+            old = self._value[row, where, chosen]
+            value[row, where, chosen] = torch.where(second, old + self._rate * (reward - old), old)
+        self._first = torch.where(second, self._first, action)
+        self._value = torch.where(done[:, None, None], 0.5, value)
+
+
+def _walk(pays: Tensor, deviation: float) -> Tensor:
+    """The probability (GRID, GRID) of what is paid next, reflected at the bounds."""
+    if deviation == 0:
+        return torch.eye(len(pays), device=pays.device)
+    cell = pays[1] - pays[0]
+    offset = torch.linspace(-4, 4, 161, device=pays.device)
+    weight = (-offset.square() / 2).softmax(0)
+    arrived = reflect(pays[:, None] + deviation * offset)
+    index = ((arrived - pays[0]) / cell).round().long()
+    moves = torch.zeros(len(pays), len(pays), device=pays.device)
+    return moves.scatter_add_(1, index, weight.expand(index.shape))
+
+
+TWO_STEP = EnvironmentSpec(
+    TwoStep,
+    rivals={"model-based": ModelBased, "model-free": ModelFree},
+    curve=Curve(
+        title="stays: unpaid rare, unpaid common, paid rare, paid common",
+        x="what came of a first choice",
+        y="probability that it is repeated",
+        points=_stays,
+        ticks=("unpaid\nrare", "unpaid\ncommon", "paid\nrare", "paid\ncommon"),
+    ),
+)

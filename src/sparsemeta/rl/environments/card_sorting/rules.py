@@ -1,7 +1,5 @@
 """Wisconsin card sorting: find the rule, keep to it, and notice when it changes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -9,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from sparsemeta.config import Count, Settings
 from sparsemeta.errors import require
-from sparsemeta.rl.environments.environment import Turn
-from sparsemeta.rl.environments.play import Record
+from sparsemeta.rl.environments.playing import Record
+from sparsemeta.rl.environments.rules import Turn
 
 RULES = ("colour", "form", "number")
 DECK = 64  # every colour with every form and number
@@ -20,26 +19,17 @@ DECK = 64  # every colour with every form and number
 class CardState(NamedTuple):
     """B sessions of card sorting: what is drawn at their beginning, and how far they are.
 
-    Attributes:
-        deck: (B, T + 1, 3) int64, colour, form and number, 0 to 3, of every card to come. Key
-            card k has the k-th of each.
-        rules: (B, C) int64, the rule of every category to come.
-        criteria: (B, C) int64, the correct choices in a row that complete it.
-        trial: (B,) int64, trials done.
-        category: (B,) int64, categories completed.
-        streak: (B,) int64, correct choices in a row in the current category.
-        since: (B,) int64, trials in it.
-        matched: (B, 3) bool, in what the last card was like the key card chosen.
+    Key card k has the k-th colour, form and number.
     """
 
-    deck: Tensor
-    rules: Tensor
-    criteria: Tensor
-    trial: Tensor
-    category: Tensor
-    streak: Tensor
-    since: Tensor
-    matched: Tensor
+    deck: Tensor  # (B, T + 1, 3) int64, colour, form and number, 0 to 3, of every card to come
+    rules: Tensor  # (B, C) int64, the rule of every category to come
+    criteria: Tensor  # (B, C) int64, the correct choices in a row that complete it
+    trial: Tensor  # (B,) int64, trials done
+    category: Tensor  # (B,) int64, categories completed
+    streak: Tensor  # (B,) int64, correct choices in a row in the current category
+    since: Tensor  # (B,) int64, trials in it
+    matched: Tensor  # (B, 3) bool, in what the last card was like the key card chosen
 
     def at(self, table: Tensor, index: Tensor) -> Tensor:
         """One entry (B, ...) of every row of a table."""
@@ -59,22 +49,18 @@ class CardState(NamedTuple):
 class CardInfo(NamedTuple):
     """About one trial.
 
-    Attributes:
-        perseverative: (B,) bool, wrong now and right under the rule before. (Heaton's rules for
-            ambiguous cards are not applied.) The first such error after a switch is unavoidable.
-        category: (B,) int64, categories completed before it.
-        since: (B,) int64, trials in the current category before it.
-        completed: (B,) bool, whether it completed that.
+    The first perseverative error after a switch is unavoidable. (Heaton's rules for ambiguous cards
+    are not applied.)
     """
 
-    perseverative: Tensor
-    category: Tensor
-    since: Tensor
-    completed: Tensor
+    perseverative: Tensor  # (B,) bool, wrong now and right under the rule before
+    category: Tensor  # (B,) int64, categories completed before it
+    since: Tensor  # (B,) int64, trials in the current category before it
+    completed: Tensor  # (B,) bool, whether it completed that
 
 
 @dataclass(frozen=True)
-class CardSorting:
+class CardSorting(Settings, section="card_sorting"):
     """Sort each card to one of four key cards, by a rule that is only told right from wrong.
 
     The rule is colour, form or number. It changes, unannounced, when so many choices in a row were
@@ -83,22 +69,22 @@ class CardSorting:
     products an agent would have to learn first.
 
     With the criterion drawn from 6 to 12 and a random next rule, counting does not replace
-    learning. Errors in 128 trials, of agents in `card_sorters`: greedy ideal observer 13.56
+    learning. Errors in 128 trials, of agents in `players.py`: greedy ideal observer 13.56
     (perseverative 9.8; 11.3 categories), the same without counting 15.64, win-stay-lose-shift
     22.1, uniform 96.
     After a switch the ideal observer errs with probability .67, .33, .08, .02.
 
-    Of people, on forms like `STRICT`: 37.9 errors (s.d. 17.6) and 19.7 perseverative errors (10.0)
-    of 207 in 128 trials (Fox et al. 2013, PLoS ONE 8, e63885).
+    Of people, on forms like `CardSortingStrict`: 37.9 errors (s.d. 17.6) and 19.7 perseverative
+    errors (10.0) of 207 in 128 trials (Fox et al. 2013, PLoS ONE 8, e63885).
     """
 
-    length: int = 128
+    length: Count = 128
     """Trials (T)."""
-    criterion: tuple[int, int] = (6, 12)
+    criterion: tuple[Count, Count] = (6, 12)
     """Fewest and most correct choices in a row that complete a category; drawn for each."""
     order: Literal["random", "cycle"] = "random"
     """random: any other rule may follow, and any be first; cycle: colour, form, number, colour."""
-    categories: int | None = None
+    categories: Count | None = None
     """The session is over when so many are complete; None for never."""
     decks: bool = False
     """Whether the cards come from shuffled decks of all 64, one after another, or independently."""
@@ -106,21 +92,16 @@ class CardSorting:
     actions = 4
     width = 15
 
-    def __post_init__(self) -> None:
-        fewest, most = self.criterion
-        require(self.length >= 1, f"card_sorting.length = {self.length} must be at least 1")
+    def check(self) -> None:
+        """Raise `ConfigError` where there is no such criterion or order."""
         require(
-            1 <= fewest <= most,
+            len(self.criterion) == 2 and self.criterion[0] <= self.criterion[1],
             f"card_sorting.criterion = {self.criterion} must be the fewest and the most correct "
-            "choices in a row, from 1",
+            "choices in a row",
         )
         require(
             self.order in ("random", "cycle"),
             f"card_sorting.order = {self.order!r} must be 'random' or 'cycle'",
-        )
-        require(
-            self.categories is None or self.categories >= 1,
-            f"card_sorting.categories = {self.categories} must be at least 1, or None",
         )
 
     def start(self, batch: int, generator: torch.Generator) -> CardState:
@@ -185,8 +166,14 @@ class CardSorting:
         return card // card.new_tensor([16, 4, 1]) % 4
 
 
-STRICT = CardSorting(criterion=(10, 10), order="cycle", categories=6, decks=True)
-"""The published form: 10 in a row, colour, form, number, two decks, over after 6 categories."""
+@dataclass(frozen=True)
+class CardSortingStrict(CardSorting):
+    """The published form: 10 in a row, colour, form, number, two decks, over after 6 categories."""
+
+    criterion: tuple[Count, Count] = (10, 10)
+    order: Literal["random", "cycle"] = "cycle"
+    categories: Count | None = 6
+    decks: bool = True
 
 
 def recovery(record: Record[CardInfo], trials: int = 5) -> Tensor:

@@ -1,17 +1,16 @@
 """Who sorts cards: an exact Bayesian observer, one that does not count, win-stay-lose-shift."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
-from sparsemeta.rl.environments.card_sorting import CardSorting
-from sparsemeta.rl.environments.environment import World, rules_of
+from sparsemeta.rl.environments.card_sorting.rules import CardSorting
+from sparsemeta.rl.environments.playing import Agent
+from sparsemeta.rl.environments.vector import VectorEnv, rules_of
 
 TIE = 1e-4  # of two keys equally probable, that of the likelier rule: it costs no streak in vain
 
 
-class IdealObserver:
+class IdealObserver(Agent):
     r"""Exact Bayesian filter over rule and streak; it chooses the most probable key card.
 
     With $p(r, s)$ the probability that the rule is r and s choices in a row were correct, and
@@ -22,7 +21,7 @@ class IdealObserver:
     optimum: with ties broken the other way, which delays the next switch, it errs less (13.25).
     """
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Believe what is true of every session."""
         rules, device = rules_of(environment, CardSorting), generator.device
         fewest, most = rules.criterion
@@ -51,7 +50,7 @@ class IdealObserver:
         self._belief = torch.where(done[:, None, None], self._prior, belief)
 
 
-class NoCount:
+class NoCount(Agent):
     """A Bayesian observer that thinks a switch equally likely at every trial.
 
     Args:
@@ -61,7 +60,7 @@ class NoCount:
     def __init__(self, hazard: float = 0.05):
         self._hazard = hazard
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Believe what is true of every session's first rule."""
         rules = rules_of(environment, CardSorting)
         self._next = _next(rules, generator.device)
@@ -80,10 +79,10 @@ class NoCount:
         self._belief = torch.where(done[:, None], self._prior, belief)
 
 
-class WinStayLoseShift:
+class WinStayLoseShift(Agent):
     """Sorts by one rule until it is wrong, then by another one at random."""
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Begin with a rule at random."""
         self._chance = {"generator": generator, "device": generator.device}
         self._rule = torch.randint(3, (environment.batch,), **self._chance)

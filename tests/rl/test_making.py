@@ -6,34 +6,39 @@ import torch
 from sparsemeta.config import read_toml
 from sparsemeta.errors import ConfigError
 from sparsemeta.rl.config import EnvironmentConfig, Recipe
-from sparsemeta.rl.environments import STRICT, CardSorting, Environment, ReversalBandit
-from sparsemeta.rl.worlds import RULES, make
+from sparsemeta.rl.environments import (
+    REGISTRY,
+    CardSorting,
+    CardSortingStrict,
+    ReversalBandit,
+    TensorVectorEnv,
+    find_spec,
+)
+from sparsemeta.rl.making import elsewhere, make
 from tests.rl.played import seeded
 from tests.test_recipes import FOLDER
 
 
-def world(id, *settings, observe=()):
+def env(id, *settings, observe=()):
     return make(EnvironmentConfig(f"sparsemeta/{id}-v0", settings, observe), 3)
 
 
-@pytest.mark.parametrize("id", RULES)
+@pytest.mark.parametrize("id", REGISTRY)
 def test_ours(id):
     made = make(EnvironmentConfig(id), 3)
-    assert isinstance(made, Environment)
-    assert made.rules == RULES[id]
+    assert isinstance(made, TensorVectorEnv)
+    assert made.rules == find_spec(id).rules()
     assert made.reset(seeded()).shape == (3, made.width)
 
 
 def test_settings():
-    assert world("ReversalBandit", "hazard=0.1", "length = 7").rules == ReversalBandit(
-        0.1, length=7
-    )
-    assert world("ReversalBandit", "hazard=1").rules.hazard == 1.0
-    assert world("CardSorting", "criterion=[3, 5]").rules == CardSorting(criterion=(3, 5))
-    assert world("CardSorting", "order=cycle").rules == CardSorting(order="cycle")
-    assert world("CardSorting", "order='cycle'").rules == CardSorting(order="cycle")
-    assert world("CardSortingStrict", "decks=false").rules.criterion == STRICT.criterion
-    assert world("ReversalBandit", "length=7", "length=8").length == 8  # the last one counts
+    assert env("ReversalBandit", "hazard=0.1", "length = 7").rules == ReversalBandit(0.1, length=7)
+    assert env("ReversalBandit", "hazard=1").rules.hazard == 1.0
+    assert env("CardSorting", "criterion=[3, 5]").rules == CardSorting(criterion=(3, 5))
+    assert env("CardSorting", "order=cycle").rules == CardSorting(order="cycle")
+    assert env("CardSorting", "order='cycle'").rules == CardSorting(order="cycle")
+    assert env("CardSortingStrict", "decks=false").rules == CardSortingStrict(decks=False)
+    assert env("ReversalBandit", "length=7", "length=8").length == 8  # the last one counts
 
 
 @pytest.mark.parametrize(
@@ -44,24 +49,32 @@ def test_settings():
         (("hazard=",), r"environment\.settings\.hazard = '' should be float"),
         (("=3",), "is not name=value"),
         (("hazard=often",), r"environment\.settings\.hazard = 'often' should be float"),
-        (("hazard=7",), r"reversal\.hazard = 7\.0 must be a probability"),
+        (("hazard=7",), r"reversal\.hazard = 7\.0 must lie in \[0, 1\]"),
         (("length=2.5",), r"environment\.settings\.length = 2\.5 should be int"),
     ],
 )
 def test_settings_that_there_are_not(settings, words):
     with pytest.raises(ConfigError, match=words):
-        world("ReversalBandit", *settings)
+        env("ReversalBandit", *settings)
 
 
 def test_an_environment_of_ours_that_there_is_not():
     with pytest.raises(ConfigError, match="'sparsemeta/Poker-v0': ours are sparsemeta/CardSorting"):
-        world("Poker")
+        env("Poker")
 
 
-def test_a_glimpse():
+def test_elsewhere():
+    trained = EnvironmentConfig("CartPole-v1", ("gravity=1",), observe=(0, 2))
+    assert elsewhere(trained) == trained
+    assert elsewhere(trained, "CartPole-v1", ("gravity=2",)).settings == ("gravity=1", "gravity=2")
+    other = elsewhere(trained, "FrozenLake-v1", ("map_name=8x8",))
+    assert other == EnvironmentConfig("FrozenLake-v1", ("map_name=8x8",), observe=(0, 2))
+
+
+def test_an_observation_filter():
     whole, part = (
-        world("CardSorting", "length=2"),
-        world("CardSorting", "length=2", observe=(12, 0)),
+        env("CardSorting", "length=2"),
+        env("CardSorting", "length=2", observe=(12, 0)),
     )
     assert (part.batch, part.actions, part.width, part.length) == (3, 4, 2, 2)
     action = torch.zeros(3, dtype=torch.int64)
@@ -74,15 +87,15 @@ def test_a_glimpse():
 
 
 @pytest.mark.parametrize("entry", [-1, 15])
-def test_a_glimpse_of_nothing(entry):
+def test_a_filter_of_what_there_is_not(entry):
     with pytest.raises(ConfigError, match=f"names entry {entry}; they are 0 to 14"):
-        world("CardSorting", observe=(entry,))
+        env("CardSorting", observe=(entry,))
 
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "rl").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_recipe_names_an_environment(path):
     recipe = read_toml(path, Recipe)
     assert recipe.name == path.stem
-    if recipe.environment.id not in RULES:
+    if recipe.environment.id not in REGISTRY:
         pytest.importorskip("gymnasium")
     assert make(recipe.environment, 1).actions >= 2

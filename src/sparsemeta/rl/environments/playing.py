@@ -1,35 +1,38 @@
-"""Scripted agents: what one is, and the one loop that plays any of them anywhere."""
+"""Agents, what they leave behind, and the one loop that plays any of them anywhere."""
 
-from __future__ import annotations
-
-from typing import Generic, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor
 
-from sparsemeta.rl.environments.environment import I, World
+from sparsemeta.rl.environments.rules import Info
+from sparsemeta.rl.environments.vector import VectorEnv
 
 
-class Agent(Protocol):
+class Agent(ABC):
     """Plays B episodes at once and learns within each. What `update` gets is all it may know."""
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    @abstractmethod
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Forget everything; B new episodes of the environment begin."""
-        ...
 
+    @abstractmethod
     def act(self, observation: Tensor) -> Tensor:
         """Choose by the observations (B, W): actions (B,) int64."""
-        ...
 
     def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
-        """Learn what came of the actions taken on the observations; forget where done."""
-        ...
+        """Learn what came of the actions (B,) taken on the observations; forget where done.
+
+        An agent that does not learn leaves this out.
+        """
+        return
 
 
-class Uniform:
+class Uniform(Agent):
     """Every action with equal probability, always."""
 
-    def reset(self, environment: World, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
         """Note how many actions there are."""
         self._actions, self._generator = environment.actions, generator
 
@@ -38,36 +41,30 @@ class Uniform:
         shape, device = (len(observation),), self._generator.device
         return torch.randint(self._actions, shape, generator=self._generator, device=device)
 
-    def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
-        """Learn nothing."""
 
+class Record(NamedTuple, Generic[Info]):
+    """What happened in T steps of B environments side by side."""
 
-class Record(NamedTuple, Generic[I]):
-    """What happened in T steps of B episodes side by side.
-
-    Attributes:
-        action: (T, B) int64.
-        reward: (T, B) float32.
-        done: (T, B) bool.
-        info: of the steps, each (T, B).
-    """
-
-    action: Tensor
-    reward: Tensor
-    done: Tensor
-    info: I
+    action: Tensor  # (T, B) int64
+    reward: Tensor  # (T, B) float32
+    done: Tensor  # (T, B) bool
+    info: Info  # of the steps, each (T, B)
 
     def returns(self) -> Tensor:
         """The sum of rewards of every episode that began and ended in it, (E,) float32."""
-        ended = self.done.cumsum(0) - self.done.long()  # episodes before the step's own
+        ended = self.ended()
         sums = self.reward.new_zeros(int(ended.max()) + 1, self.reward.shape[1])
         sums.scatter_add_(0, ended, self.reward)
         complete = torch.arange(len(sums), device=sums.device)[:, None] < self.done.sum(0)
         return sums[complete]
 
+    def ended(self) -> Tensor:
+        """How many episodes of its environment were over before each step, (T, B) int64."""
+        return self.done.cumsum(0) - self.done.long()
+
 
 def play(
-    environment: World,
+    environment: VectorEnv,
     agent: Agent,
     generator: torch.Generator,
     steps: int | None = None,
@@ -75,9 +72,9 @@ def play(
     """Play from a reset on.
 
     Args:
-        environment: of B episodes.
+        environment: B of them side by side.
         agent: who plays.
-        generator: all chance, the environment's and the agent's.
+        generator: draws all that is random, for the environment and the agent.
         steps: T; by default as many as the longest episode has.
 
     Returns:

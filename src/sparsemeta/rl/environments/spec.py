@@ -1,0 +1,85 @@
+"""What an environment says of itself: its rules, who plays it, what is measured, how it is shown.
+
+Whoever evaluates, plots, watches, registers or lists environments reads this and knows none by
+name. No torch is loaded here, so that help texts can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sparsemeta.rl.environments.pictures import Image
+    from sparsemeta.rl.environments.playing import Agent, Record
+    from sparsemeta.rl.environments.rules import Rules
+
+
+class Outcome(NamedTuple):
+    """One step of one environment: what the agent saw, what it did, and the reward it got."""
+
+    observation: list[float]
+    action: int
+    reward: float
+
+
+class Drawing:
+    """How a state is shown, and what came of the action taken in it.
+
+    By default a state is what Gymnasium rendered, in letters or as a picture, and is shown as it
+    is.
+
+    Attributes:
+        modes: Gymnasium's render modes that the environment has, of "rgb_array" and "ansi".
+    """
+
+    modes: tuple[str, ...] = ()
+
+    def text(self, state: Any) -> str:
+        """The state of the first environment in words or letters, in whole lines."""
+        return f"{state.rstrip()}\n" if isinstance(state, str) else ""
+
+    def told(self, outcome: Outcome) -> str:
+        """A line on what came of the step."""
+        seen = " ".join(f"{value:g}" for value in outcome.observation)
+        return f"observation: {seen}   action: {outcome.action}   reward: {outcome.reward:g}\n"
+
+    def picture(self, state: Any, outcome: Outcome | None = None) -> Image | None:
+        """The first environment, (height, width, 3) uint8, with the outcome marked in it."""
+        return None if isinstance(state, str) else state
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What tells best how a player of an environment adapts.
+
+    Its points (P,) are computed of a record and of the steps (T, B) of it that count; what is
+    unknown is not finite, or left out.
+    """
+
+    title: str
+    x: str  # label of the axis of its points
+    y: str  # label of what they say
+    points: Callable[[Record, Tensor], Tensor]
+    ticks: tuple[str, ...] = ()  # what the points are called, where they are few
+
+
+def _reward_by_step(record: Record, counted: Tensor) -> Tensor:
+    return (record.reward * counted).sum(1) / counted.sum(1)
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """One environment; the defaults are those of any that nothing is known of."""
+
+    rules: type[Rules] | None = None
+    """What it plays by, settings whose defaults are its own; None where Gymnasium has it."""
+    rivals: Mapping[str, Callable[[], Agent]] = field(default_factory=dict)
+    """Who plays it untrained, the best one first, by name."""
+    measures: Callable[[Record], Mapping[str, Tensor]] = lambda record: {}
+    """What is counted beside the reward, each (T, B) and summed over an episode, by name."""
+    curve: Curve = Curve("reward by step", "step", "mean reward", _reward_by_step)
+    drawing: Drawing = field(default_factory=Drawing)
