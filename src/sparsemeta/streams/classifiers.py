@@ -1,7 +1,5 @@
 """Classifiers to compare with that need no training: called like a `StreamLearner`."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

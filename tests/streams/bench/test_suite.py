@@ -2,6 +2,7 @@
 
 import pytest
 
+from sparsemeta.streams import ACCURACY, SQUARED_ERROR
 from sparsemeta.streams.bench import suite
 
 
@@ -11,7 +12,7 @@ def test_a_benchmark(name):
     bench = getattr(suite, name)()
     assert bench.name == name
     assert bench.headline in bench.tests
-    assert bench.labels == (name != "sine")
+    assert bench.metric is (SQUARED_ERROR if name == "sine" else ACCURACY)
     assert {
         "sparse",
         "linear",
