@@ -3,7 +3,7 @@
 import pytest
 
 from sparsemeta.streams import ACCURACY, SQUARED_ERROR
-from sparsemeta.streams.bench import suite
+from sparsemeta.streams.bench import MODELS, suite
 
 
 @pytest.mark.parametrize("name", ["rebinding", "sine", "digits"])
@@ -27,6 +27,14 @@ def test_a_benchmark(name):
     quick = bench.quick()
     assert list(quick.forms) == ["sparse"]
     assert (quick.training.steps, quick.rates) == (bench.training.steps / 4, bench.rates[:1])
+
+
+def test_the_help_names_the_models_that_there_are():
+    pytest.importorskip("sklearn")
+    made = {
+        name for bench in ("rebinding", "sine", "digits") for name in getattr(suite, bench)().forms
+    }
+    assert set(MODELS) == made
 
 
 def test_digits_are_parted():
