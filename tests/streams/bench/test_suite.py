@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparsemeta.streams import ACCURACY, SQUARED_ERROR
+from sparsemeta.streams import ACCURACY, SQUARED_ERROR, ClassOrdered
 from sparsemeta.streams.bench import MODELS, suite
 
 
@@ -40,6 +40,8 @@ def test_the_help_names_the_models_that_there_are():
 def test_digits_are_parted():
     pytest.importorskip("sklearn")
     bench = suite.digits()
-    parts = [bench.train, *bench.validation, *bench.tests.values()]
-    spans = {(task.images.storage_offset() // 64, task.images.shape[1]) for task in parts}
+    spans = set()
+    for task in (bench.train, *bench.validation, *bench.tests.values()):
+        assert isinstance(task, ClassOrdered)
+        spans.add((task.images.storage_offset() // 64, task.images.shape[1]))
     assert spans == {(0, 90), (90, 30), (120, 54)}
