@@ -10,7 +10,7 @@ from sparsemeta.nn.health import Health, observe
 from sparsemeta.nn.meta_learner import MetaLearner
 from sparsemeta.nn.meta_rnn import MetaRNNState, Percept, SparseMetaRNN
 from sparsemeta.nn.sparse_memory import SparseMemory, memory_off
-from sparsemeta.nn.stream_learner import StreamLearner
+from sparsemeta.nn.stream_learner import StreamLearner, StreamState
 from sparsemeta.nn.usage import usage_losses
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "SparseMemory",
     "SparseMetaRNN",
     "StreamLearner",
+    "StreamState",
     "memory_off",
     "observe",
     "usage_losses",

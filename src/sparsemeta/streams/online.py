@@ -19,7 +19,7 @@ from torch import Tensor
 from sparsemeta.errors import ConfigError, StateError, StreamError, installed
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.files import write_folder
-from sparsemeta.nn.stream_learner import StreamLearner, StreamState
+from sparsemeta.nn import StreamLearner, StreamState
 
 
 class OnlineState(NamedTuple):

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.nn import Addressing
-from sparsemeta.nn.stream_learner import StreamLearner
+from sparsemeta.nn import Addressing, StreamLearner
 from sparsemeta.streams.controls import (
     DenseCode,
     LSTMMemory,
