@@ -14,7 +14,7 @@ from .stream import score as score
 from .tasks.digits import read_digits as read_digits
 from .tasks.omniglot import read_omniglot as read_omniglot
 from .tasks.ordered import ClassOrdered as ClassOrdered
-from .tasks.prototypes import prototypes as prototypes
+from .tasks.ordered import prototypes as prototypes
 from .tasks.rebinding import Rebinding as Rebinding
 from .tasks.sine import Sine as Sine
 from .training import TrainingConfig as TrainingConfig

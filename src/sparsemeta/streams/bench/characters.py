@@ -17,8 +17,7 @@ from sparsemeta.streams.bench.models import Network, forms
 from sparsemeta.streams.embedding import EmbeddingConfig, as_bytes, embed, train_embedding
 from sparsemeta.streams.stream import Stream, Task
 from sparsemeta.streams.tasks.omniglot import read_omniglot
-from sparsemeta.streams.tasks.ordered import ClassOrdered
-from sparsemeta.streams.tasks.prototypes import prototypes
+from sparsemeta.streams.tasks.ordered import ClassOrdered, prototypes
 from sparsemeta.streams.training import TrainingConfig
 
 TURNS = 4

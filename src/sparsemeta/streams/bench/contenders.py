@@ -15,7 +15,7 @@ from sparsemeta.streams.bench.benchmark import STRENGTHS, Benchmark
 from sparsemeta.streams.bench.models import Among, Form, held
 from sparsemeta.streams.classifiers import SoftmaxSGD, StreamingLDA
 from sparsemeta.streams.stream import Stream, Task, predictions
-from sparsemeta.streams.tasks.prototypes import prototypes
+from sparsemeta.streams.tasks.ordered import prototypes
 
 SHRINKAGES = (1e-4, 1e-3, 1e-2, 1e-1)
 

@@ -60,35 +60,32 @@ def run(
     """
     require(seeds >= 1, f"seeds = {seeds} must be at least 1")
     progress = progress or Progress(quiet=True)
-    name = benchmark if isinstance(benchmark, str) else benchmark.name
-    folder, pairs, found = Path(folder) / name, {}, []
-    of_seed = _benchmarks(benchmark, data, folder, progress, quick=quick)
+    if isinstance(benchmark, str):
+        folder = Path(folder) / benchmark
+        of_seed = _benchmarks(benchmark, data, folder, progress, quick=quick)
+    else:
+        folder, of_seed = Path(folder) / benchmark.name, lambda seed: benchmark
+    pairs: dict[str, Pair] = {}
+    found = []
     for seed in range(1 if quick else seeds):
         bench = of_seed(seed).changed(models, batches, streams)
-        bench = bench.quick() if quick else bench
-        found.append((bench, _Seed(bench, seed, folder, progress).run(pairs)))
+        one = _Seed(bench.quick() if quick else bench, seed, folder, progress)
+        found.append((one.benchmark, one.run(pairs)))
     return Findings(found[0][0], [seen for _, seen in found])
 
 
 def _benchmarks(
-    benchmark: str | Benchmark,
-    data: str | Path | None,
-    folder: Path,
-    progress: Progress,
-    *,
-    quick: bool,
+    name: str, data: str | Path | None, folder: Path, progress: Progress, *, quick: bool
 ) -> Callable[[int], Benchmark]:
-    """The benchmark of each seed."""
-    if isinstance(benchmark, Benchmark):
-        return lambda seed: benchmark
-    if benchmark not in BENCHMARKS:
-        raise ConfigError(f"there is no bench {benchmark!r}, only {', '.join(BENCHMARKS)}")
-    entry = BENCHMARKS[benchmark]
+    """The registered benchmark of each seed."""
+    if name not in BENCHMARKS:
+        raise ConfigError(f"there is no bench {name!r}, only {', '.join(BENCHMARKS)}")
+    entry = BENCHMARKS[name]
     if not entry.data:
         made = entry.load()()
         return lambda seed: made
     if data is None:
-        raise ConfigError(f"bench {benchmark} needs --data: {entry.data}")
+        raise ConfigError(f"bench {name} needs --data: {entry.data}")
     return entry.load()(Path(data), folder, progress, quick=quick)
 
 
@@ -107,11 +104,8 @@ class _Seed:
         for name, form in self.benchmark.forms.items():
             if name not in pairs:
                 pairs[name] = self._choose(name, form)
-            rate, strength = pairs[name]
-            found[name] = self._measured(name, form, pairs[name]) | {
-                "learning_rate": rate,
-                "first_strength": strength,
-            }
+            pair = dict(zip(("learning_rate", "first_strength"), pairs[name], strict=True))
+            found[name] = self._measured(name, form, pairs[name]) | pair
         for name, contender in untrained(self.benchmark).items():
             file = self.folder / f"{name}-{self.seed}" / "measured.json"
             found[name] = _kept(file, self._about(), partial(self._measure, name, contender))
@@ -158,8 +152,8 @@ class _Seed:
 
     def _cell(self, name: str, pair: Pair) -> Path:
         rate, strength = pair
-        trial = f"{self.benchmark.training.steps}-batches-{rate:g}-{strength:g}"
-        return self.folder / f"{name}-{self.seed}" / trial
+        steps = self.benchmark.training.steps
+        return self.folder / f"{name}-{self.seed}" / f"{steps}-batches-{rate:g}-{strength:g}"
 
     def _about(self, form: Form | None = None) -> str:
         """All that decides what is found; if it changes, what was kept no longer counts."""
