@@ -2,6 +2,8 @@
 
 No process outlives the test that began it: left to a failing test's traceback, it would be reported
 as a leak, and so as a failure, in whichever test happens to run when it is collected.
+
+Without the extras, tests that need one are skipped.
 """
 
 import subprocess
@@ -9,6 +11,8 @@ import weakref
 
 import pytest
 import torch
+
+from sparsemeta.errors import installed
 
 _begun: weakref.WeakSet["_Process"] = weakref.WeakSet()
 
@@ -36,3 +40,13 @@ def _no_process_is_left():
         with process:  # closes its pipes, and waits
             process.kill()
     _begun.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    try:
+        return (yield)
+    except ImportError as missing:
+        if installed("numba"):  # so are the others
+            raise
+        pytest.skip(str(missing))

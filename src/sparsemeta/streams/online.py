@@ -19,6 +19,9 @@ from sparsemeta.fast_weights import FastWeights
 from sparsemeta.files import check_folder, write_folder
 from sparsemeta.nn import StreamLearner, StreamState
 
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError)
+"""What JSON that is none, or of something else, raises on its way to tensors."""
+
 
 class OnlineState(NamedTuple):
     """What an `OnlineLearner` has learned: a value, to be kept, forked and restored."""
@@ -110,14 +113,7 @@ class OnlineLearner(ABC):
             feedback = now.feedback.new_tensor(about["feedback"]).view(now.feedback.shape)
             taught = now.taught.new_tensor(about["taught"]).view(now.taught.shape)
             labels = tuple(about["labels"])
-        except (
-            CheckpointError,
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-            RuntimeError,
-        ) as error:
+        except (*UNREADABLE, CheckpointError) as why:
             raise StateError(
                 f"{file}: damaged or not what a learner has saved ({why}). Restore the folder "
                 "from a copy, or begin anew."
