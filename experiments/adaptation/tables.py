@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sparsemeta.streams.bench.report import spread, sweep, tolerance
+from sparsemeta.streams import ACCURACY, SQUARED_ERROR, Metric
+from sparsemeta.streams.bench import chosen, sweep, tolerance
 
 HERE = Path(__file__).parent
 TASKS = "rebinding", "omniglot", "sine", "digits"
@@ -23,25 +24,24 @@ def main() -> None:
 
 
 def _section(data: Mapping[str, Any]) -> Iterator[str]:
-    seeds, labels = data["seeds"], data["task"] != "sine"
+    seeds, metric = data["seeds"], SQUARED_ERROR if data["task"] == "sine" else ACCURACY
     first = next(iter(seeds[0].values()))
-    unit = "accuracy, %" if labels else "mean squared error"
     yield f"## {data['task']}\n"
-    yield f"{unit}; mean ± standard deviation over {len(seeds)} seeds\n"
+    yield f"{metric.unit}; mean ± standard deviation over {len(seeds)} seeds\n"
     yield from _header("", "remembers with", *first["scores"], "learning rate, first strength")
     for name, seen in seeds[0].items():
         scores = [
-            spread([seed[name]["scores"][condition] for seed in seeds], labels=labels)
+            metric.show([seed[name]["scores"][condition] for seed in seeds])
             for condition in first["scores"]
         ]
         pair = [f"{seen[key]:g}" for key in ("learning_rate", "first_strength") if key in seen]
         yield _row(name, seen["what"], *scores, ", ".join(pair))
-    yield from _differences(seeds, labels)
+    yield from _differences(seeds, metric)
     yield from _costs(data)
-    yield from _sweeps(data, labels)
+    yield from _sweeps(data, metric)
 
 
-def _differences(seeds: list[dict], labels: bool) -> Iterator[str]:
+def _differences(seeds: list[dict], metric: Metric) -> Iterator[str]:
     """Each sparse memory less each of the others, seed by seed."""
     ours = [name for name in SPARSE if name in seeds[0]]
     for condition in next(iter(seeds[0].values()))["scores"]:
@@ -52,7 +52,7 @@ def _differences(seeds: list[dict], labels: bool) -> Iterator[str]:
                 [s[name]["scores"][condition] - s[other]["scores"][condition] for s in seeds]
                 for name in ours
             ]
-            yield _row(other, *(spread(gain, labels=labels, sign=True) for gain in gains))
+            yield _row(other, *(metric.show(gain, sign=True) for gain in gains))
 
 
 def _costs(data: Mapping[str, Any]) -> Iterator[str]:
@@ -61,18 +61,12 @@ def _costs(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _header("", "us / step", "KiB", "chosen on validation")
     for name, seen in seeds[0].items():
         size = "" if seen["state_bytes"] is None else f"{seen['state_bytes'] / 1024:,.1f}"
-        micro = spread([seed[name]["microseconds"] / 100 for seed in seeds], labels=True)
-        chosen = dict.fromkeys(map(_setting, (seed[name] for seed in seeds)))
-        yield _row(name, micro, size, ", ".join(chosen))
+        micro = ACCURACY.show([seed[name]["microseconds"] / 100 for seed in seeds])
+        settings = dict.fromkeys(chosen(seed[name]) for seed in seeds)
+        yield _row(name, micro, size, ", ".join(settings))
 
 
-def _setting(seen: Mapping[str, Any]) -> str:
-    if seen["setting"] is None:
-        return "own" if seen["sweep"] else ""
-    return f"{seen['setting']:g}"
-
-
-def _sweeps(data: Mapping[str, Any], labels: bool) -> Iterator[str]:
+def _sweeps(data: Mapping[str, Any], metric: Metric) -> Iterator[str]:
     """The mean score at every write strength that was held."""
     curves = {name: sweep(data["seeds"], name) for name in data["seeds"][0]}
     curves = {name: points for name, points in curves.items() if points}
@@ -80,12 +74,14 @@ def _sweeps(data: Mapping[str, Any], labels: bool) -> Iterator[str]:
     if not grid:
         return
     yield f"\n{data['headline']}, at a write strength that is held:\n"
-    wide = ["decades within 5 points"] if labels else []
+    wide = ["decades within 5 points"] if metric.near else []
     yield from _header("", *(f"{strength:g}" for strength in grid), *wide)
     for name, points in curves.items():
         found = dict(points)
-        cells = [spread([found[at]], labels=labels) if at in found else "" for at in grid]
-        yield _row(name, *cells, *([f"{tolerance(points):.1f}"] if labels else []))
+        cells = [metric.show([found[at]]) if at in found else "" for at in grid]
+        yield _row(
+            name, *cells, *([f"{tolerance(points, metric.near):.1f}"] if metric.near else [])
+        )
     yield ""
 
 

@@ -6,8 +6,9 @@ import torch
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import ConfigError, StateError, StreamError
-from sparsemeta.nn.stream_learner import StreamLearner
-from sparsemeta.streams.online import OnlineClassifier, OnlineRegressor
+from sparsemeta.files import DIGESTS
+from sparsemeta.nn import StreamLearner
+from sparsemeta.streams import OnlineClassifier, OnlineRegressor
 
 CONFIG = MemoryConfig(slots=1024, active=2, heads=1, key_width=8, value_width=8)
 WIDTH = 8
@@ -165,10 +166,20 @@ def test_what_another_model_learned_is_refused(tmp_path):
         OnlineClassifier(model(seed=2)).load(tmp_path / "learned")
 
 
+def test_another_number_in_a_file_is_seen(tmp_path):
+    learner, (x, y) = OnlineClassifier(model()), examples(3)
+    learner.partial_fit(x, y).save(tmp_path / "learned")
+    file = tmp_path / "learned" / "learner.json"
+    file.write_text(file.read_text().replace("7", "8"))
+    with pytest.raises(StateError, match=r"learner.json: is not what was saved"):
+        learner.load(tmp_path / "learned")
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"labels": []}', '{"labels":[],"feedback":[[1,2]]}'])
 def test_a_damaged_file_is_refused_and_nothing_is_lost(tmp_path, text):
     learner, (x, y) = OnlineClassifier(model()), examples(3)
     learner.partial_fit(x, y).save(tmp_path / "learned")
+    (tmp_path / "learned" / DIGESTS).unlink()  # else it is seen at once
     (tmp_path / "learned" / "learner.json").write_text(text)
     before = learner.state
     with pytest.raises(StateError, match="damaged or not what a learner has saved"):

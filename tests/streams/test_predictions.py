@@ -5,9 +5,7 @@ import torch
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.nn.stream_learner import StreamLearner
-from sparsemeta.streams import score
-from sparsemeta.streams.classifiers import SoftmaxSGD
-from sparsemeta.streams.predictions import predictions
+from sparsemeta.streams import SoftmaxSGD, predictions, score
 from tests.streams.tasks import SMALL, seeded
 
 

@@ -1,19 +1,14 @@
-from . import environments as environments
-from . import plots as plots
-from . import report as report
-from .agent import ActorCritic as ActorCritic
-from .agent import Player as Player
-from .agent import to_best_device as to_best_device
+from . import environments as environments, plots as plots, report as report
+from .agent import ActorCritic as ActorCritic, Player as Player, to_best_device as to_best_device
 from .checkpoint import load as load
-from .config import AgentConfig as AgentConfig
-from .config import EnvironmentConfig as EnvironmentConfig
-from .config import Recipe as Recipe
-from .config import TrainingConfig as TrainingConfig
-from .evaluation import Evaluation as Evaluation
-from .evaluation import evaluate as evaluate
-from .making import elsewhere as elsewhere
-from .making import make as make
+from .config import (
+    AgentConfig as AgentConfig,
+    EnvironmentConfig as EnvironmentConfig,
+    Recipe as Recipe,
+    TrainingConfig as TrainingConfig,
+)
+from .evaluation import Evaluation as Evaluation, evaluate as evaluate
+from .making import elsewhere as elsewhere, make as make
 from .rollout import Collector as Collector
 from .training import train as train
-from .watching import Moment as Moment
-from .watching import watch as watch
+from .watching import Moment as Moment, watch as watch

@@ -1,30 +1,33 @@
-from .checkpoints import Checkpoint as Checkpoint
-from .checkpoints import check as check
-from .checkpoints import damaged as damaged
-from .checkpoints import load_model as load_model
-from .checkpoints import newest as newest
-from .checkpoints import prune as prune
-from .checkpoints import read_json as read_json
-from .checkpoints import step_folder as step_folder
-from .checkpoints import step_folders as step_folders
-from .checkpoints import weights_of as weights_of
-from .checkpoints import write_json as write_json
-from .config import REMEDY as REMEDY
-from .config import Positive as Positive
-from .config import Precision as Precision
-from .config import Steps as Steps
-from .config import Strategy as Strategy
-from .config import TrainingConfig as TrainingConfig
-from .config import cosine as cosine
-from .engine import Engine as Engine
-from .engine import is_main as is_main
-from .engine import whole as whole
+from .checkpoints import (
+    Checkpoint as Checkpoint,
+    check as check,
+    damaged as damaged,
+    load_model as load_model,
+    newest as newest,
+    prune as prune,
+    read_json as read_json,
+    step_folder as step_folder,
+    step_folders as step_folders,
+    weights_of as weights_of,
+    write_json as write_json,
+)
+from .config import (
+    REMEDY as REMEDY,
+    Positive as Positive,
+    Precision as Precision,
+    Steps as Steps,
+    Strategy as Strategy,
+    TrainingConfig as TrainingConfig,
+    cosine as cosine,
+)
+from .engine import Engine as Engine, is_main as is_main, whole as whole
 from .fit import fit as fit
 from .learner import Learner as Learner
 from .lock import locked as locked
-from .log import JsonlLog as JsonlLog
-from .log import TensorBoardLog as TensorBoardLog
+from .log import JsonlLog as JsonlLog, TensorBoardLog as TensorBoardLog
 from .progress import Progress as Progress
-from .signals import Interrupted as Interrupted
-from .signals import StopRequest as StopRequest
-from .signals import signals_deferred as signals_deferred
+from .signals import (
+    Interrupted as Interrupted,
+    StopRequest as StopRequest,
+    signals_deferred as signals_deferred,
+)

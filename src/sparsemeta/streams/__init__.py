@@ -2,21 +2,22 @@
 
 Axes: B streams, T steps, C classes.
 
-    stream.py      Stream and Task: the one interface of all tasks; how predictions are scored
-    rebinding.py   Rebinding: cues whose labels change; a table of the last label of each
-    ordered.py     ClassOrdered: images class after class, in one pass; some may change meaning
-    prototypes.py  the nearest running mean of a class: its oracle
-    omniglot.py    its images of handwritten characters
-    digits.py      its images of digits, bundled with scikit-learn
-    sine.py        Sine: a wave that jumps; a Bayesian change-point filter
+    stream.py       Stream and Task: the one interface of all tasks; what a model predicts of one
+    metrics.py      accuracy and squared error: what is better, and how it is shown
+    tasks/          the tasks themselves, and the images that they show
+      rebinding.py  Rebinding: cues whose labels change; a table of the last label of each
+      ordered.py    ClassOrdered: images class after class, in one pass; some may change meaning
+      prototypes.py the nearest running mean of a class: its oracle
+      omniglot.py   its images of handwritten characters
+      digits.py     its images of digits, bundled with scikit-learn
+      sine.py       Sine: a wave that jumps; a Bayesian change-point filter
 
-    training.py    meta-training of a `StreamLearner` on a task, in a session that is resumed
-    predictions.py what a model predicts of a stream
-    controls.py    dense keys, and an LSTM, in place of a sparse memory
-    classifiers.py learners that are not meta-trained: softmax by gradient descent, streaming LDA
-    embedding.py   a prototype network: images as vectors
-    bench/         `sparsemeta bench`: all of them on a task, over seeds
-    plots.py       recovery, retention, and accuracy against write strength
+    training.py     meta-training of a `StreamLearner` on a task, in a session that is resumed
+    online.py       learning example by example, as River and scikit-learn do it
+    controls.py     dense keys, and an LSTM, in place of a sparse memory
+    classifiers.py  learners that are not meta-trained: softmax by gradient descent, streaming LDA
+    embedding.py    a prototype network: images as vectors
+    bench/          `sparsemeta bench`: all of them on a task, over seeds
 
 Every task is frozen settings that `sample` a `Stream` and have an `oracle` for it:
 
@@ -29,24 +30,6 @@ At step t a learner sees `input[:, t]`, predicts, and is then shown `feedback[:,
 gives one stream, to be moved to any device.
 """
 
-from sparsemeta.streams.digits import read_digits
-from sparsemeta.streams.omniglot import read_omniglot
-from sparsemeta.streams.ordered import ClassOrdered
-from sparsemeta.streams.prototypes import prototypes
-from sparsemeta.streams.rebinding import Rebinding
-from sparsemeta.streams.sine import Sine
-from sparsemeta.streams.stream import Stream, Task, age, exposures, score
+import lazy_loader
 
-__all__ = [
-    "ClassOrdered",
-    "Rebinding",
-    "Sine",
-    "Stream",
-    "Task",
-    "age",
-    "exposures",
-    "prototypes",
-    "read_digits",
-    "read_omniglot",
-    "score",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

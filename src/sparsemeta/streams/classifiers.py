@@ -1,6 +1,8 @@
-"""Classifiers to compare with that need no training: called like a `StreamLearner`."""
+"""Classifiers to compare with that need no training.
 
-from __future__ import annotations
+They are called like a `StreamLearner`, with inputs (B, T, D) and labels for feedback, and give
+logits (B, T, outputs) and their state.
+"""
 
 from typing import NamedTuple
 
@@ -25,17 +27,7 @@ class SoftmaxSGD(nn.Module):
     def forward(
         self, inputs: Tensor, feedback: Tensor, taught: Tensor, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Go through a segment of B streams.
-
-        Args:
-            inputs: (B, T, D).
-            feedback: (B, T) int64 labels.
-            taught: (B, T) bool, whether they are revealed.
-            state: the weights of each stream, (B, outputs, D + 1) with the bias; None is zero.
-
-        Returns:
-            Logits before the step's own feedback, (B, T, outputs), and the weights.
-        """
+        """Go through a segment; the state is the weights, (B, outputs, D + 1) with the bias."""
         x = torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=-1)
         label = one_hot(feedback, self.outputs).to(x.dtype)
         blank = x.new_zeros(len(x), self.outputs, x.shape[-1])
@@ -79,19 +71,12 @@ class StreamingLDA(nn.Module):
     def forward(
         self, inputs: Tensor, feedback: Tensor, taught: Tensor, state: LDAState | None = None
     ) -> tuple[Tensor, LDAState]:
-        """Go through a segment of B streams.
-
-        Args:
-            inputs: (B, T, D).
-            feedback: (B, T) int64 labels.
-            taught: (B, T) bool, whether they are revealed.
-            state: what was shown before; None is nothing.
-
-        Returns:
-            Logits before the step's own feedback, (B, T, outputs), minus infinity where a class was
-            never shown; and what has been shown.
-        """
-        now = self._nothing(inputs) if state is None else state
+        """Go through a segment; a class that was never shown has a logit of minus infinity."""
+        if state is None:
+            batch, _, width = inputs.shape
+            sizes = (self.outputs, width), (self.outputs,), (width, width)
+            state = LDAState(*(inputs.new_zeros(batch, *size) for size in sizes))
+        now = state
         weight, bias = self._readout(now)
         steps = zip(inputs.unbind(1), feedback.unbind(1), taught.unbind(1), strict=True)
         logits = []
@@ -101,11 +86,6 @@ class StreamingLDA(nn.Module):
                 now = self._learned(now, x, label, told.to(x.dtype))
                 weight, bias = self._readout(now)
         return torch.stack(logits, dim=1), now
-
-    def _nothing(self, inputs: Tensor) -> LDAState:
-        batch, _, width = inputs.shape
-        sizes = (self.outputs, width), (self.outputs,), (width, width)
-        return LDAState(*(inputs.new_zeros(batch, *size) for size in sizes))
 
     @staticmethod
     def _learned(state: LDAState, x: Tensor, label: Tensor, told: Tensor) -> LDAState:

@@ -3,23 +3,24 @@
 A `StreamLearner` that was trained to learn is given your stream; its weights never change.
 """
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparsemeta.errors import ConfigError, StateError, StreamError, installed
+from sparsemeta.errors import CheckpointError, StateError, StreamError, installed, require
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.files import write_folder
-from sparsemeta.nn.stream_learner import StreamLearner, StreamState
+from sparsemeta.files import check_folder, write_folder
+from sparsemeta.nn import StreamLearner, StreamState
+
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError)
+"""What JSON that is none, or of something else, raises on its way to tensors."""
 
 
 class OnlineState(NamedTuple):
@@ -51,11 +52,11 @@ class OnlineLearner(ABC):
     _supervised = True  # River asks
 
     def __init__(self, model: StreamLearner, features: Sequence[str] | None = None):
-        if model.kind != self.kind:
-            raise ConfigError(
-                f"{type(self).__name__} needs a StreamLearner of {self.kind}, and this one is of "
-                f"{model.kind}. Use the other of OnlineClassifier and OnlineRegressor."
-            )
+        require(
+            model.kind == self.kind,
+            f"{type(self).__name__} needs a StreamLearner of {self.kind}, and this one is of "
+            f"{model.kind}. Use the other of OnlineClassifier and OnlineRegressor.",
+        )
         self.model, self.features = model.eval(), features
         self.state = OnlineState(model.initial_state(1))
         if installed("river"):  # its metrics accept only what counts as one of its own kinds
@@ -73,7 +74,7 @@ class OnlineLearner(ABC):
         """
         self.partial_fit([x], [y])
 
-    def partial_fit(self, X: Any, y: Any) -> OnlineLearner:
+    def partial_fit(self, X: Any, y: Any) -> Self:
         """Learn examples one after the other; the same as `learn_one` for each."""
         feedback, labels = self._feedback(y)
         _, stream = self._forward(X, feedback, taught=True)
@@ -87,12 +88,12 @@ class OnlineLearner(ABC):
             StateError: a label is neither text nor a number.
         """
         (memory, feedback, taught), labels = self.state
-        for label in labels:
-            if not isinstance(label, str | int | float | None):
-                raise StateError(
-                    f"the label {label!r} is neither text nor a number, so it cannot be saved. "
-                    "Learn with names of your labels instead."
-                )
+        strange = [label for label in labels if not isinstance(label, str | int | float | None)]
+        if strange:
+            raise StateError(
+                f"the label {strange[0]!r} is neither text nor a number, so it cannot be saved. "
+                "Learn with names of your labels instead."
+            )
         about = {"labels": labels, "feedback": feedback.tolist(), "taught": taught.tolist()}
         with write_folder(Path(path)) as folder:
             memory.save(folder / "memory.safetensors", self.model)
@@ -104,22 +105,21 @@ class OnlineLearner(ABC):
         Raises:
             StateError: it is missing, damaged, or was learned by another model.
         """
+        now, file = self.state.stream, Path(path) / "learner.json"
         memory = FastWeights.load(Path(path) / "memory.safetensors", self.model)
-        file = Path(path) / "learner.json"
         try:
+            check_folder(Path(path))
             about = json.loads(file.read_text(encoding="utf-8"))
-            feedback, taught = (
-                torch.tensor(about[name], dtype=now.dtype, device=now.device).view(now.shape)
-                for name, now in zip(("feedback", "taught"), self.state.stream[1:], strict=True)
-            )
+            feedback = now.feedback.new_tensor(about["feedback"]).view(now.feedback.shape)
+            taught = now.taught.new_tensor(about["taught"]).view(now.taught.shape)
             labels = tuple(about["labels"])
-        except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        except (*UNREADABLE, CheckpointError) as why:
             raise StateError(
-                f"{file}: damaged or not what a learner has saved ({error}). Restore the folder "
+                f"{file}: damaged or not what a learner has saved ({why}). Restore the folder "
                 "from a copy, or begin anew."
             ) from None
-        device = self.state.stream.taught.device
-        self.state = OnlineState(StreamState(memory.to(device), feedback, taught), labels)
+        memory = memory.to(now.taught.device)
+        self.state = OnlineState(StreamState(memory, feedback, taught), labels)
 
     def _predictions(self, X: Any) -> Tensor:
         """What the model says of each example by itself, (n, outputs)."""

@@ -1,13 +1,14 @@
 """The one interface of all tasks: streams, and how predictions on them are scored."""
 
-from __future__ import annotations
-
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sparsemeta.config import Settings
 from sparsemeta.errors import StreamError
+from sparsemeta.streams.metrics import ACCURACY, SQUARED_ERROR, Metric
 
 
 class Stream(NamedTuple):
@@ -33,43 +34,49 @@ class Stream(NamedTuple):
     source: Tensor
     version: Tensor
 
-    def to(self, device: torch.device | str) -> Stream:
+    def to(self, device: torch.device | str) -> Self:
         """The same streams on a device."""
-        return Stream(*(tensor.to(device) for tensor in self))
+        return self._make(tensor.to(device) for tensor in self)
 
-    def select(self, rows: Tensor | slice) -> Stream:
+    def select(self, rows: Tensor | slice) -> Self:
         """Some of the streams, by an index of the batch."""
-        return Stream(*(tensor[rows] for tensor in self))
+        return self._make(tensor[rows] for tensor in self)
 
 
-class Task(Protocol):
-    """What every task is: frozen settings that can do this."""
+class Task(Settings, ABC):
+    """A kind of streams: frozen settings, and an oracle that knows the rules by heart."""
+
+    metric: ClassVar[Metric] = ACCURACY
+    """What its predictions are scored by."""
+    oracle_name: ClassVar[str]
+    """What its oracle is called in tables and plots."""
 
     @property
+    @abstractmethod
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one step's input."""
-        ...
 
     @property
+    @abstractmethod
     def outputs(self) -> int:
         """The number of labels, or the width W of a value."""
-        ...
 
+    @abstractmethod
     def sample(self, batch: int, generator: torch.Generator) -> Stream:
-        """Draw B streams on the generator's device."""
-        ...
+        """Draw B streams on the generator's device, by its chance alone."""
 
+    @abstractmethod
     def oracle(self, stream: Stream) -> Tensor:
         """Predictions like `stream.target`, each from what was revealed before its step."""
-        ...
 
 
-def score(stream: Stream, predictions: Tensor) -> Tensor:
-    """Accuracy of labels, or mean squared error of values, over each stream's scored steps.
+def score(stream: Stream, predictions: Tensor, metric: Metric | None = None) -> Tensor:
+    """The mean score of each stream's scored steps.
 
     Args:
         stream: of T steps.
         predictions: like `stream.target`.
+        metric: None is accuracy of labels, or mean squared error of values.
 
     Returns:
         (B,) float32.
@@ -84,11 +91,30 @@ def score(stream: Stream, predictions: Tensor) -> Tensor:
             f"shape {tuple(target.shape)}. Pass one label, or one value of the target's width, for "
             "every step."
         )
-    if target.is_floating_point():
-        each = (predictions - target).square().mean(-1)
-    else:
-        each = (predictions == target).float()
-    return (each * counts).sum(1) / counts.sum(1)
+    metric = metric or (SQUARED_ERROR if target.is_floating_point() else ACCURACY)
+    return (metric.each(predictions, target) * counts).sum(1) / counts.sum(1)
+
+
+@torch.no_grad()
+def predictions(model: nn.Module, stream: Stream, *, segment: int = 1024) -> Tensor:
+    """What a model says of streams, with its weights as they are, to be scored like an oracle.
+
+    Args:
+        model: called like a `StreamLearner`; on the stream's device.
+        stream: of T steps.
+        segment: steps at a time, which bounds memory and changes nothing else.
+
+    Returns:
+        Like `stream.target`: the likeliest labels, or values.
+    """
+    training, state, found = model.training, None, []
+    model.eval()
+    for cut in zip(*(tensor.split(segment, dim=1) for tensor in stream), strict=True):
+        part = Stream(*cut)
+        predicted, state = model(part.input, part.feedback, part.taught, state)
+        found.append(predicted if part.target.is_floating_point() else predicted.argmax(-1))
+    model.train(training)
+    return torch.cat(found, dim=1)
 
 
 def exposures(stream: Stream) -> Tensor:

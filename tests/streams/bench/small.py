@@ -3,10 +3,8 @@
 from torch import nn
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.streams import Rebinding
-from sparsemeta.streams.bench.benchmark import Benchmark
-from sparsemeta.streams.bench.models import Network, forms
-from sparsemeta.streams.training import TrainingConfig
+from sparsemeta.streams import Rebinding, TrainingConfig
+from sparsemeta.streams.bench import Benchmark, Network, forms
 
 MEMORY = MemoryConfig(slots=32, active=4, heads=1, key_width=8, value_width=8)
 
@@ -24,7 +22,6 @@ def small(**changes) -> Benchmark:
         "training": TrainingConfig(steps=2, batch=2, warmup=1),
         "learning_rates": (3e-3,),
         "rates": (0.5,),
-        "oracle": "last-label",
         "strengths": (0.1, 1.0),
         "streams": 4,
     }

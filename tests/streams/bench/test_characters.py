@@ -2,8 +2,8 @@
 
 import torch
 
+from sparsemeta.streams import ClassOrdered
 from sparsemeta.streams.bench.characters import TURNS, GaussianFeatures, Spread, omniglot
-from sparsemeta.streams.ordered import ClassOrdered
 from tests.streams.tasks import numbered, seeded
 
 

@@ -3,7 +3,12 @@ import io
 import pytest
 from rich.console import Console
 
-from sparsemeta.streams.bench.report import spread, summary, table, tolerance
+from sparsemeta.streams import ACCURACY, SQUARED_ERROR
+from sparsemeta.streams.bench import Findings, summary, table, tolerance
+from tests.streams.bench.small import small
+from tests.streams.tasks import SMALL
+
+LABELS, VALUES = small(), small(train=SMALL["sine"])
 
 
 def seen(score, sweep=(), **more):
@@ -25,14 +30,14 @@ FOUND = [
 ]
 
 
-def printed(found, **options):
+def printed(bench, seeds):
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(table(found, **options))
+    console.print(table(Findings(bench, seeds)))
     return console.export_text()
 
 
 def test_table():
-    lines = printed(FOUND, labels=True).splitlines()
+    lines = printed(LABELS, FOUND).splitlines()
     assert lines[0].split() == [
         *("contender", "remembers", "with", "M", "=", "8", "chosen", "tolerance", "us/step"),
         "state",
@@ -42,16 +47,16 @@ def test_table():
 
 
 def test_table_of_errors():
-    text = printed(FOUND[:1], labels=False)
+    text = printed(VALUES, FOUND[:1])
     assert "0.900" in text
     assert "tolerance" not in text
 
 
 def test_sparse_is_compared_with_the_best_dense_control_seed_by_seed():
-    text = summary(FOUND, "M = 8", labels=True)
+    text = summary(Findings(LABELS, FOUND))
     assert "M = 8: sparse less linear, the best dense control: +17.5 ± 3.5" in text
-    assert "sparse less sign" in summary(FOUND, "M = 8", labels=False)  # the least error
-    assert "sparse less" not in summary([{"linear": seen(0.7)}], "M = 8", labels=True)
+    assert "sparse less sign" in summary(Findings(VALUES, FOUND))  # the least error
+    assert "sparse less" not in summary(Findings(LABELS, [{"linear": seen(0.7)}]))
 
 
 @pytest.mark.parametrize(
@@ -60,10 +65,10 @@ def test_sparse_is_compared_with_the_best_dense_control_seed_by_seed():
 )
 def test_tolerance(scores, decades):
     points = list(zip((0.01, 0.1, 1.0), scores, strict=True))
-    assert tolerance(points) == pytest.approx(decades)
+    assert tolerance(points, 0.05) == pytest.approx(decades)
 
 
 def test_spread():
-    assert spread([0.5], labels=True) == "50.0"
-    assert spread([0.5, 0.7], labels=True, sign=True) == "+60.0 ± 14.1"
-    assert spread([0.25], labels=False) == "0.250"
+    assert ACCURACY.show([0.5]) == "50.0"
+    assert ACCURACY.show([0.5, 0.7], sign=True) == "+60.0 ± 14.1"
+    assert SQUARED_ERROR.show([0.25]) == "0.250"

@@ -3,30 +3,25 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sparsemeta.run import Progress
-from sparsemeta.streams import Rebinding
-from sparsemeta.streams.bench import running
-from sparsemeta.streams.bench.running import run
-from sparsemeta.streams.training import TrainingConfig, train
+from sparsemeta.streams import Rebinding, TrainingConfig, train
+from sparsemeta.streams.bench import run, running
 from tests.streams.bench.small import small
 
 SPARSE = {"sparse": small().forms["sparse"]}
 
 
 def bench(**changes):
-    made = small(forms=SPARSE, **changes)
-    return lambda seed: made
+    return small(forms=SPARSE, **changes)
 
 
 def test_a_bench_is_gone_on_with(tmp_path, monkeypatch):
-    quiet = Progress(quiet=True)
-    first = run(bench(), 1, tmp_path, quiet)
+    first = run(bench(), seeds=1, folder=tmp_path)
     monkeypatch.setattr(running, "train", None)  # nothing is trained again
-    assert run(bench(), 1, tmp_path, quiet) == first
+    assert run(bench(), seeds=1, folder=tmp_path) == first
     with pytest.raises(TypeError):
-        run(bench(), 2, tmp_path, quiet)
+        run(bench(), seeds=2, folder=tmp_path)
     with pytest.raises(TypeError):  # other tests: what was kept no longer counts
-        run(bench(streams=2), 1, tmp_path, quiet)
+        run(bench(), seeds=1, streams=2, folder=tmp_path)
 
 
 def test_learning_rate_and_first_strength_are_chosen_once_on_validation(tmp_path, monkeypatch):
@@ -40,7 +35,7 @@ def test_learning_rate_and_first_strength_are_chosen_once_on_validation(tmp_path
     monkeypatch.setattr(running, "train", train)
     monkeypatch.setattr(running, "validate", lambda *_: [(None, next(scores))])
     grid = {"learning_rates": (1e-3, 1e-2), "rates": (0.5, 0.9)}
-    found = run(bench(**grid), 2, tmp_path, Progress(quiet=True))
+    found = run(bench(**grid), seeds=2, folder=tmp_path).seeds
     chosen = (1e-3, 0.9)
     assert trained[:4] == [(0, lr, rate) for lr in (1e-3, 1e-2) for rate in (0.5, 0.9)]
     assert trained[4:] == [(0, *chosen), (1, *chosen)]
@@ -49,7 +44,7 @@ def test_learning_rate_and_first_strength_are_chosen_once_on_validation(tmp_path
 
 
 def test_seeds_differ(tmp_path):
-    one, two = run(bench(), 2, tmp_path, Progress(quiet=True))
+    one, two = run(bench(), seeds=2, folder=tmp_path).seeds
     assert one["sparse"]["scores"] != two["sparse"]["scores"]
     assert one["last-label"]["scores"] != two["last-label"]["scores"]
     assert torch.tensor([seed["last-label"]["scores"]["M = 8"] for seed in (one, two)]).min() > 0.7

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sparsemeta.streams.bench import suite
+from sparsemeta.streams import ACCURACY, SQUARED_ERROR, ClassOrdered
+from sparsemeta.streams.bench import MODELS, suite
 
 
 @pytest.mark.parametrize("name", ["rebinding", "sine", "digits"])
@@ -11,7 +12,7 @@ def test_a_benchmark(name):
     bench = getattr(suite, name)()
     assert bench.name == name
     assert bench.headline in bench.tests
-    assert bench.labels == (name != "sine")
+    assert bench.metric is (SQUARED_ERROR if name == "sine" else ACCURACY)
     assert {
         "sparse",
         "linear",
@@ -28,9 +29,19 @@ def test_a_benchmark(name):
     assert (quick.training.steps, quick.rates) == (bench.training.steps / 4, bench.rates[:1])
 
 
+def test_the_help_names_the_models_that_there_are():
+    pytest.importorskip("sklearn")
+    made = {
+        name for bench in ("rebinding", "sine", "digits") for name in getattr(suite, bench)().forms
+    }
+    assert set(MODELS) == made
+
+
 def test_digits_are_parted():
     pytest.importorskip("sklearn")
     bench = suite.digits()
-    parts = [bench.train, *bench.validation, *bench.tests.values()]
-    spans = {(task.images.storage_offset() // 64, task.images.shape[1]) for task in parts}
+    spans = set()
+    for task in (bench.train, *bench.validation, *bench.tests.values()):
+        assert isinstance(task, ClassOrdered)
+        spans.add((task.images.storage_offset() // 64, task.images.shape[1]))
     assert spans == {(0, 90), (90, 30), (120, 54)}

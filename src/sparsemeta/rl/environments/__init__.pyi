@@ -1,42 +1,47 @@
-from .bernoulli import UCB as UCB
-from .bernoulli import BernoulliBandit as BernoulliBandit
-from .bernoulli import Gittins as Gittins
-from .bernoulli import Greedy as Greedy
-from .bernoulli import Thompson as Thompson
-from .card_sorting.players import IdealObserver as IdealObserver
-from .card_sorting.players import NoCount as NoCount
-from .card_sorting.players import WinStayLoseShift as WinStayLoseShift
-from .card_sorting.rules import CardSorting as CardSorting
-from .card_sorting.rules import CardSortingStrict as CardSortingStrict
-from .card_sorting.rules import recovery as recovery
+from .bernoulli import (
+    UCB as UCB,
+    BernoulliBandit as BernoulliBandit,
+    Gittins as Gittins,
+    Greedy as Greedy,
+    Thompson as Thompson,
+)
+from .card_sorting.players import (
+    IdealObserver as IdealObserver,
+    NoCount as NoCount,
+    WinStayLoseShift as WinStayLoseShift,
+)
+from .card_sorting.rules import (
+    CardSorting as CardSorting,
+    CardSortingStrict as CardSortingStrict,
+    recovery as recovery,
+)
 from .gittins import gittins_indices as gittins_indices
-from .graph import GraphPOMDP as GraphPOMDP
-from .graph import KnownGraph as KnownGraph
-from .pictures import Image as Image
-from .pictures import require_film as require_film
-from .pictures import save_film as save_film
-from .playing import Agent as Agent
-from .playing import Record as Record
-from .playing import Uniform as Uniform
-from .playing import play as play
-from .registry import REGISTRY as REGISTRY
-from .registry import find_spec as find_spec
-from .registry import id_help as id_help
-from .reversal import ReversalBandit as ReversalBandit
-from .reversal import ReversalObserver as ReversalObserver
-from .reversal import ReversalWinStay as ReversalWinStay
-from .rules import Rules as Rules
-from .rules import Turn as Turn
-from .spec import Curve as Curve
-from .spec import Drawing as Drawing
-from .spec import EnvironmentSpec as EnvironmentSpec
-from .spec import Outcome as Outcome
-from .two_step import ModelBased as ModelBased
-from .two_step import ModelFree as ModelFree
-from .two_step import TwoStep as TwoStep
-from .two_step import stay_probability as stay_probability
-from .vector import ObservationFilter as ObservationFilter
-from .vector import Step as Step
-from .vector import TensorVectorEnv as TensorVectorEnv
-from .vector import VectorEnv as VectorEnv
-from .vector import check_action as check_action
+from .graph import GraphPOMDP as GraphPOMDP, KnownGraph as KnownGraph
+from .pictures import Image as Image, require_film as require_film, save_film as save_film
+from .playing import Agent as Agent, Record as Record, Uniform as Uniform, play as play
+from .registry import REGISTRY as REGISTRY, find_spec as find_spec, id_help as id_help
+from .reversal import (
+    ReversalBandit as ReversalBandit,
+    ReversalObserver as ReversalObserver,
+    ReversalWinStay as ReversalWinStay,
+)
+from .rules import Rules as Rules, Turn as Turn
+from .spec import (
+    Curve as Curve,
+    Drawing as Drawing,
+    EnvironmentSpec as EnvironmentSpec,
+    Outcome as Outcome,
+)
+from .two_step import (
+    ModelBased as ModelBased,
+    ModelFree as ModelFree,
+    TwoStep as TwoStep,
+    stay_probability as stay_probability,
+)
+from .vector import (
+    ObservationFilter as ObservationFilter,
+    Step as Step,
+    TensorVectorEnv as TensorVectorEnv,
+    VectorEnv as VectorEnv,
+    check_action as check_action,
+)

@@ -1,7 +1,5 @@
 """The benchmark on Omniglot: its embedding, trained on what training may see, and its streams."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +8,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from sparsemeta import run as engine
 from sparsemeta.config import MemoryConfig
 from sparsemeta.streams.bench.benchmark import Benchmark
 from sparsemeta.streams.bench.models import Network, forms
 from sparsemeta.streams.embedding import EmbeddingConfig, as_bytes, embed, train_embedding
-from sparsemeta.streams.omniglot import read_omniglot
-from sparsemeta.streams.ordered import ClassOrdered
-from sparsemeta.streams.prototypes import prototypes
 from sparsemeta.streams.stream import Stream, Task
+from sparsemeta.streams.tasks.omniglot import read_omniglot
+from sparsemeta.streams.tasks.ordered import ClassOrdered, prototypes
 from sparsemeta.streams.training import TrainingConfig
 
 TURNS = 4
@@ -94,7 +92,6 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
         ),
         tests=tests,
         headline="200 classes",
-        oracle="prototypes",
         network=Network(width=WIDTH, outputs=most, encoder=encoder, recalls=True),
         forms=forms(sparse, equal, linear=64, lstm=256),
         training=TrainingConfig(steps=30, batch=2, segment=4096),
@@ -143,19 +140,27 @@ def _parts(background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Spread(Task):
     """A task whose labels are drawn, for every stream, from more than it needs."""
 
+    oracle_name = ClassOrdered.oracle_name
+
     task: Task
-    outputs: int
+    labels: int
+    """All that there are."""
 
     @property
+    @override
     def input_shape(self) -> tuple[int, ...]:
-        """That of the task."""
         return self.task.input_shape
 
+    @property
+    @override
+    def outputs(self) -> int:
+        return self.labels
+
+    @override
     def sample(self, batch: int, generator: torch.Generator) -> Stream:
-        """Draw B streams on the generator's device."""
         stream = self.task.sample(batch, generator)
         device = generator.device
         chance = torch.rand(batch, self.outputs, generator=generator, device=device)
@@ -163,6 +168,6 @@ class Spread:
         target = drawn.gather(1, stream.target)
         return stream._replace(target=target, feedback=torch.where(stream.taught, target, 0))
 
+    @override
     def oracle(self, stream: Stream) -> Tensor:
-        """The nearest prototype."""
         return prototypes(stream, self.outputs)

@@ -1,30 +1,31 @@
 """Everything that is compared: learned models, learners that need no training, the oracle."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.nn.stream_learner import StreamLearner
+from sparsemeta.nn import StreamLearner
 from sparsemeta.streams.bench.benchmark import STRENGTHS, Benchmark
 from sparsemeta.streams.bench.models import Among, Form, held
 from sparsemeta.streams.classifiers import SoftmaxSGD, StreamingLDA
-from sparsemeta.streams.predictions import predictions
-from sparsemeta.streams.prototypes import prototypes
-from sparsemeta.streams.stream import Stream, Task
+from sparsemeta.streams.stream import Stream, Task, predictions
+from sparsemeta.streams.tasks.ordered import prototypes
 
 SHRINKAGES = (1e-4, 1e-3, 1e-2, 1e-1)
 
 Predict = Callable[[Stream], Tensor]
+Style = Mapping[str, Any]
+"""How a line is drawn, in the words of matplotlib."""
 
 
-class Contender(NamedTuple):
+@dataclass(frozen=True)
+class Contender:
     """Something that predicts the steps of a stream."""
 
     predict: Callable[[Task, float | None], Predict]
@@ -36,16 +37,14 @@ class Contender(NamedTuple):
     """Whether those settings are write strengths."""
     nbytes: int | None = None
     """Of what a stream carries from step to step, in the headline's condition."""
+    style: Style = field(default_factory=lambda: {"linestyle": "--"})
 
 
 def learned(model: StreamLearner, form: Form, bench: Benchmark) -> Contender:
     """A trained model, with the write strengths that it learned or with any other."""
 
-    def at(strength: float | None) -> nn.Module:
-        return model if strength is None else held(model, strength)
-
     def build(task: Task, strength: float | None) -> nn.Module:
-        return Among(at(strength), task.outputs)
+        return Among(model if strength is None else held(model, strength), task.outputs)
 
     if form.lstm:
         return _learner(build, bench, str(form))
@@ -54,9 +53,11 @@ def learned(model: StreamLearner, form: Form, bench: Benchmark) -> Contender:
 
 def untrained(bench: Benchmark) -> dict[str, Contender]:
     """Those that need no training, and the oracle."""
-    oracle = {bench.oracle: Contender(lambda task, _: task.oracle, "the oracle")}
-    if not bench.labels:
-        return oracle
+    oracle = Contender(
+        lambda task, _: task.oracle, "the oracle", style={"color": "black", "linestyle": ":"}
+    )
+    if bench.network.kind == "values":
+        return {bench.train.oracle_name: oracle}
 
     def lda(task: Task, shrinkage: float | None) -> nn.Module:
         return Flat(StreamingLDA(task.outputs, shrinkage or 0))
@@ -70,8 +71,22 @@ def untrained(bench: Benchmark) -> dict[str, Contender]:
         ),
         "lda": _learner(lda, bench, "streaming discriminant analysis", SHRINKAGES),
         "sgd": _learner(sgd, bench, "softmax by gradient descent", STRENGTHS, writes=True),
-        **oracle,
+        bench.train.oracle_name: oracle,
     }
+
+
+def dense(form: Form) -> bool:
+    """Whether a form is a dense memory, which sparse ones are compared with."""
+    return form.memory.addressing == "dense" and not form.lstm
+
+
+def styles(bench: Benchmark) -> dict[str, Style]:
+    """How the line of each contender is drawn: sparse memories are bold, the others have a dash."""
+    lines: dict[str, Style] = {}
+    for place, (name, form) in enumerate(bench.forms.items()):
+        bold = form.memory.addressing != "dense" and form.memory.rule == "delta"
+        lines[name] = {"color": f"C{place}", "linewidth": 2.5 if bold else 1.5}
+    return lines | {name: contender.style for name, contender in untrained(bench).items()}
 
 
 class Flat(nn.Module):

@@ -1,109 +1,126 @@
 """What was measured, as a table for people."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 from rich.table import Table
 
-DENSE = ("linear", "sign", "centred-relu", "soft-threshold")
+from sparsemeta.config import to_dict
+from sparsemeta.streams.bench.benchmark import Benchmark
+from sparsemeta.streams.bench.contenders import dense
 
-Found = Sequence[Mapping[str, Mapping[str, Any]]]
+Seeds = Sequence[Mapping[str, Mapping[str, Any]]]
 """For each seed what was measured, by contender."""
 
 
-def table(found: Found, *, labels: bool) -> Table:
-    """A row for each contender: its scores, and what it costs.
+@dataclass(frozen=True)
+class Findings:
+    """What a benchmark found."""
 
-    Args:
-        found: by seed and contender.
-        labels: whether scores are accuracies, to be shown in percent, or errors.
-    """
-    first = next(iter(found[0].values()))
+    benchmark: Benchmark
+    seeds: Seeds
+
+    @property
+    def conditions(self) -> list[str]:
+        """What was tested."""
+        return list(next(iter(self.seeds[0].values()))["scores"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        bench = self.benchmark
+        return {
+            "task": bench.name,
+            "headline": bench.headline,
+            "streams": bench.streams,
+            "training": to_dict(bench.training),
+            "seeds": self.seeds,
+        }
+
+
+def table(found: Findings) -> Table:
+    """A row for each contender: its scores, and what it costs."""
+    metric, seeds = found.benchmark.metric, found.seeds
     result = Table(box=None, header_style="bold", padding=(0, 1))
     result.add_column("contender", no_wrap=True)
     result.add_column("remembers with")
-    headings = [*first["scores"], "chosen", *(["tolerance"] if labels else [])]
-    for heading in (*headings, "us/step", "state"):
+    wide = [] if metric.near is None else ["tolerance"]
+    for heading in (*found.conditions, "chosen", *wide, "us/step", "state"):
         result.add_column(heading, justify="right")
-    for name, seen in found[0].items():
-        every = [seed[name] for seed in found]
-        scores = [
-            spread([one["scores"][condition] for one in every], labels=labels)
-            for condition in first["scores"]
-        ]
-        chosen = ", ".join(dict.fromkeys(_setting(one) for one in every))
-        row = [name, seen["what"], *scores, chosen]
-        if labels:
-            row.append(f"{tolerance(sweep(found, name)):.1f}" if len(seen["sweep"]) > 1 else "")
+    for name, seen in seeds[0].items():
+        row = [name, seen["what"]]
+        row += [metric.show(scores(seeds, name, condition)) for condition in found.conditions]
+        row.append(", ".join(dict.fromkeys(chosen(seed[name]) for seed in seeds)))
+        if metric.near is not None:
+            swept = len(seen["sweep"]) > 1
+            row.append(f"{tolerance(sweep(seeds, name), metric.near):.1f}" if swept else "")
+        row.append(f"{mean(seed[name]['microseconds'] for seed in seeds):.0f}")
         size = seen["state_bytes"]
-        row.append(f"{mean(one['microseconds'] for one in every):.0f}")
         result.add_row(*row, "" if size is None else f"{size / 1024:,.1f} KiB")
     return result
 
 
-def summary(found: Found, headline: str, *, labels: bool) -> str:
+def summary(found: Findings) -> str:
     """How the table is to be read, and sparse against the best dense control of each condition."""
-    seeds = f"{len(found)} {'seed' if len(found) == 1 else 'seeds'}"
-    what = "accuracy in percent" if labels else "mean squared error"
+    bench, seeds = found.benchmark, found.seeds
+    metric = bench.metric
     lines = [
-        f"{what} on streams that nothing was trained or chosen on, mean ± standard deviation over "
-        f"{seeds}",
+        f"{metric.unit} on streams that nothing was trained or chosen on, mean ± standard "
+        f"deviation over {counted(seeds)}",
         "chosen, on validation streams: the strength of a write, or of lda the shrinkage; own: as "
         "the model learned to write",
     ]
-    if labels:
+    if metric.near is not None:
         lines.append(
-            f"tolerance: decades of write strength within 5 points of the best, at {headline}"
+            f"tolerance: decades of write strength within {metric.factor * metric.near:g} points "
+            f"of the best, at {bench.headline}"
         )
-    for condition in found[0]["sparse"]["scores"] if "sparse" in found[0] else ():
-        dense = [name for name in DENSE if name in found[0]]
-        if dense:
-            sign = 1 if labels else -1
-            scores = {
-                name: [seed[name]["scores"][condition] for seed in found]
-                for name in ("sparse", *dense)
-            }
-            rival = max(dense, key=lambda name: sign * mean(scores[name]))
-            gains = [a - b for a, b in zip(scores["sparse"], scores[rival], strict=True)]
-            lines.append(
-                f"{condition}: sparse less {rival}, the best dense control: "
-                f"{spread(gains, labels=labels, sign=True)}"
-            )
+    rivals = [name for name, form in bench.forms.items() if dense(form) and name in seeds[0]]
+    for condition in found.conditions if rivals and "sparse" in seeds[0] else ():
+        means = [mean(scores(seeds, name, condition)) for name in rivals]
+        rival = rivals[metric.best(means)]
+        both = (scores(seeds, name, condition) for name in ("sparse", rival))
+        gains = [ours - theirs for ours, theirs in zip(*both, strict=True)]
+        lines.append(
+            f"{condition}: sparse less {rival}, the best dense control: "
+            f"{metric.show(gains, sign=True)}"
+        )
     return "\n".join(lines)
 
 
-def sweep(found: Found, name: str) -> list[tuple[float, float]]:
-    """The mean score over seeds at each write strength that was held."""
-    grid = [strength for strength, _ in found[0][name]["sweep"] if strength is not None]
-    scores = [dict(map(tuple, seed[name]["sweep"])) for seed in found]
-    return [(strength, mean(seed[strength] for seed in scores)) for strength in grid]
+def counted(seeds: Seeds) -> str:
+    """How many seeds, in words."""
+    return f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}"
 
 
-def tolerance(points: Sequence[tuple[float, float]], within: float = 0.05) -> float:
-    """How many decades of write strength around the best one lose no more accuracy than that."""
-    scores = [score for _, score in points]
-    low = high = scores.index(max(scores))
-    enough = scores[low] - within
-    while low > 0 and scores[low - 1] >= enough:
-        low -= 1
-    while high + 1 < len(scores) and scores[high + 1] >= enough:
-        high += 1
-    return math.log10(points[high][0] / points[low][0])
+def scores(seeds: Seeds, name: str, condition: str) -> list[float]:
+    """What a contender scored with each seed."""
+    return [seed[name]["scores"][condition] for seed in seeds]
 
 
-def spread(values: Sequence[float], *, labels: bool, sign: bool = False) -> str:
-    """Mean and standard deviation, which one value has none of."""
-    scale, digits = (100, 1) if labels else (1, 3)
-    form = f"{'+' if sign else ''}.{digits}f"
-    text = format(scale * mean(values), form)
-    return f"{text} ± {scale * stdev(values):.{digits}f}" if len(values) > 1 else text
-
-
-def _setting(seen: Mapping[str, Any]) -> str:
+def chosen(seen: Mapping[str, Any]) -> str:
+    """The setting that a contender was tested with; its own if it learned how to write."""
     if seen["setting"] is None:
         return "own" if seen["sweep"] else ""
     return f"{seen['setting']:g}"
+
+
+def sweep(seeds: Seeds, name: str) -> list[tuple[float, float]]:
+    """The mean score over seeds at each write strength that was held."""
+    grid = [strength for strength, _ in seeds[0][name]["sweep"] if strength is not None]
+    found = [dict(map(tuple, seed[name]["sweep"])) for seed in seeds]
+    return [(strength, mean(seed[strength] for seed in found)) for strength in grid]
+
+
+def tolerance(points: Sequence[tuple[float, float]], near: float) -> float:
+    """How many decades of write strength around the best one lose no more accuracy than that."""
+    found = [score for _, score in points]
+    low = high = found.index(max(found))
+    enough = found[low] - near
+    while low > 0 and found[low - 1] >= enough:
+        low -= 1
+    while high + 1 < len(found) and found[high + 1] >= enough:
+        high += 1
+    return math.log10(points[high][0] / points[low][0])

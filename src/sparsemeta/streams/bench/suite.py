@@ -1,7 +1,5 @@
 """The benchmarks that need no files."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from torch import nn
@@ -9,10 +7,10 @@ from torch import nn
 from sparsemeta.config import MemoryConfig
 from sparsemeta.streams.bench.benchmark import Benchmark
 from sparsemeta.streams.bench.models import Form, Network, forms
-from sparsemeta.streams.digits import read_digits
-from sparsemeta.streams.ordered import ClassOrdered
-from sparsemeta.streams.rebinding import Rebinding
-from sparsemeta.streams.sine import Sine
+from sparsemeta.streams.tasks.digits import read_digits
+from sparsemeta.streams.tasks.ordered import ClassOrdered
+from sparsemeta.streams.tasks.rebinding import Rebinding
+from sparsemeta.streams.tasks.sine import Sine
 from sparsemeta.streams.training import TrainingConfig
 
 
@@ -26,7 +24,6 @@ def rebinding() -> Benchmark:
         validation=(Rebinding(cues=32), Rebinding(cues=512)),
         tests={f"M = {cues}": Rebinding(cues=cues) for cues in (32, 128, 256, 512)},
         headline="M = 512",
-        oracle="last-label",
         network=Network(width=64, outputs=8),
         forms=forms(sparse, equal, linear=64, lstm=128),
         training=TrainingConfig(steps=40),
@@ -55,7 +52,6 @@ def sine() -> Benchmark:
         validation=(Sine(),),
         tests={"T = 200": Sine()},
         headline="T = 200",
-        oracle="filter",
         network=Network(width=64, outputs=1, kind="values", encoder=encoder),
         forms={**forms(sparse, sparse, linear=16, lstm=128), "positive": Form(positive)},
         training=TrainingConfig(steps=300),
@@ -83,7 +79,6 @@ def digits() -> Benchmark:
             for shots in (1, 5, 10)
         },
         headline="10-shot",
-        oracle="prototypes",
         network=Network(width=64, outputs=10, encoder=encoder),
         forms=forms(sparse, sparse, linear=64, lstm=128),
         training=TrainingConfig(steps=40),

@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
+from sparsemeta.streams import ACCURACY, SQUARED_ERROR, Sine
 from sparsemeta.streams.bench.contenders import Contender, learned, untrained
-from sparsemeta.streams.bench.measure import best, curves, measure
-from sparsemeta.streams.sine import Sine
+from sparsemeta.streams.bench.curves import RECOVERY, RETENTION
+from sparsemeta.streams.bench.measuring import measure
 from tests.streams.bench.small import small
 
 BENCH = small()
@@ -65,24 +66,22 @@ def test_a_learned_model_is_swept_and_its_state_measured():
 
 def test_curves():
     stream = BENCH.tests["M = 8"].sample(16, torch.Generator().manual_seed(0))
-    found = curves(stream, BENCH.tests["M = 8"].oracle(stream))
-    recovery = dict(found["recovery"])
+    scores = ACCURACY.each(BENCH.tests["M = 8"].oracle(stream), stream.target)
+    recovery = dict(RECOVERY.points(stream, scores))
     assert recovery[0] < 0.1  # what has just changed cannot be known
     assert recovery[1] > 0.9
-    ages = [age for age, _ in found["retention"]]
+    ages = [age for age, _ in RETENTION.points(stream, scores)]
     assert ages[:4] == [1, 2, 4, 8]
 
 
 def test_curves_of_errors():
     task = Sine(length=60, hazard=0.1)
     stream = task.sample(8, torch.Generator().manual_seed(0))
-    recovery = dict(curves(stream, task.oracle(stream))["recovery"])
+    recovery = dict(RECOVERY.points(stream, task.metric.each(task.oracle(stream), stream.target)))
     assert recovery[0] > 10 * recovery[5]
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("labels", 2), ("values", 1)])
-def test_best(kind, expected):
-    from dataclasses import replace
-
-    bench = small(network=replace(BENCH.network, kind=kind))
-    assert best(bench, [(0, math.nan), (1, 0.2), (2, 0.7)])[0] == expected
+@pytest.mark.parametrize(("metric", "expected"), [(ACCURACY, 2), (SQUARED_ERROR, 1)])
+def test_best(metric, expected):
+    assert metric.best([math.nan, 0.2, 0.7]) == expected
+    assert metric.best([0.5, 0.5]) == 0

@@ -1,15 +1,16 @@
 """A sine wave that jumps, and a Bayesian change-point filter."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from sparsemeta.errors import require
-from sparsemeta.streams.stream import Stream
+from sparsemeta.config import Above, Count, Within
+from sparsemeta.streams.metrics import SQUARED_ERROR
+from sparsemeta.streams.stream import Stream, Task
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = math.pi  # from 0
@@ -17,46 +18,36 @@ REACH = 5.0  # inputs lie in -5 to 5
 
 
 @dataclass(frozen=True)
-class Sine:
+class Sine(Task, section="sine"):
     r"""Predict $y = A \sin(x + \varphi)$ from noisy values of it, where $A$ and $\varphi$ may jump.
 
     A, the phase and every x are uniform; before each step, with the hazard's probability, A and the
-    phase are drawn anew. What is revealed is noisy; what is scored is the wave itself.
+    phase are drawn anew. What is revealed is noisy; what is scored is the wave itself. The one
+    source is the wave, its version counts its jumps so far.
     """
 
-    length: int = 200
+    metric = SQUARED_ERROR
+    oracle_name = "filter"
+
+    length: Count = 200
     """Steps (T)."""
-    hazard: float = 0.02
+    hazard: Annotated[float, Within(0, 1)] = 0.02
     """Probability of a jump, per step."""
-    noise: float = 0.1
+    noise: Annotated[float, Above(0)] = 0.1
     """Standard deviation of the noise on what is revealed."""
 
-    def __post_init__(self) -> None:
-        require(self.length >= 1, f"sine.length = {self.length} must be at least 1")
-        require(0 <= self.hazard <= 1, f"sine.hazard = {self.hazard} must be a probability, 0 to 1")
-        require(self.noise > 0, f"sine.noise = {self.noise} must be positive")
-
     @property
+    @override
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one step's input."""
         return (1,)
 
     @property
+    @override
     def outputs(self) -> int:
-        """The width of a value."""
         return 1
 
+    @override
     def sample(self, batch: int, generator: torch.Generator) -> Stream:
-        """Draw B streams on the generator's device.
-
-        Args:
-            batch: B.
-            generator: the source of all chance.
-
-        Returns:
-            Streams with inputs and targets (B, T, 1); the one source is the wave, its version
-            counts its jumps so far.
-        """
         steps, chance = (batch, self.length), {"generator": generator, "device": generator.device}
 
         def uniform(low: float, high: float) -> Tensor:
@@ -80,18 +71,13 @@ class Sine:
             version=version,
         )
 
+    @override
     def oracle(self, stream: Stream) -> Tensor:
         r"""The mean of the wave given all that was revealed before, whenever the last jump was.
 
         In $y = \theta^\top (\sin x, \cos x)$, with $\theta$ normal of the true mean and covariance,
         every time of the last jump is a Kalman filter of its own, weighted by how well it
         predicted (Adams and MacKay 2007). Only that the prior is normal is approximate.
-
-        Args:
-            stream: of this task.
-
-        Returns:
-            (B, T, 1) float32.
         """
         x = stream.input[..., 0]
         basis = torch.stack([x.sin(), x.cos()], dim=-1)

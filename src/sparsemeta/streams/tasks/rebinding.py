@@ -1,70 +1,52 @@
 """Rebinding: cues whose labels change one at a time, and a table of the last label of each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from sparsemeta.errors import require
-from sparsemeta.streams.stream import Stream
+from sparsemeta.config import AtLeast, Count, Within
+from sparsemeta.streams.stream import Stream, Task
 
 
 @dataclass(frozen=True)
-class Rebinding:
+class Rebinding(Task, section="rebinding"):
     """A stream of noisy cues to be named: many live bindings to hold, any of which may change.
 
     Before each step, with the hazard's probability, a random cue gets another label. Then a random
     cue is shown, drawn from a normal distribution once per stream, under fresh noise. Scored is
-    the second half.
+    the second half. A source is a cue, its version counts its re-bindings so far.
     """
 
-    cues: int = 512
+    oracle_name = "last-label"
+
+    cues: Count = 512
     """Live bindings (M)."""
-    labels: int = 8
+    labels: Annotated[int, AtLeast(2)] = 8
     """Labels they are bound to."""
-    width: int = 64
+    width: Count = 64
     """Width of a cue."""
-    noise: float = 0.3
+    noise: Annotated[float, AtLeast(0)] = 0.3
     """Standard deviation of the noise on a cue, whose own is 1."""
-    hazard: float = 0.02
+    hazard: Annotated[float, Within(0, 1)] = 0.02
     """Probability of a re-binding, per step."""
-    length: int = 2048
+    length: Annotated[int, AtLeast(2)] = 2048
     """Steps (T)."""
 
-    def __post_init__(self) -> None:
-        require(
-            self.cues >= 1 and self.width >= 1,
-            f"rebinding needs cues of some width, not cues = {self.cues}, width = {self.width}",
-        )
-        require(self.labels >= 2, f"rebinding.labels = {self.labels} leaves nothing to change to")
-        require(self.length >= 2, f"rebinding.length = {self.length} must be at least 2")
-        require(self.noise >= 0, f"rebinding.noise = {self.noise} must not be negative")
-        require(
-            0 <= self.hazard <= 1, f"rebinding.hazard = {self.hazard} must be a probability, 0 to 1"
-        )
-
     @property
+    @override
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one step's input."""
         return (self.width,)
 
     @property
+    @override
     def outputs(self) -> int:
-        """The number of labels."""
         return self.labels
 
+    @override
     def sample(self, batch: int, generator: torch.Generator) -> Stream:
-        """Draw B streams on the generator's device.
-
-        Args:
-            batch: B.
-            generator: the source of all chance.
-
-        Returns:
-            Streams of T steps; a source is a cue, its version counts its re-bindings so far.
-        """
         chance = {"generator": generator, "device": generator.device}
         steps = (batch, self.length)
         codes = torch.randn(batch, self.cues, self.width, **chance)
@@ -77,15 +59,9 @@ class Rebinding:
         scored[:, : self.length // 2] = False
         return Stream(codes[row, shown] + noise, target, taught, target, scored, shown, version)
 
+    @override
     def oracle(self, stream: Stream) -> Tensor:
-        """The label that a cue had when it was last shown; 0 if it never was.
-
-        Args:
-            stream: of this task.
-
-        Returns:
-            (B, T) int64 labels.
-        """
+        """The label that a cue had when it was last shown; 0 if it never was."""
         row = torch.arange(len(stream.source), device=stream.source.device)
         table = stream.source.new_zeros(len(row), self.cues)
         recalled = []

@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 import torch
 
@@ -33,6 +31,6 @@ def test_prototypes_reach_what_was_published(digits, shots, published):
 
 
 def test_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setattr("sparsemeta.errors.installed", lambda package: False)
     with pytest.raises(MissingExtra, match=r"sparsemeta\[tasks\]"):
         read_digits()

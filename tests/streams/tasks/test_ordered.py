@@ -123,12 +123,12 @@ def test_re_binding_is_what_prototypes_cannot_follow():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"classes": 0}, "classes = 0 cannot be drawn from the images of 8"),
+        ({"classes": 0}, "ordered.classes = 0 must be at least 1"),
         ({"classes": 9}, "classes = 9 cannot be drawn from the images of 8"),
         ({"shots": 0}, "shots = 0"),
         ({"queries": 0}, "queries = 0"),
-        ({"rebound": -0.5}, "give a share from 0 to 1"),
-        ({"rebound": 1.5}, "give a share from 0 to 1"),
+        ({"rebound": -0.5}, r"ordered.rebound = -0.5 must lie in \[0, 1\]"),
+        ({"rebound": 1.5}, "must lie in"),
         ({"rebound": 0.17}, "at least two that exchange"),
         ({"shots": 6}, r"needs 8 images \(shots = 6 and queries = 2\) but has 7"),
         ({"rebound": 0.5}, r"needs 8 images \(shots = 3, twice, and queries = 2\) but has 7"),

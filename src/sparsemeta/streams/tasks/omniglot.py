@@ -1,7 +1,5 @@
 """Omniglot: 1,623 handwritten characters, each drawn by 20 people (Lake et al. 2015)."""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from itertools import groupby
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from sparsemeta.errors import CorpusError, MissingExtra, require
+from sparsemeta.errors import CorpusError, require, require_installed
 
 HOME = "https://github.com/brendenlake/omniglot"
 
@@ -86,10 +84,9 @@ def _npz(path: Path) -> np.ndarray:
 
 def _zip(path: Path) -> np.ndarray:
     """Drawings of the official archive, in the order of alphabet/character/drawing.png."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise MissingExtra("PIL", "tasks") from None
+    require_installed("PIL", "tasks")
+    from PIL import Image
+
     with zipfile.ZipFile(path) as archive:
         images = [name for name in archive.namelist() if name.endswith(".png")]
         names = sorted(name for name in images if name.startswith(f"{path.stem}/"))

@@ -118,8 +118,8 @@ def test_filter_that_expects_a_jump_at_every_step_says_the_mean():
     ("setting", "message"),
     [
         ({"length": 0}, "at least 1"),
-        ({"hazard": -0.1}, "probability"),
-        ({"hazard": float("nan")}, "probability"),
+        ({"hazard": -0.1}, r"sine.hazard = -0.1 must lie in \[0, 1\]"),
+        ({"hazard": float("nan")}, "must lie in"),
         ({"noise": 0.0}, "positive"),
         ({"noise": float("nan")}, "positive"),
     ],

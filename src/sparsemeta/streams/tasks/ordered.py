@@ -1,39 +1,44 @@
-"""Images class after class, in one pass without replay."""
-
-from __future__ import annotations
+"""Images class after class, in one pass without replay, and their baseline: running means."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from sparsemeta.config import Count, Within
 from sparsemeta.errors import require
-from sparsemeta.streams.prototypes import prototypes
-from sparsemeta.streams.stream import Stream
+from sparsemeta.streams.stream import Stream, Task
 
 
 @dataclass(frozen=True, eq=False)
-class ClassOrdered:
+class ClassOrdered(Task, section="ordered"):
     """Learn one class after the other from a few images each, then be asked about all of them.
 
     Of each stream: classes are drawn, and their labels are a random permutation. They are taught in
     turn, all images of a class together. With `rebound`, that share of them then changes meaning:
     they exchange labels and are taught again in turn, from new images. At last come queries about
-    all classes in random order, scored but not taught. No image is shown twice.
+    all classes in random order, scored but not taught. No image is shown twice. Images are in 0 to
+    1; a source is a class, counted in the order in which they are first taught, and its version is
+    1 once its meaning has changed.
     """
+
+    oracle_name = "prototypes"
 
     images: Tensor = field(repr=False)
     """(classes at hand, images of each, *shape) uint8, 255 is full ink."""
-    classes: int = 50
+    classes: Count = 50
     """Classes in a stream (C)."""
-    shots: int = 15
+    shots: Count = 15
     """Images that a class is taught from, each time."""
-    queries: int = 5
+    queries: Count = 5
     """Images of each class that are asked about."""
-    rebound: float = 0.0
-    """Share of the classes that change meaning, 0 to 1."""
+    rebound: Annotated[float, Within(0, 1)] = 0.0
+    """Share of the classes that change meaning."""
 
-    def __post_init__(self) -> None:
+    @override
+    def check(self) -> None:
         require(
             self.images.dtype == torch.uint8 and self.images.dim() >= 3,
             f"images must be uint8 of shape (classes, images of each, ...), not "
@@ -41,17 +46,13 @@ class ClassOrdered:
         )
         there, each = self.images.shape[:2]
         require(
-            1 <= self.classes <= there,
+            self.classes <= there,
             f"classes = {self.classes} cannot be drawn from the images of {there}",
         )
         require(
-            self.shots >= 1 and self.queries >= 1,
-            f"shots = {self.shots} and queries = {self.queries} must be at least 1",
-        )
-        require(
-            0 <= self.rebound <= 1 and self._moved != 1,
-            f"rebound = {self.rebound} of {self.classes} classes is {self._moved:g}: give a share "
-            "from 0 to 1 that is none of them, or at least two that exchange their labels",
+            self._moved != 1,
+            f"rebound = {self.rebound} of {self.classes} classes is one of them: give a share that "
+            "is none of them, or at least two that exchange their labels",
         )
         require(
             self._needed <= each,
@@ -60,13 +61,13 @@ class ClassOrdered:
         )
 
     @property
+    @override
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one image."""
         return tuple(self.images.shape[2:])
 
     @property
+    @override
     def outputs(self) -> int:
-        """The number of labels."""
         return self.classes
 
     @property
@@ -77,17 +78,8 @@ class ClassOrdered:
     def _needed(self) -> int:
         return self.shots * (2 if self._moved else 1) + self.queries
 
+    @override
     def sample(self, batch: int, generator: torch.Generator) -> Stream:
-        """Draw B streams on the generator's device.
-
-        Args:
-            batch: B.
-            generator: the source of all chance.
-
-        Returns:
-            Streams of images (B, T, *shape) in 0 to 1; a source is a class, counted in the order in
-            which they are first taught, and its version is 1 once its meaning has changed.
-        """
         there, each = self.images.shape[:2]
         kind = _shuffled((batch, there), generator)[:, : self.classes]
         drawing = _shuffled((batch, self.classes, each), generator)
@@ -110,6 +102,7 @@ class ClassOrdered:
             version=version,
         )
 
+    @override
     def oracle(self, stream: Stream) -> Tensor:
         """The nearest prototype, of images or of whatever embedding the stream is in."""
         return prototypes(stream, self.classes)
@@ -146,3 +139,28 @@ class ClassOrdered:
 def _shuffled(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Random permutations along the last axis."""
     return torch.rand(shape, generator=generator, device=generator.device).argsort(-1)
+
+
+def prototypes(stream: Stream, outputs: int) -> Tensor:
+    """The label whose mean input so far is nearest: a memory of nothing but running means.
+
+    Args:
+        stream: of labelled inputs (B, T, *shape).
+        outputs: the number of labels.
+
+    Returns:
+        (B, T) int64 labels; 0 where no stream is scored, and before anything was taught.
+    """
+    x = stream.input.flatten(2)
+    row = torch.arange(len(x), device=x.device)
+    total = x.new_zeros(len(x), outputs, x.shape[-1])
+    count = x.new_zeros(len(x), outputs)
+    nearest = torch.zeros_like(stream.feedback)
+    for step, asked in enumerate(stream.scored.any(0).tolist()):
+        now, label, taught = x[:, step], stream.feedback[:, step], stream.taught[:, step]
+        if asked:
+            distance = (total / count.clamp(min=1)[..., None] - now[:, None]).square().sum(-1)
+            nearest[:, step] = distance.masked_fill(count == 0, torch.inf).argmin(-1)
+        total[row, label] += now * taught[:, None]
+        count[row, label] += taught
+    return nearest

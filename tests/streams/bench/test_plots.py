@@ -2,7 +2,10 @@ import pytest
 
 from sparsemeta.errors import ConfigError
 from sparsemeta.plotting import require_plotting
-from sparsemeta.streams.plots import SWITCH, _panels, plot
+from sparsemeta.streams.bench import Findings, plot
+from sparsemeta.streams.bench.plots import panels
+from tests.streams.bench.small import small
+from tests.streams.tasks import SMALL
 
 pytest.importorskip("matplotlib")
 
@@ -18,16 +21,16 @@ FOUND = [
 
 
 def test_means_over_seeds():
-    panels = _panels(FOUND)
-    assert panels[SWITCH]["sparse"] == [(0, 0.1), (1, 0.9)]
-    assert panels["write strength, held"] == {"sparse": [(0.1, 0.6), (1.0, pytest.approx(0.8))]}
-    assert panels["steps since the last lesson"] == {}
+    assert panels(Findings(small(), FOUND)) == {
+        "lessons since the switch": ("linear", {"sparse": [(0, 0.1), (1, 0.9)]}),
+        "write strength, held": ("log", {"sparse": [(0.1, 0.6), (1.0, pytest.approx(0.8))]}),
+    }
 
 
 @pytest.mark.parametrize("found", [FOUND, [{"lda": seen([])}]])
-@pytest.mark.parametrize("labels", [True, False])
-def test_a_figure(tmp_path, found, labels):
-    plot(found, "M = 8", tmp_path / "a.png", labels=labels)
+@pytest.mark.parametrize("bench", [small(), small(train=SMALL["sine"])])
+def test_a_figure(tmp_path, found, bench):
+    plot(Findings(bench, found), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sparsemeta.errors import MissingExtra
+from sparsemeta.errors import require_installed
 
 
 def read_digits() -> Tensor:
@@ -15,10 +15,9 @@ def read_digits() -> Tensor:
     Raises:
         MissingExtra: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingExtra("sklearn", "tasks") from None
+    require_installed("sklearn", "tasks")
+    from sklearn.datasets import load_digits
+
     pixels, digits = load_digits(return_X_y=True)
     ink = torch.as_tensor(pixels * (255 / 16)).round().to(torch.uint8).view(-1, 8, 8)
     labels = torch.as_tensor(digits)

@@ -131,13 +131,13 @@ def test_memories_made_by_hand_reach_what_was_published(memory, rate, published,
     ("setting", "message"),
     [
         ({"cues": 0}, "cues = 0"),
-        ({"width": 0}, "width = 0"),
-        ({"labels": 1}, "nothing to change to"),
+        ({"width": 0}, "width = 0 must be at least 1"),
+        ({"labels": 1}, "rebinding.labels = 1 must be at least 2"),
         ({"length": 1}, "at least 2"),
         ({"noise": -0.1}, "not be negative"),
         ({"noise": float("nan")}, "not be negative"),
-        ({"hazard": 1.5}, "probability"),
-        ({"hazard": float("nan")}, "probability"),
+        ({"hazard": 1.5}, r"rebinding.hazard = 1.5 must lie in \[0, 1\]"),
+        ({"hazard": float("nan")}, "must lie in"),
     ],
 )
 def test_bad_settings(setting, message):

@@ -1,0 +1,1 @@
+"""The tasks: each draws streams, and has an oracle that knows its rules."""
