@@ -16,8 +16,14 @@ import numpy as np
 import torch
 
 from sparsemeta.errors import MissingExtra, StreamError, require
-from sparsemeta.rl import environments
-from sparsemeta.rl.environments import Drawing, Rules, TensorVectorEnv
+from sparsemeta.rl.environments import (
+    REGISTRY,
+    Drawing,
+    Rules,
+    TensorVectorEnv,
+    check_action,
+    find_spec,
+)
 
 try:
     import gymnasium
@@ -67,7 +73,7 @@ class SingleEnv(gymnasium.Env[Array, np.int64]):
         if self._over:
             raise StreamError("there is no episode, or it is over. Call reset() before step().")
         actions = torch.tensor([int(action)])
-        environments.check_action(self._rules, 1, actions)
+        check_action(self._rules, 1, actions)
         turn = self._rules.advance(self._state, actions, self._generator)
         self._state, self._over = turn.state, bool(turn.done)
         info = {name: value.item() for name, value in turn.info._asdict().items()}
@@ -136,8 +142,8 @@ def single(rules: Rules, drawing: Drawing, render_mode: str | None = None) -> Si
 
 def register() -> None:
     """Make known to Gymnasium what is in the registry and not yet known to it."""
-    for id in environments.REGISTRY.keys() - gymnasium.registry.keys():
-        spec = environments.find_spec(id)
+    for id in REGISTRY.keys() - gymnasium.registry.keys():
+        spec = find_spec(id)
         assert spec.rules is not None
         gymnasium.register(
             id,

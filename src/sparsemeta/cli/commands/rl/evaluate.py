@@ -15,19 +15,17 @@ from sparsemeta.config import Count
 class Evaluate(AgentCommand):
     """Let a trained agent play, its slow weights frozen, beside those who play best untrained.
 
-    Each plays the same number of episodes. What is measured depends on the environment: for card
-    sorting errors, those that cling to the rule before, and categories, and how soon after a switch
-    each is right again.
+    Each plays the same number of episodes. What is measured, and what curve tells how they adapt,
+    is the environment's own: for card sorting errors, those that cling to the rule before, and
+    categories, and errors by trial after a switch; for others the reward by step.
     """
 
     episodes: Count = 1024
-    """Episodes that each player plays; where training had several of a task in a row, so has
-    this."""
+    """Episodes that each player plays, as many of a task in a row as in training."""
     json: Path | None = None
     """Write all numbers to this file."""
     plot: Path | None = None
-    """Draw the curve that tells how players adapt, such as errors by trial after a switch or reward
-    by step: a .png, .pdf or .svg file."""
+    """Draw the curve that tells how players adapt into this .png, .pdf or .svg file."""
 
 
 def main(arguments: Sequence[str]) -> None:
