@@ -23,6 +23,7 @@ from sparsemeta.rl.environments import (
     Turn,
     play,
 )
+from sparsemeta.rl.making import make
 from sparsemeta.rl.training import train
 from sparsemeta.run import Interrupted, Progress, step_folders
 from tests.rl.played import seeded
