@@ -2,9 +2,7 @@
 
 import torch
 
-from sparsemeta.streams import ClassOrdered
-from sparsemeta.streams.bench.characters import TURNS, GaussianFeatures, Spread, omniglot
-from tests.streams.tasks import numbered, seeded
+from sparsemeta.streams.bench.characters import TURNS, GaussianFeatures, omniglot
 
 
 def test_no_class_is_in_two_parts():
@@ -14,7 +12,7 @@ def test_no_class_is_in_two_parts():
     bench = omniglot(background, torch.full((620, 20, 2), 255, dtype=torch.uint8))
 
     def classes(task):
-        pairs = getattr(task, "task", task).images[:, 0].long()
+        pairs = task.images[:, 0].long()
         return set((256 * pairs[:, 0] + pairs[:, 1]).tolist())
 
     learned = classes(bench.train)
@@ -30,19 +28,6 @@ def test_no_class_is_in_two_parts():
     ]
     assert all(classes(task) == {256 * 255 + 255} for task in bench.tests.values())
     assert bench.network.outputs == 600
-
-
-def test_labels_are_drawn_from_more_than_are_needed():
-    task = ClassOrdered(numbered(8, 7), classes=6, shots=2, queries=2, rebound=0.5)
-    spread = Spread(task, 40)
-    stream, plain = spread.sample(99, seeded()), task.sample(99, seeded())
-    assert spread.input_shape == task.input_shape
-    assert stream.target.unique().tolist() == list(range(40))
-    same = plain.target[:, :, None] == plain.target[:, None]
-    assert torch.equal(same, stream.target[:, :, None] == stream.target[:, None])
-    assert torch.equal(stream.feedback[stream.taught], stream.target[stream.taught])
-    assert not stream.feedback[~stream.taught].any()
-    assert spread.oracle(stream).shape == stream.target.shape
 
 
 def test_products_of_gaussian_features_are_the_kernel():

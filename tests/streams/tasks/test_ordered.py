@@ -1,5 +1,7 @@
 """Class-ordered streams of images that show their own number, and prototypes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -120,6 +122,19 @@ def test_re_binding_is_what_prototypes_cannot_follow():
     assert score(moved, task.oracle(moved)).mean() < 0.6
 
 
+def test_labels_are_drawn_from_more_than_are_needed():
+    task = ClassOrdered(numbered(8, 7), classes=6, shots=2, queries=2, rebound=0.5)
+    spread = replace(task, labels=40)
+    stream, plain = spread.sample(99, seeded()), task.sample(99, seeded())
+    assert spread.input_shape == task.input_shape
+    assert stream.target.unique().tolist() == list(range(40))
+    same = plain.target[:, :, None] == plain.target[:, None]
+    assert torch.equal(same, stream.target[:, :, None] == stream.target[:, None])
+    assert torch.equal(stream.feedback[stream.taught], stream.target[stream.taught])
+    assert not stream.feedback[~stream.taught].any()
+    assert spread.oracle(stream).shape == stream.target.shape
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -132,6 +147,7 @@ def test_re_binding_is_what_prototypes_cannot_follow():
         ({"rebound": 0.17}, "at least two that exchange"),
         ({"shots": 6}, r"needs 8 images \(shots = 6 and queries = 2\) but has 7"),
         ({"rebound": 0.5}, r"needs 8 images \(shots = 3, twice, and queries = 2\) but has 7"),
+        ({"labels": 5}, "labels = 5 are too few for 6 classes"),
         ({"images": torch.zeros(8, 7, 1)}, "uint8"),
         ({"images": torch.zeros(8, 7, dtype=torch.uint8)}, r"shape \(8, 7\)"),
     ],

@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import override
 
 from sparsemeta import run as engine
 from sparsemeta.config import MemoryConfig
 from sparsemeta.streams.bench.benchmark import Benchmark
 from sparsemeta.streams.bench.models import Network, forms
 from sparsemeta.streams.embedding import EmbeddingConfig, as_bytes, embed, train_embedding
-from sparsemeta.streams.stream import Stream, Task
 from sparsemeta.streams.tasks.omniglot import read_omniglot
-from sparsemeta.streams.tasks.ordered import ClassOrdered, prototypes
+from sparsemeta.streams.tasks.ordered import ClassOrdered
 from sparsemeta.streams.training import TrainingConfig
 
 TURNS = 4
@@ -85,7 +82,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
 
     return Benchmark(
         name="omniglot",
-        train=Spread(ClassOrdered(train, classes=190, shots=7, queries=2, rebound=0.3), most),
+        train=ClassOrdered(train, classes=190, shots=7, queries=2, rebound=0.3, labels=most),
         validation=(
             ClassOrdered(validation, classes=400),
             ClassOrdered(validation, classes=200, shots=7, rebound=0.3),
@@ -137,37 +134,3 @@ def _parts(background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first, second = (turned.shape[1] * tenths // 10 for tenths in (7, 8))
     embedding, memories = turned[:, :first], turned[:, first:second]
     return embedding.flatten(0, 1), memories.flatten(0, 1), turned[:, second:].flatten(0, 1)
-
-
-@dataclass(frozen=True)
-class Spread(Task):
-    """A task whose labels are drawn, for every stream, from more than it needs."""
-
-    oracle_name = ClassOrdered.oracle_name
-
-    task: Task
-    labels: int
-    """All that there are."""
-
-    @property
-    @override
-    def input_shape(self) -> tuple[int, ...]:
-        return self.task.input_shape
-
-    @property
-    @override
-    def outputs(self) -> int:
-        return self.labels
-
-    @override
-    def sample(self, batch: int, generator: torch.Generator) -> Stream:
-        stream = self.task.sample(batch, generator)
-        device = generator.device
-        chance = torch.rand(batch, self.outputs, generator=generator, device=device)
-        drawn = chance.argsort(-1)[:, : self.task.outputs]
-        target = drawn.gather(1, stream.target)
-        return stream._replace(target=target, feedback=torch.where(stream.taught, target, 0))
-
-    @override
-    def oracle(self, stream: Stream) -> Tensor:
-        return prototypes(stream, self.outputs)

@@ -36,6 +36,8 @@ class ClassOrdered(Task, section="ordered"):
     """Images of each class that are asked about."""
     rebound: Annotated[float, Within(0, 1)] = 0.0
     """Share of the classes that change meaning."""
+    labels: Count | None = None
+    """Labels from which each stream's are drawn; None is as many as it has classes."""
 
     @override
     def check(self) -> None:
@@ -48,6 +50,10 @@ class ClassOrdered(Task, section="ordered"):
         require(
             self.classes <= there,
             f"classes = {self.classes} cannot be drawn from the images of {there}",
+        )
+        require(
+            self.outputs >= self.classes,
+            f"labels = {self.labels} are too few for {self.classes} classes",
         )
         require(
             self._moved != 1,
@@ -68,7 +74,7 @@ class ClassOrdered(Task, section="ordered"):
     @property
     @override
     def outputs(self) -> int:
-        return self.classes
+        return self.labels or self.classes
 
     @property
     def _moved(self) -> int:
@@ -89,6 +95,8 @@ class ClassOrdered(Task, section="ordered"):
 
         source, use, version, taught = self._plan(moved, generator)
         target = torch.where(version > 0, label_after.gather(1, source), label.gather(1, source))
+        if self.labels:
+            target = _shuffled((batch, self.labels), generator)[:, : self.classes].gather(1, target)
         row = torch.arange(batch, device=source.device)[:, None]
         shown = (kind.gather(1, source), drawing[row, source, use])
         images = self.images[tuple(index.to(self.images.device) for index in shown)]
@@ -105,7 +113,7 @@ class ClassOrdered(Task, section="ordered"):
     @override
     def oracle(self, stream: Stream) -> Tensor:
         """The nearest prototype, of images or of whatever embedding the stream is in."""
-        return prototypes(stream, self.classes)
+        return prototypes(stream, self.outputs)
 
     def _plan(
         self, moved: Tensor, generator: torch.Generator
