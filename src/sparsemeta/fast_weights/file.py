@@ -129,7 +129,7 @@ def _sha256(about: Iterable[str], tensors: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256("".join(about).encode())
     for name, tensor in tensors:
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

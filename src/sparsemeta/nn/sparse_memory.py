@@ -16,8 +16,13 @@ from sparsemeta.nn.initial import InitialMemory
 from sparsemeta.nn.meta_learner import MetaLearner
 from sparsemeta.ops import BACKENDS, Held, Segment, locate, scan
 
-DENSE_SLOTS = 2**16
-"""Above this many slots a state holds only the rows that were written."""
+DENSE_SLOTS = 2**14
+"""Above this many slots a state holds only the rows that were written.
+
+Up to it a table is copied in 2 ms for each stream (H 4, V 64), and a donated one saves the search
+for rows, a fifth of a token's time. With 2^16 slots the copy takes 35 ms, of which a table that
+holds 4,096 rows takes 5, with 2^18 slots 137.
+"""
 NAME = "memory"
 """What the only layer of a single `SparseMemory`'s state is called."""
 

@@ -47,7 +47,7 @@ class StreamLearner(nn.Module):
         kind: labels to be told apart, or values to be approximated.
         encoder: maps inputs (.., *shape) to (.., D); None if the inputs are (.., D) already.
         rate: write strength at the start, in (0, 1), as that of a `MetaLearner`.
-        memory: what remembers, called as a `SparseMemory` is; a `SparseMemory` with a
+        memory: what remembers, a `SparseMemory` or what is called like one; a `SparseMemory` with a
             `LessonLearner` if None. If given, `config` and `rate` are not looked at.
 
     Raises:
@@ -69,7 +69,7 @@ class StreamLearner(nn.Module):
         kind: Literal["labels", "values"] = "labels",
         encoder: nn.Module | None = None,
         rate: float = 0.5,
-        memory: nn.Module | None = None,
+        memory: SparseMemory | None = None,
     ):
         super().__init__()
         self.kind, self.outputs = kind, outputs

@@ -44,9 +44,9 @@ def spread(kernel, items: int, groups: tuple[Group, ...], *options: bool) -> Non
         options: what else it is told.
     """
     arrays = [
-        tuple([x.detach().numpy() for x in group])
-        if type(group) is tuple
-        else group.detach().numpy()
+        group.detach().numpy()
+        if isinstance(group, Tensor)
+        else tuple([x.detach().numpy() for x in group])
         for group in groups
     ]
     threads = min(torch.get_num_threads(), items)

@@ -7,20 +7,19 @@ it is read), V width of what a slot holds. A memory is a table (B, H, N, V).
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 
-class Address(NamedTuple):
+class Address(NamedTuple("Address", [("index", Tensor), ("weight", Tensor)])):
     r"""Some slots and their weights, equation (1): of a segment (B, T, H, A), of a step (B, H, A).
 
     Attributes:
-        index: int64 in [0, N); best first where they were searched for.
-        weight: keep $\beta_t \|w_t\|^2 < 2$ where it is written, or the delta rule diverges.
+        index: (.., A) int64 in [0, N); best first if searched for.
+        weight: (.., A); written, keep $\beta_t \|w_t\|^2 < 2$: else the delta rule diverges.
     """
 
-    index: Int[Tensor, "*axes A"]
-    weight: Float[Tensor, "*axes A"]
+    __slots__ = ()
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Address":
         """Both tensors changed alike."""

@@ -64,6 +64,7 @@ def choose(name: str, segment: Segment) -> Backend:
         return next(backend for backend in BACKENDS.values() if backend.usable(segment))
     if name not in BACKENDS:
         raise ScanError(f"backend is {name!r}; choose auto, {', '.join(BACKENDS)}")
-    if BACKENDS[name].package:
-        require_installed(BACKENDS[name].package, "fast")
-    return BACKENDS[name]
+    backend = BACKENDS[name]
+    if backend.package:
+        require_installed(backend.package, "fast")
+    return backend

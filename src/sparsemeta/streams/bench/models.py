@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
@@ -69,11 +69,13 @@ class Network:
             self.outputs,
             kind=self.kind,
             encoder=self.encoder(),
-            memory=LSTMMemory(self.width, form.lstm) if form.lstm else self._memory(form, rate),
+            memory=self._memory(form, rate),
         )
 
     def _memory(self, form: Form, rate: float) -> SparseMemory:
         width, config = self.width, form.memory
+        if form.lstm:
+            return cast(SparseMemory, LSTMMemory(width, form.lstm))  # it is called like one
         code = DenseCode(width, config, DENSE_CODES[form.code]) if form.code else None
         memory = SparseMemory(width, config, code, LessonLearner(width, config, rate))
         if self.recalls:
@@ -106,6 +108,7 @@ def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) 
 def held(model: StreamLearner, strength: float) -> StreamLearner:
     """A copy that writes with one strength in (0, 1] at every step, whatever it learned."""
     model = deepcopy(model)
+    assert isinstance(model.memory, SparseMemory)
     model.memory.meta_learner.hold(strength)
     return model
 
