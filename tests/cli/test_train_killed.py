@@ -11,18 +11,28 @@ KILLED_AT_RANDOM = """
     import os, random, signal, sys, time
     from pathlib import Path
     import torch
+    from sparsemeta import run
     from sparsemeta.cli import main
-    from sparsemeta.run import newest
     from sparsemeta.lm import training
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     command = ["train", "tiny.toml", "--training.steps", "24", "--training.checkpoint-every", "3"]
 
-    def start(run):
+    class Gate(run.Progress):
+        limit = 99  # where it waits to be killed, however late that comes
+
+        def advance(self, step, status):
+            while step >= self.limit:
+                signal.pause()
+
+    run.Progress = Gate
+
+    def start(folder, limit=99):
         child = os.fork()
         if child == 0:
-            os._exit(main([*command, "--run", run]))
+            Gate.limit = limit
+            os._exit(main([*command, "--run", folder]))
         return child
 
     def finish(child):
@@ -34,13 +44,14 @@ KILLED_AT_RANDOM = """
     log, checkpoints = Path("killed/log.jsonl"), Path("killed/checkpoints")
     moment, seen, saved = random.Random(0), [], 0
     while len(seen) < 4:
-        child, until = start("killed"), saved + moment.randint(3, 6)
+        until = saved + moment.randint(3, 6)
+        child = start("killed", until + 2)
         while lines(log) < until:
             time.sleep(0.001)
         time.sleep(moment.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
         assert finish(child) == -signal.SIGKILL
-        saved = int((newest(checkpoints) or Path("step-0")).name[5:])
+        saved = int((run.newest(checkpoints) or Path("step-0")).name[5:])
         assert saved <= lines(log) <= saved + 4
         seen.append(saved)
     assert seen[0] < seen[-1] < 24, seen

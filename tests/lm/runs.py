@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.lm.config import ModelConfig
-from sparsemeta.lm.training import begin_training, read_text
+from sparsemeta.lm.training import Learner, read_text
 from sparsemeta.run import Progress, newest
 
 MODEL = ModelConfig(
@@ -64,4 +64,4 @@ def assert_same_run(one, other):
 
 def begun(recipe, run):
     """A learner before its first step."""
-    return begin_training(recipe, read_text(recipe), run, None, Progress(quiet=True))
+    return Learner(recipe, read_text(recipe), run / "corpus", None, Progress(quiet=True))

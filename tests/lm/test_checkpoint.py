@@ -142,7 +142,7 @@ def change(folder, **values):
     [
         ({"format": 2}, "format 2, but this version of sparsemeta reads format 1"),
         ({"vocab_size": 300}, "tokenizer.json has 257 tokens but the model was trained with 300"),
-        ({"model": {"layers": 3, "width": 16}}, "does not fit the model"),
+        ({"model": {"layers": 3, "width": 16}}, "of another model"),
         ({"model": {"layer": 3}}, "did you mean layers"),
         ({"model": None}, "config.json: damaged"),
     ],

@@ -7,8 +7,9 @@ time. Several processes read a share of the streams each, and average their grad
 import math
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,9 @@ from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel, LMState
 from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
 from sparsemeta.lm.text.streams import Streams
-from sparsemeta.lm.text.tokenised import Tokenised, tokenise
+from sparsemeta.lm.text.tokenised import tokenise
 from sparsemeta.lm.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from sparsemeta.lm.validation import Best, better, told, validate
+from sparsemeta.lm.validation import Best, validate
 from sparsemeta.nn import usage_losses
 
 
@@ -57,63 +58,18 @@ def train(
     text = read_text(recipe)  # before the folder is made: bad text leaves no trace
 
     def begin(saved: engine.Checkpoint | None) -> Learner:
-        return begin_training(recipe, text, run, saved, progress)
+        return Learner(recipe, text, run / "corpus", saved, progress)
 
     engine.fit(begin, recipe, run, resume=resume, progress=progress)
     return find_model(run)
 
 
-class Texts(NamedTuple):
-    """What is read while training."""
-
-    training: list[Document]
-    validation: list[Document]
-
-
-def read_text(recipe: Recipe) -> Texts:
-    """The documents to train on, and those to validate on.
-
-    Raises:
-        CorpusError: the text cannot be read.
-    """
+def read_text(recipe: Recipe) -> tuple[list[Document], list[Document]]:
+    """The documents to train on, and those to validate on."""
     corpus = recipe.corpus
     documents, _ = split_holdout(read_documents(corpus.train, corpus), corpus.holdout)
     validates = recipe.training.validate_every > 0
-    return Texts(documents, read_documents(corpus.validation, corpus) if validates else [])
-
-
-def begin_training(
-    recipe: Recipe,
-    text: Texts,
-    run: Path,
-    saved: engine.Checkpoint | None,
-    progress: engine.Progress,
-) -> "Learner":
-    """Tokenise the text, and start the other processes if there are to be any.
-
-    Args:
-        recipe: what to train.
-        text: what `read_text` returned; the training text is not needed any more.
-        run: folder of the run; the tokens of its text are kept in `corpus/`.
-        saved: the checkpoint to go on from.
-        progress: told what is going on.
-
-    Raises:
-        CorpusError: the text is too short, or not the checkpoint's.
-    """
-    folder = run / "corpus"
-    if saved or not engine.is_main():
-        tokenizer = load_tokenizer(saved.folder if saved else folder)
-    else:
-        tokenizer = train_tokenizer(recipe.tokenizer, text.training)
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(folder)
-    expected = saved.facts["corpus"] if saved else None
-    corpus = tokenise(text.training, tokenizer, folder, progress, expected=expected)
-    text.training.clear()  # it may be large, and is on the disk as tokens
-    learner = Learner(recipe, tokenizer, corpus, text.validation, saved)
-    progress.message(learner.summary)
-    return learner
+    return documents, read_documents(corpus.validation, corpus) if validates else []
 
 
 class Learner(engine.Learner[LanguageModel, TrainingConfig]):
@@ -121,10 +77,10 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
 
     Args:
         recipe: what is trained.
-        tokenizer: of the text.
-        corpus: the text.
-        validation: texts that are read while training.
+        text: what `read_text` returned; the documents to train on are then forgotten.
+        folder: where the tokenizer and the tokens of the text are kept.
         saved: the checkpoint to go on from.
+        progress: told what is going on.
 
     Attributes:
         streams: the text, read side by side.
@@ -136,12 +92,16 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
     def __init__(
         self,
         recipe: Recipe,
-        tokenizer: Tokenizer,
-        corpus: Tokenised,
-        validation: list[Document],
-        saved: engine.Checkpoint | None = None,
+        text: tuple[list[Document], list[Document]],
+        folder: Path,
+        saved: engine.Checkpoint | None,
+        progress: engine.Progress,
     ):
-        config = recipe.training
+        config, (documents, self._texts) = recipe.training, text
+        self._tokenizer = _tokenizer(recipe, documents, folder, saved)
+        expected = saved.facts["corpus"] if saved else None
+        corpus = tokenise(documents, self._tokenizer, folder, progress, expected=expected)
+        documents.clear()  # they may be large, and are on the disk as tokens
         runner = engine.Engine(
             precision=config.precision,
             devices=config.devices,
@@ -155,11 +115,11 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             rank=runner.rank,
             world=runner.world,
         )
-        model = LanguageModel(recipe.model, tokenizer.vocab_size).train()
-        self.summary = _summary(len(corpus.documents), self.streams, model, config)
-        self._tokenizer, self._corpus, self._texts = tokenizer, corpus.fingerprint, validation
+        model = LanguageModel(recipe.model, self._tokenizer.vocab_size).train()
+        self._corpus, self._seconds = corpus.fingerprint, 0.0
         self._best: Best | None = None
-        self._seconds, self.state = 0.0, None
+        self.state: LMState | None = None
+        progress.message(_summary(len(corpus.documents), self.streams, model, config))
         super().__init__(model, lambda m: _optimizer(m, config), config, runner, saved)
         if saved:
             self._restore(saved)
@@ -222,8 +182,10 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             return None
         model, precision = self._whole_model(), self.config.precision
         found = self.engine.once(lambda: validate(model, self._tokenizer, self._texts, precision))
-        self._best = better(self._best, self.step, found["bits_per_byte"])
-        words = told(self.step, found, self._best, early=self._early)
+        self._best = Best.after(self._best, self.step, found["bits_per_byte"])
+        words = f"step {self.step}: validation {found['bits_per_byte']:.3f} bits per byte, "
+        words += f"perplexity {found['perplexity']:.2f}{self._best}"
+        words += ": stopping early" if self._early else ""
         return {"step": self.step, "validation": found}, words
 
     @property
@@ -247,7 +209,7 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             "seconds": self._seconds,
             "position": self.streams.position,
             "corpus": self._corpus,
-            "best": self._best.to_dict() if self._best else None,
+            "best": asdict(self._best) if self._best else None,
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -277,6 +239,18 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             copy = LanguageModel(self.model.config, self.model.vocab_size)
         copy.load_state_dict(weights, strict=False)  # a tied weight has one of its names
         return copy.to(self.engine.device)
+
+
+def _tokenizer(
+    recipe: Recipe, documents: list[Document], folder: Path, saved: engine.Checkpoint | None
+) -> Tokenizer:
+    """The checkpoint's, or a new one, which is left beside the tokens for the other processes."""
+    if saved or not engine.is_main():
+        return load_tokenizer(saved.folder if saved else folder)
+    tokenizer = train_tokenizer(recipe.tokenizer, documents)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder)
+    return tokenizer
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

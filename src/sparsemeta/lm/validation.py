@@ -1,8 +1,8 @@
 """A text apart from training, read now and then: it chooses a checkpoint, and when to stop."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.scoring.evaluation import evaluate
@@ -23,16 +23,17 @@ class Best:
     since: int = 0
     """Readings since then, none of them better."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; `Best(**data)` is the inverse."""
-        return asdict(self)
+    @classmethod
+    def after(cls, best: Self | None, step: int, bits_per_byte: float) -> Self:
+        """The best reading after another one."""
+        if best is None or bits_per_byte < best.bits_per_byte:
+            return cls(step, bits_per_byte)
+        return replace(best, since=best.since + 1)
 
-
-def better(best: Best | None, step: int, bits_per_byte: float) -> Best:
-    """The best reading after another one."""
-    if best is None or bits_per_byte < best.bits_per_byte:
-        return Best(step, bits_per_byte)
-    return replace(best, since=best.since + 1)
+    def __str__(self) -> str:
+        if self.since == 0:
+            return ", the best so far"
+        return f"; the best was {self.bits_per_byte:.3f} at step {self.step}"
 
 
 def validate(
@@ -47,13 +48,3 @@ def validate(
     arm = "carried" if model.config.memory_layers else "static"
     found = evaluate(model, tokenizer, texts, arms=[arm], precision=precision)[arm].total.to_dict()
     return {name: found[name] for name in FIELDS}
-
-
-def told(step: int, found: dict[str, Any], best: Best, *, early: bool) -> str:
-    """A reading in words."""
-    line = f"step {step}: validation {found['bits_per_byte']:.3f} bits per byte, "
-    line += f"perplexity {found['perplexity']:.2f}"
-    if best.step == step:
-        return f"{line}, the best so far"
-    line += f"; the best was {best.bits_per_byte:.3f} at step {best.step}"
-    return f"{line}: stopping early" if early else line

@@ -161,7 +161,9 @@ def load_model(file: Path, build: Callable[[], M]) -> M:
     for name, shape in found.items():
         if wanted.get(name) != shape:
             needs = f"needs {wanted[name]}" if name in wanted else "has no such weight"
-            raise _foreign(file, f"{name} has shape {shape}, but the model {needs}")
+            raise damaged(
+                file, f"it is of another model: {name} has shape {shape}, but the model {needs}"
+            )
     model = build()
     load_weights(file, model)
     return model
@@ -178,7 +180,7 @@ def load_weights(file: Path, model: nn.Module) -> None:
     except (OSError, SafetensorError) as error:
         raise damaged(file, error) from None
     except RuntimeError as error:
-        raise _foreign(file, " ".join(str(error).split())) from None
+        raise damaged(file, f"it is of another model: {' '.join(str(error).split())}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -208,13 +210,6 @@ def damaged(path: Path, reason: object) -> CheckpointError:
     """An error that says which copy is still good."""
     remedy = _other(path.parent) or f"Delete {path.parent} and copy or train the model again."
     return CheckpointError(f"{path}: damaged ({reason}). {remedy}")
-
-
-def _foreign(path: Path, reason: str) -> CheckpointError:
-    """An error about weights of another model."""
-    return CheckpointError(
-        f"{path}: does not fit the model ({reason}). Put back the files that were saved together."
-    )
 
 
 def _other(folder: Path) -> str:

@@ -110,8 +110,8 @@ class Learner(ABC, Generic[M, C]):
         Raises:
             TrainingError: the loss or the gradient is not finite; no weight has been changed.
         """
-        clipped = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        norm = float(whole(clipped))
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.config.clip)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             kept = f"{self.latest} is untouched" if self.latest else "nothing was saved"
             raise TrainingError(
