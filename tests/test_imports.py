@@ -38,7 +38,7 @@ HOMES = {
     "gymnasium": ("rl/",),
     "sklearn": ("streams/digits.py",),
     "PIL": ("streams/omniglot.py", "rl/film.py"),
-    "matplotlib": ("lm/scoring/plots.py", "streams/plots.py", "rl/plots.py"),
+    "matplotlib": ("plotting.py", "streams/plots.py", "rl/plots.py"),
     "tyro": ("cli/",),
 }
 
