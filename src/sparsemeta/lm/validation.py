@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sparsemeta.lm.scoring.evaluation import evaluate
+from sparsemeta.lm.evaluation import evaluate
 from sparsemeta.lm.session import Best, Session
 
 FIELDS = ("nats", "tokens", "bits_per_byte", "perplexity", "seconds")

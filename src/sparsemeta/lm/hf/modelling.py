@@ -12,6 +12,7 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from sparsemeta.errors import CheckpointError, StateError, require
 from sparsemeta.fast_weights import FastWeights
+from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.hf.cache import FastWeightCache, merge, require_ours
 from sparsemeta.lm.hf.configuration import SparseMetaConfig
 from sparsemeta.lm.hf.generation import MemoryGenerationMixin
@@ -67,8 +68,6 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
         Raises:
             CheckpointError: there is no model, or it is damaged, or of another format or shape.
         """
-        from sparsemeta.lm.checkpoint import load_model
-
         model, tokenizer = load_model(path)
         config = SparseMetaConfig.from_model(
             model.config,

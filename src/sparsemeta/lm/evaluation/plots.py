@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsemeta.lm.scoring.rarity import Gain
-from sparsemeta.lm.scoring.report import reference
-from sparsemeta.lm.scoring.scores import Reading, Score
+from sparsemeta.lm.evaluation.arms import all_arms
+from sparsemeta.lm.evaluation.report import reference
+from sparsemeta.lm.evaluation.words import Gain
+from sparsemeta.lm.scores import Reading, Score
 from sparsemeta.plotting import drawn
 
-_COLORS = {
-    "static": "#7f7f7f",
-    "document": "#1f77b4",
-    "carried": "#d62728",
-    "cache": "#2ca02c",
-    "dynamic": "#9467bd",
-    "cache+dynamic": "#8c564b",
-    "carried+cache": "#e377c2",
-    "carried+dynamic": "#ff7f0e",
-    "carried+cache+dynamic": "#17becf",
-}
+_PALETTE = (
+    "#7f7f7f", "#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#ff7f0e",
+    "#17becf", "#bcbd22",
+)  # fmt: skip
+_COLORS = dict(zip(all_arms(True), itertools.cycle(_PALETTE), strict=False))
 
 
 def plot(readings: Mapping[str, Reading], found: Sequence[Gain], path: str | Path) -> None:

@@ -1,0 +1,12 @@
+from .corpus import read_documents as read_documents
+from .corpus import split_articles as split_articles
+from .corpus import split_holdout as split_holdout
+from .sources import Document as Document
+from .streams import Streams as Streams
+from .tokenised import tokenise as tokenise
+from .tokenizer import BPETokenizer as BPETokenizer
+from .tokenizer import ByteTokenizer as ByteTokenizer
+from .tokenizer import Tokenizer as Tokenizer
+from .tokenizer import WordTokenizer as WordTokenizer
+from .tokenizer import load_tokenizer as load_tokenizer
+from .tokenizer import train_tokenizer as train_tokenizer
