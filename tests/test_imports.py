@@ -94,7 +94,7 @@ def test_layering():
         ("lm/modelling.py", "sparsemeta.FastWeights"),  # through the front door
         ("lm/modelling.py", "sparsemeta"),
         ("lm/training.py", "lightning_fabric"),
-        ("lm/scoring/report.py", "matplotlib.figure"),
+        ("lm/evaluation/plots.py", "matplotlib.figure"),
         ("nn/layer.py", "transformers"),
         ("run/log.py", "sparsemeta.lm.config"),
     ],

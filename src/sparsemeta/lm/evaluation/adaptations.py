@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -61,7 +61,7 @@ class Adaptation(Settings, ABC):
     def describe(self) -> str:
         """What predictions can draw on by it, in words."""
 
-    def grid(self) -> list[Self]:
+    def grid(self) -> Sequence[Self]:
         """The points that tuning tries; the last axis varies fastest."""
         points = itertools.product(*self.axes.values())
         return [replace(self, **dict(zip(self.axes, point, strict=True))) for point in points]
@@ -223,7 +223,7 @@ class Dynamic(Adaptation, section="dynamic"):
             f"decay {self.decay:g}"
         )
 
-    def grid(self) -> list[Self]:
+    def grid(self) -> Sequence[Self]:
         """Rates in proportion to the segment."""
         return [replace(p, rate=p.rate * self.segment / self.rates_for) for p in super().grid()]
 

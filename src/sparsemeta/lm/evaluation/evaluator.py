@@ -69,6 +69,8 @@ class Evaluator:
 
     def reading(self, arm: Arm, texts: Sequence[Passage]) -> Reading:
         """Let the model read texts in an arm."""
+        for part in arm.parts:
+            self.prepared(part, arm)
         self.progress.message(f"{arm}:")
         policy = arm.policy(self.model.context, self.model.has_memory)
         return Reading(str(arm), policy, tuple(self.read(arm, texts)), arm.settings())

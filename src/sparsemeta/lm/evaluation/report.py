@@ -12,7 +12,7 @@ from sparsemeta.lm.evaluation.tuning import Tuned
 from sparsemeta.lm.evaluation.words import Gain
 from sparsemeta.lm.scores import Reading, Score, finite
 
-ROWS_OF_THEIR_OWN = 12
+LISTED = 12
 """Up to this many texts get rows of their own."""
 
 
@@ -83,7 +83,7 @@ def table(readings: Mapping[str, Reading]) -> Table:
         result.add_row()
 
     count = len(readings[base].texts)
-    for i in range(count if 1 < count <= ROWS_OF_THEIR_OWN else 0):
+    for i in range(count if 1 < count <= LISTED else 0):
         add({label: reading.texts[i] for label, reading in readings.items()})
     add({label: reading.total for label, reading in readings.items()})
     return result
