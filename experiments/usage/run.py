@@ -21,8 +21,8 @@ from torch.optim import AdamW
 
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
+from sparsemeta.lm.evaluation import evaluate
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.scoring.evaluation import evaluate
 from sparsemeta.lm.setup import parameter_groups
 from sparsemeta.lm.text.corpus import read_documents, split_holdout
 from sparsemeta.lm.text.streams import Streams

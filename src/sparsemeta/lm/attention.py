@@ -5,8 +5,6 @@ the oldest key carried: a stream of any length never runs out of them. Padding c
 distance and no other step attends to it, so that a stream reads the same wherever it is padded.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Writing: one token after the other, each read, and so remembered, before the next."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch

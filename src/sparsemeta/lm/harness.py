@@ -5,8 +5,6 @@ import sparsemeta.lm.harness  # makes the name "sparsemeta" known
 lm_eval.simple_evaluate("sparsemeta", model_args="path=runs/demo", tasks=["lambada_openai"])
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

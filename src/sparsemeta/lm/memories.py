@@ -1,7 +1,5 @@
 """Memory files, read without the model that made them: what they hold, merged, erased."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,10 +5,9 @@
 The feedback of a language model is the observed token: its embedding is what the memory is told.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -46,15 +45,15 @@ class LMState:
         """Size in memory, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors().values())
 
-    def detach(self) -> LMState:
+    def detach(self) -> Self:
         """The same values, cut off from the graph: the end of a truncated segment."""
         return self._map(Tensor.detach)
 
-    def clone(self) -> LMState:
+    def clone(self) -> Self:
         """A copy that shares no storage."""
         return self._map(Tensor.clone)
 
-    def select(self, rows: Tensor | list[int] | slice) -> LMState:
+    def select(self, rows: Tensor | list[int] | slice) -> Self:
         """Some of the streams, some perhaps more than once: indices or a boolean mask over B."""
         return self._map(lambda tensor: tensor[rows])
 
@@ -66,7 +65,7 @@ class LMState:
         return found if self.real is None else {**found, "real": self.real}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LMState:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """The inverse of `tensors`."""
         prefix = "memory."
         memory = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
@@ -74,8 +73,8 @@ class LMState:
         window = tuple((tensors[f"window.{i}.k"], tensors[f"window.{i}.v"]) for i in range(layers))
         return cls(FastWeights.from_tensors(memory), window, tensors.get("real"))
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> LMState:
-        return LMState.from_tensors({k: change(t) for k, t in self.tensors().items()})
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return self.from_tensors({k: change(t) for k, t in self.tensors().items()})
 
 
 class LanguageModel(nn.Module):

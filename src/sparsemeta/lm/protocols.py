@@ -1,7 +1,5 @@
 """What reads texts, and what may learn beside it: the two sides of the loop in `reading`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Protocol
 

@@ -5,8 +5,6 @@ begins with an empty attention window, so that the memory alone crosses from one
 can be saved between them; with "stream" attention crosses texts as the memory does.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Reading to remember: what texts teach a model, kept in a memory file."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

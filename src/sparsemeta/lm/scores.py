@@ -1,11 +1,9 @@
 """What reading measures: how well texts were predicted, and at what cost."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -36,8 +34,8 @@ class Tally:
         """Speed of one stream."""
         return self.tokens / self.seconds if self.seconds else math.nan
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
             self.tokens + other.tokens,
             self.bytes + other.bytes,
             self.nats + other.nats,
@@ -70,7 +68,7 @@ class Score:
     and weights that have changed."""
 
     @classmethod
-    def total(cls, scores: Sequence[Score]) -> Score:
+    def total(cls, scores: Sequence[Self]) -> Self:
         """All texts, at least one, as one."""
         return cls(
             name="total",

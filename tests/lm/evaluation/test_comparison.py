@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sparsemeta.errors import ConfigError, CorpusError
-from sparsemeta.lm import LanguageModel, LMState, evaluate, read_documents
+from sparsemeta.lm import LanguageModel, LMState, compare, evaluate, read_documents
 from sparsemeta.lm.config import CorpusConfig, ModelConfig, TokenizerConfig
 from sparsemeta.lm.evaluation import (
     Arm,

@@ -107,7 +107,7 @@ def test_the_future_changes_no_score(folder, arm):
     model, tokenizer = load(folder)
     ids, at = tokenizer.encode(TEXT), 60
 
-    class Changed(PretrainedTokenizer):
+    class Changed(pretrained.PretrainedTokenizer):
         def _encode(self, texts, data):
             found = super()._encode(texts, data)
             if texts == [TEXT]:

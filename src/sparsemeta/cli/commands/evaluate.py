@@ -1,7 +1,5 @@
 """`sparsemeta evaluate MODEL [TEXT...]`."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass

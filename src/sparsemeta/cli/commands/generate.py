@@ -1,7 +1,5 @@
 """`sparsemeta generate MODEL --prompt TEXT`."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext

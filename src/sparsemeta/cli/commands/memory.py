@@ -1,7 +1,5 @@
 """`sparsemeta memory show|diff|merge|reset`: what was learned, read without its model."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

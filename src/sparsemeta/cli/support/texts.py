@@ -1,7 +1,5 @@
 """Which texts a command means: those named, or those that the model's recipe knows of."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

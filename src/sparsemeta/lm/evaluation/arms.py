@@ -1,11 +1,9 @@
 """The arms of an evaluation: sets of adaptations, by name; no torch."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from sparsemeta.config import to_dict
 from sparsemeta.errors import require
@@ -27,7 +25,7 @@ class Arm:
     """In the order of the registry; the first is the life of the memory."""
 
     @classmethod
-    def of(cls, *parts: Adaptation) -> Arm:
+    def of(cls, *parts: Adaptation) -> Self:
         """The arm of these adaptations, in any order; without a life of the memory, it is off."""
         policy = () if any(part.policy for part in parts) else (Static(),)
         return cls(
@@ -35,7 +33,7 @@ class Arm:
         )
 
     @classmethod
-    def parse(cls, name: str, settings: Sequence[Adaptation] = ()) -> Arm:
+    def parse(cls, name: str, settings: Sequence[Adaptation] = ()) -> Self:
         """The arm of a name such as `carried+dynamic`, parts in any order.
 
         Args:
@@ -70,11 +68,11 @@ class Arm:
         return self.parts[0]
 
     @property
-    def alone(self) -> Arm:
+    def alone(self) -> Self:
         """The arm that preparations are made in: as this one begins a text, and nothing beside."""
-        return Arm.of(Document() if self.memory.needs_memory else Static())
+        return self.of(Document() if self.memory.needs_memory else Static())
 
-    def changed(self, part: Adaptation) -> Arm:
+    def changed(self, part: Adaptation) -> Self:
         """With other settings of one of its parts."""
         return replace(self, parts=tuple(part if p.name == part.name else p for p in self.parts))
 

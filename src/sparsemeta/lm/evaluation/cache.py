@@ -6,8 +6,6 @@ Grave, Joulin and Usunier (2016, arXiv 1612.04426, eq. 3), who compare contexts 
 product; with states of constant length, as an RMS norm makes them, that is the same.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Models side by side on the same texts: how well they predict them, and what adapting brings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,35 +21,6 @@ from sparsemeta.lm.scores import Reading
 from sparsemeta.lm.text import Document, Tokenizer
 from sparsemeta.nn import Health, observe
 from sparsemeta.run import Precision, Progress
-
-
-def evaluate(
-    model: Model,
-    tokenizer: Tokenizer,
-    texts: Sequence[Document],
-    *,
-    arms: Sequence[str | Arm] | None = None,
-    training: Sequence[Document] = (),
-    segment: int = 256,
-    precision: Precision = "32-true",
-    progress: Progress | None = None,
-) -> dict[str, Reading]:
-    """Let one model read texts in order, once per arm, and score every token before it is read.
-
-    Arguments and errors as of `compare`.
-
-    Returns:
-        A reading for each arm, by its name, in the order asked for.
-    """
-    return compare(
-        {"model": (model, tokenizer)},
-        texts,
-        arms=arms,
-        training=training,
-        segment=segment,
-        precision=precision,
-        progress=progress,
-    ).readings
 
 
 @dataclass
@@ -173,6 +142,17 @@ def compare(
         with observe(cast(nn.Module, model)) as found.health:
             evaluator.reading(arm, read)
     return found
+
+
+def evaluate(
+    model: Model, tokenizer: Tokenizer, texts: Sequence[Document], **options: Any
+) -> dict[str, Reading]:
+    """Let one model read texts; options as of `compare`.
+
+    Returns:
+        A reading for each arm, by its name, in the order asked for.
+    """
+    return compare({"model": (model, tokenizer)}, texts, **options).readings
 
 
 def _read_alike(

@@ -12,11 +12,9 @@ weighted by M itself, the usual size of a gradient where there is one, however m
 ever have any.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -96,7 +94,7 @@ class RMSUpdate(Learner):
                     self._changed[i] = True
 
     @contextmanager
-    def undone(self) -> Iterator[RMSUpdate]:
+    def undone(self) -> Iterator[Self]:
         """Put all weights back, bit for bit, at the end of the block, however it ends."""
         try:
             yield self

@@ -3,8 +3,6 @@
 All arms read the same stream with the same attention window; they differ in what may adapt to it.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """One figure: loss against position, and what was gained on which words."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path

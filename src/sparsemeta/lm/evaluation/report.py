@@ -1,7 +1,5 @@
 """Readings side by side: as a table for people, and as plain data for programs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The settings of an arm's adaptations, chosen on validation text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -4,8 +4,6 @@ A word is what stands between white space, together with the white space before 
 tokens are whole whatever the tokenizer, and the words' nats add up to the text's.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,10 +1,8 @@
 """`SparseMetaForCausalLM`: a `LanguageModel` as transformers wants it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -62,7 +60,7 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
         self.post_init()
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path) -> SparseMetaForCausalLM:
+    def from_checkpoint(cls, path: str | Path) -> Self:
         """A model of ours, from its folder or from the folder of a run: then its best checkpoint.
 
         Raises:

@@ -1,12 +1,10 @@
 """Any causal language model of the transformers library, from a local folder, as one that reads."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,7 +28,7 @@ class WindowState:
     tokens: Tensor
     past: Any
 
-    def detach(self) -> WindowState:
+    def detach(self) -> Self:
         """The same state, cut off from the graph."""
         for layer, name, tensor in _tensors(self.past):
             setattr(layer, name, tensor.detach())

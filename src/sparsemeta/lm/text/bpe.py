@@ -1,7 +1,5 @@
 """Byte-level pair encoding: the only file that knows the `tokenizers` library."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """What each kind of source holds: files and folders, the standard library, datasets."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys
