@@ -1,7 +1,7 @@
 import pytest
 
 from sparsemeta.errors import ConfigError
-from sparsemeta.lm.evaluation import Arm, Cache, Carried, Dynamic, Static, all_arms
+from sparsemeta.lm.evaluation import Arm, Cache, CarriedMemory, Dynamic, NoMemory, all_arms
 
 
 @pytest.mark.parametrize(
@@ -20,15 +20,15 @@ def test_names(name, canonical):
 
 def test_settings_go_to_the_parts_that_are_there():
     given = cache, dynamic = Cache(size=7), Dynamic(rate=0.5)
-    assert Arm.parse("cache", given) == Arm.of(cache) == Arm.of(cache, Static())
-    assert Arm.parse("carried+dynamic", given) == Arm.of(dynamic, Carried())
+    assert Arm.parse("cache", given) == Arm.of(cache) == Arm.of(cache, NoMemory())
+    assert Arm.parse("carried+dynamic", given) == Arm.of(dynamic, CarriedMemory())
 
 
 @pytest.mark.parametrize("has_memory", [True, False])
 def test_every_listed_arm_is_a_name(has_memory):
     names = all_arms(has_memory)
     assert [str(Arm.parse(name)) for name in names] == list(names)
-    assert has_memory or all(Arm.parse(name).memory == Static() for name in names)
+    assert has_memory or all(Arm.parse(name).memory == NoMemory() for name in names)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from sparsemeta.lm.config import CorpusConfig, ModelConfig, TokenizerConfig
 from sparsemeta.lm.evaluation import (
     Arm,
     Cache,
-    Carried,
-    Document,
+    CarriedMemory,
+    DocumentMemory,
     Dynamic,
-    Static,
+    NoMemory,
     all_arms,
     arms_of,
 )
@@ -22,7 +22,7 @@ from sparsemeta.lm.text import ByteTokenizer, Tokenizer, train_tokenizer
 from sparsemeta.nn import memory_off
 from sparsemeta.run import Progress
 from tests.data import data_file
-from tests.lm.evaluation.models import LAYERS, WINDOW, build, documents
+from tests.lm.evaluation.models import LAYERS, TEXT, WINDOW, build, documents
 
 ONE = "the fox saw the dog; the dog saw the fox\n" * 2
 TWO = "a dog and a fox and the dog\n" * 2
@@ -252,7 +252,7 @@ def test_dynamic_arms_put_the_weights_back(arm):
     assert (nats(read(model, ONE, arms=["static"])["static"])[0] == static).all()
 
 
-@pytest.mark.parametrize("memory", [Static(), Document(), Carried()])
+@pytest.mark.parametrize("memory", [NoMemory(), DocumentMemory(), CarriedMemory()])
 def test_what_does_not_adapt_is_the_model_alone(memory):
     model = build()
     still = [

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sparsemeta.errors import ConfigError
-from sparsemeta.lm.evaluation import Arm, Carried, Document, Dynamic, Evaluator
+from sparsemeta.lm.evaluation import Arm, CarriedMemory, DocumentMemory, Dynamic, Evaluator
 from sparsemeta.lm.evaluation.evaluator import EXCERPT, sample
 from sparsemeta.lm.text import ByteTokenizer
 from tests.lm.evaluation.models import TEXT, build, documents
@@ -36,11 +36,11 @@ def test_scales_are_of_the_memory_that_the_arms_have():
     evaluator = Evaluator(model, ByteTokenizer(), documents(TEXT))
     static, carried, document = (
         evaluator.prepared(DYNAMIC, Arm.of(*memory, DYNAMIC))
-        for memory in ((), (Carried(),), (Document(),))
+        for memory in ((), (CarriedMemory(),), (DocumentMemory(),))
     )
     assert carried is document
     assert evaluator.prepared(dynamic, Arm.of(Dynamic(segment=8, rate=9.0, samples=5))) is static
-    assert evaluator.prepared(DYNAMIC, Arm.of(Carried())) is carried
+    assert evaluator.prepared(DYNAMIC, Arm.of(CarriedMemory())) is carried
     assert evaluator.prepared(Dynamic(segment=8, samples=6), Arm.of()) is not static
     names = [name for name, _ in model.named_parameters()]
     for name, off, on in zip(names, static.root(), carried.root(), strict=True):
@@ -52,7 +52,7 @@ def test_scales_are_of_the_memory_that_the_arms_have():
 
 def test_no_dynamic_arm_needs_no_text():
     evaluator = Evaluator(build(), ByteTokenizer())
-    evaluator.require_training([Arm.of(Carried())])
-    assert evaluator.prepared(Carried(), Arm.of(Carried())) is None
+    evaluator.require_training([Arm.of(CarriedMemory())])
+    assert evaluator.prepared(CarriedMemory(), Arm.of(CarriedMemory())) is None
     with pytest.raises(ConfigError, match="the arm 'dynamic' needs training text"):
         evaluator.require_training([Arm.of(DYNAMIC)])

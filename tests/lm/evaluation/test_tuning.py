@@ -5,7 +5,15 @@ import torch
 
 from sparsemeta.errors import ConfigError
 from sparsemeta.lm import evaluate, passages
-from sparsemeta.lm.evaluation import Arm, Cache, Carried, Document, Dynamic, Evaluator, tune
+from sparsemeta.lm.evaluation import (
+    Arm,
+    Cache,
+    CarriedMemory,
+    DocumentMemory,
+    Dynamic,
+    Evaluator,
+    tune,
+)
 from sparsemeta.lm.evaluation.tuning import Trial, Tuned
 from sparsemeta.lm.text import ByteTokenizer
 from tests.lm.evaluation.models import TEXT, build, documents
@@ -30,9 +38,9 @@ def test_the_choice_is_the_best_of_the_grid_and_its_score_is_an_evaluation():
     model, tokenizer = build(), ByteTokenizer()
     arms = [
         Arm.of(CACHE),
-        Arm.of(Carried(), DYNAMIC),
-        Arm.of(Carried(), CACHE, DYNAMIC),
-        Arm.of(Document()),
+        Arm.of(CarriedMemory(), DYNAMIC),
+        Arm.of(CarriedMemory(), CACHE, DYNAMIC),
+        Arm.of(DocumentMemory()),
     ]
     evaluator = Evaluator(model, tokenizer, documents(TEXT))
     chosen, tuned = tune(evaluator, passages(tokenizer, VALIDATION), arms)
@@ -45,9 +53,9 @@ def test_the_choice_is_the_best_of_the_grid_and_its_score_is_an_evaluation():
     best = [t.best.settings for t in tuned]
     assert chosen == [
         Arm.of(best[0]),
-        Arm.of(Carried(), best[1]),
-        Arm.of(Carried(), best[2], best[1]),
-        Arm.of(Document()),
+        Arm.of(CarriedMemory(), best[1]),
+        Arm.of(CarriedMemory(), best[2], best[1]),
+        Arm.of(DocumentMemory()),
     ]
     assert tuned[1].trials[1].settings == Dynamic(32, 5e-4, 1e-2, 3)
     for grid_ in tuned[:2]:

@@ -116,7 +116,7 @@ def test_the_future_changes_no_score(folder, arm):
 
     other = Changed(tokenizer._tokenizer, tokenizer.vocab_size)
     one, two = (
-        evaluate(model, own, documents(TEXT), arms=[arm], training=documents(TEXT[:200]))
+        evaluate(model, own, documents(TEXT), arms=[arm], training=documents(TEXT[:100]))
         for own in (tokenizer, other)
     )
     one, two = (found[arm].total.token_nats for found in (one, two))

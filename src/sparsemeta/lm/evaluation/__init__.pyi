@@ -1,10 +1,10 @@
 from .adaptations import ADAPTATIONS as ADAPTATIONS
 from .adaptations import Adaptation as Adaptation
 from .adaptations import Cache as Cache
-from .adaptations import Carried as Carried
-from .adaptations import Document as Document
+from .adaptations import CarriedMemory as CarriedMemory
+from .adaptations import DocumentMemory as DocumentMemory
 from .adaptations import Dynamic as Dynamic
-from .adaptations import Static as Static
+from .adaptations import NoMemory as NoMemory
 from .arms import Arm as Arm
 from .arms import all_arms as all_arms
 from .arms import arms_of as arms_of

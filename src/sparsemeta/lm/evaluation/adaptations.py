@@ -97,7 +97,7 @@ class MemoryPolicy(Adaptation):
 
 
 @dataclass(frozen=True)
-class Static(MemoryPolicy):
+class NoMemory(MemoryPolicy):
     """No memory."""
 
     name = "static"
@@ -115,7 +115,7 @@ class Static(MemoryPolicy):
 
 
 @dataclass(frozen=True)
-class Document(MemoryPolicy):
+class DocumentMemory(MemoryPolicy):
     """A memory of one text."""
 
     name = "document"
@@ -125,7 +125,7 @@ class Document(MemoryPolicy):
 
 
 @dataclass(frozen=True)
-class Carried(MemoryPolicy):
+class CarriedMemory(MemoryPolicy):
     """A memory of all texts."""
 
     name = "carried"
@@ -229,6 +229,6 @@ class Dynamic(Adaptation, section="dynamic"):
 
 
 ADAPTATIONS: dict[str, type[Adaptation]] = {
-    kind.name: kind for kind in (Static, Document, Carried, Cache, Dynamic)
+    kind.name: kind for kind in (NoMemory, DocumentMemory, CarriedMemory, Cache, Dynamic)
 }
 """All of them by name, in the order in which they stand in the name of an arm, and act."""

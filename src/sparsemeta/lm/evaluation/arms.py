@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sparsemeta.config import to_dict
 from sparsemeta.errors import require
-from sparsemeta.lm.evaluation.adaptations import ADAPTATIONS, Adaptation, Document, Static
+from sparsemeta.lm.evaluation.adaptations import ADAPTATIONS, Adaptation, DocumentMemory, NoMemory
 
 POLICIES = tuple(name for name, kind in ADAPTATIONS.items() if kind.policy)
 BESIDE = tuple(name for name, kind in ADAPTATIONS.items() if not kind.policy)
@@ -27,7 +27,7 @@ class Arm:
     @classmethod
     def of(cls, *parts: Adaptation) -> Self:
         """The arm of these adaptations, in any order; without a life of the memory, it is off."""
-        policy = () if any(part.policy for part in parts) else (Static(),)
+        policy = () if any(part.policy for part in parts) else (NoMemory(),)
         return cls(
             tuple(sorted((*policy, *parts), key=lambda part: [*ADAPTATIONS].index(part.name)))
         )
@@ -60,7 +60,7 @@ class Arm:
 
     def __str__(self) -> str:
         names = [part.name for part in self.parts]
-        return "+".join(names[1:] if names[1:] and names[0] == Static.name else names)
+        return "+".join(names[1:] if names[1:] and names[0] == NoMemory.name else names)
 
     @property
     def memory(self) -> Adaptation:
@@ -70,7 +70,7 @@ class Arm:
     @property
     def alone(self) -> Self:
         """The arm that preparations are made in: as this one begins a text, and nothing beside."""
-        return self.of(Document() if self.memory.needs_memory else Static())
+        return self.of(DocumentMemory() if self.memory.needs_memory else NoMemory())
 
     def changed(self, part: Adaptation) -> Self:
         """With other settings of one of its parts."""
