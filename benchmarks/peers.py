@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.lm.attention import view
+from sparsemeta.lm.attention import attention_mask
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.modelling import Block, LanguageModel
 from sparsemeta.ops import Address, Segment, scan
@@ -128,8 +128,8 @@ def layers() -> Iterator[Bar]:
 
         def plain(x: Tensor = x) -> None:
             block.zero_grad()
-            seen = view(config, x[..., 0], carried=0)
-            block(x, x, None, None, seen, None, None)[0].square().mean().backward()
+            attended = attention_mask(config, x[..., 0], carried=0)
+            block(x, x, None, None, attended, None, None)[0].square().mean().backward()
 
         _, memory, _ = layer_works(65536, batch=batch, time=512)
         quantity = f"layer, N 65536, T 512, B {batch}, fwd+bwd / decoder block"

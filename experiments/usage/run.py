@@ -22,8 +22,8 @@ from typing_extensions import override
 
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
+from sparsemeta.lm.evaluation import evaluate
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.scoring.evaluation import evaluate
 from sparsemeta.lm.text.corpus import read_documents, split_holdout
 from sparsemeta.lm.text.streams import Streams
 from sparsemeta.lm.text.tokenised import tokenise

@@ -85,9 +85,9 @@ def test_named_texts_arms_and_checkpoint_folder(at_home, capsys):
 
 
 def test_all_arms_tuned(at_home, capsys, monkeypatch):
-    from sparsemeta.lm.scoring.arms import grid
+    from sparsemeta.lm.evaluation import Dynamic
 
-    monkeypatch.setattr(grid, "RATES", (1e-5, 1e-4))
+    monkeypatch.setattr(Dynamic, "axes", Dynamic.axes | {"rate": (1e-5, 1e-4)})
     command = ["evaluate", "runs/tiny", "--arms", "all", "--tune", "--validation", "text/0.txt"]
     options = ["--tune-tokens", "100", "--dynamic.samples", "2", "--cache.size", "50"]
     assert main([*command, *options, "--json", "a.json"]) == 0
@@ -162,7 +162,7 @@ def test_bad_arms_and_settings(at_home, capsys):
     assert "unknown arm 'carry'. The arms are static, document, carried, cache, dynamic" in message
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", "runs/tiny", "--arms", "cache", "--cache.weight", "1"])
-    assert "cache.weight must lie in [0, 1)" in capsys.readouterr().err
+    assert "cache.weight = 1.0 must lie in [0, 1)" in capsys.readouterr().err
 
 
 def test_a_model_of_transformers(at_home, capsys):
@@ -226,7 +226,7 @@ def test_baseline_with_other_tokens(at_home, capsys):
     command = ["train", "tiny.toml", "--name", "pairs", "--training.steps", "1"]
     assert main([*command, "--tokenizer.kind", "bpe", "--tokenizer.vocabulary", "300"]) == 0
     message = refused(["runs/tiny", "--baseline", "runs/pairs"], capsys)
-    assert "runs/pairs reads these texts in other tokens than runs/tiny" in message
+    assert "pairs reads these texts in other tokens than runs/tiny" in message
 
 
 def test_outputs_are_checked_before_reading(at_home, capsys):

@@ -6,7 +6,7 @@ from sparsemeta.errors import ConfigError, StateError
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm import generation
 from sparsemeta.lm.generation import Writer, as_text, narrowed
-from sparsemeta.lm.reading import Reader
+from sparsemeta.lm.reading import Reader, passages
 from sparsemeta.lm.sampling import Sampling
 from sparsemeta.lm.text import bpe
 from sparsemeta.lm.text.sources import Document
@@ -19,8 +19,8 @@ HARD = "naïve 日本 🙂🙂 e\u0301\n"
 
 @pytest.fixture
 def memory():
-    reader = Reader(tiny_model(), BYTES)
-    reader.read(Document("a", "abc abd abe " * 9))
+    reader = Reader(tiny_model())
+    reader.read(*passages(BYTES, [Document("a", "abc abd abe " * 9)]))
     return reader.memory
 
 
@@ -126,7 +126,7 @@ def test_words_are_shown_with_their_spaces():
 
 def test_refusals(memory):
     for settings in ({"temperature": 0.0}, {"top_k": 0}, {"top_p": 1.5}, {"tokens": -1}):
-        with pytest.raises(ConfigError, match=f"{next(iter(settings))} must"):
+        with pytest.raises(ConfigError, match=f"^{next(iter(settings))} = .* must"):
             Sampling(**settings)
     with pytest.raises(StateError, match="of 2 streams, but a text is read in one"):
         Writer(tiny_model(), BYTES, "a", FastWeights.concat([memory, memory]))

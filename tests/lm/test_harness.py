@@ -17,9 +17,8 @@ from sparsemeta.errors import ConfigError
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model, save_model
 from sparsemeta.lm.harness import SparseMetaHarness
-from sparsemeta.lm.reading import Reader
-from sparsemeta.lm.text.sources import Document
-from sparsemeta.lm.text.tokenizer import ByteTokenizer
+from sparsemeta.lm.reading import Reader, passages
+from sparsemeta.lm.text import ByteTokenizer, Document
 from tests.tiny import tiny_model
 
 TEXTS = ["the fox saw the dog; " * 4, "the dog saw the fox; " * 3]
@@ -34,8 +33,8 @@ def model(tmp_path):
 
 @pytest.fixture
 def memory(model, tmp_path):
-    reader = Reader(model, ByteTokenizer())
-    reader.read(Document("before", "a fox, a dog; " * 5))
+    reader = Reader(model)
+    reader.read(*passages(ByteTokenizer(), [Document("before", "a fox, a dog; " * 5)]))
     reader.memory.save(tmp_path / "memory", model)
     return tmp_path / "memory"
 
@@ -72,8 +71,9 @@ def test_rolling_is_one_forward_pass(model, tmp_path, segment):
 def test_rolling_can_carry_the_memory(model, memory, tmp_path):
     requests = ask("loglikelihood_rolling", *[(text,) for text in TEXTS])
     model_, tokenizer = load_model(tmp_path / "model")
-    reader = Reader(model_, tokenizer, FastWeights.load(memory, model_))
-    expected = [-reader.read(Document("", text)).nats for text in TEXTS]
+    reader = Reader(model_, FastWeights.load(memory, model_))
+    texts = passages(tokenizer, [Document("", text) for text in TEXTS])
+    expected = [-reader.read(text).nats for text in texts]
     made = harness(tmp_path, memory=str(memory), carry=True)
     assert made.loglikelihood_rolling(requests, disable_tqdm=True) == expected
     assert made.loglikelihood_rolling(requests, disable_tqdm=True) == expected  # begins anew

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from sparsemeta.errors import ConfigError
 from sparsemeta.lm import validation
 from sparsemeta.lm.checkpoint import find_model, load_model
-from sparsemeta.lm.scoring.evaluation import evaluate
+from sparsemeta.lm.evaluation import evaluate
 from sparsemeta.lm.text.corpus import read_documents
 from sparsemeta.lm.training import train
 from sparsemeta.run import Interrupted, newest, step_folders

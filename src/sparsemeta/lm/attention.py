@@ -2,10 +2,8 @@
 
 Rotary attention depends on distances alone, so keys are carried unrotated and positions count from
 the oldest key carried: a stream of any length never runs out of them. Padding counts for no
-distance and is seen by no other step, so that a stream reads the same wherever it is padded.
+distance and no other step attends to it, so that a stream reads the same wherever it is padded.
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 
@@ -17,8 +15,8 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention
 from sparsemeta.lm.config import ModelConfig
 
 
-class View(NamedTuple):
-    """What every step of a segment sees; the same in all blocks. S keys: those carried, then T.
+class AttentionMask(NamedTuple):
+    """What every step of a segment attends to; the same in all blocks. S keys: carried, then T.
 
     Attributes:
         rotation: cosine and sine (2, S, d / 2) of the rotary angles, or (2, B, 1, S, d / 2).
@@ -33,14 +31,14 @@ class View(NamedTuple):
     real: Tensor | None
 
 
-def view(
+def attention_mask(
     config: ModelConfig,
     tokens: Tensor,
     carried: int,
     mask: Tensor | None = None,
     real: Tensor | None = None,
-) -> View:
-    """What the steps of a segment see.
+) -> AttentionMask:
+    """What the steps of a segment attend to.
 
     Args:
         config: the architecture.
@@ -55,7 +53,7 @@ def view(
     if mask is None and real is None:
         distance = index[carried:, None] - index
         visible = (distance >= 0) & (distance < config.window)
-        return View(_rotation(index, width), visible, slice(total - kept, total), None)
+        return AttentionMask(_rotation(index, width), visible, slice(total - kept, total), None)
 
     mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
     known = mask.new_ones(len(mask), carried)
@@ -65,10 +63,10 @@ def view(
     position = known.cumsum(1)  # in the stream without its padding
     distance = position[:, carried:, None] - position[:, None]
     visible = known[:, None] & (distance >= 0) & (distance < config.window)
-    visible |= index[carried:, None] == index  # even padding sees something: itself
+    visible |= index[carried:, None] == index  # even padding attends to something: itself
     order = known.to(torch.uint8).argsort(dim=1, stable=True)
     count = known.sum(1).clamp(max=kept)
-    return View(
+    return AttentionMask(
         _rotation(position, width)[:, :, None],
         visible[:, None],
         order[:, total - kept :],
@@ -87,20 +85,22 @@ class WindowAttention(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(
-        self, x: Tensor, seen: tuple[Tensor, Tensor] | None, view: View
+        self, x: Tensor, window: tuple[Tensor, Tensor] | None, mask: AttentionMask
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Attend; returns (B, T, D) and the last window - 1 keys and values, for the next call."""
         q, k, v = rearrange(self.qkv(x), "b t (n h d) -> n b h t d", n=3, h=self.heads)
         q, k = (rms_norm(part, part.shape[-1:]).to(v.dtype) for part in (q, k))
-        if seen is not None:
-            k, v = (torch.cat([old.to(v.dtype), n], 2) for old, n in zip(seen, (k, v), strict=True))
+        if window is not None:
+            k, v = (
+                torch.cat([old.to(v.dtype), n], 2) for old, n in zip(window, (k, v), strict=True)
+            )
         attended = scaled_dot_product_attention(
-            _rotate(q, view.rotation[..., -q.shape[2] :, :]),
-            _rotate(k, view.rotation),
+            _rotate(q, mask.rotation[..., -q.shape[2] :, :]),
+            _rotate(k, mask.rotation),
             v,
-            attn_mask=view.visible,
+            attn_mask=mask.visible,
         )
-        carried = (_take(k, view.kept), _take(v, view.kept))
+        carried = (_take(k, mask.kept), _take(v, mask.kept))
         return self.output(rearrange(attended, "b h t d -> b t (h d)")), carried
 
 

@@ -1,17 +1,16 @@
 """Writing: one token after the other, each read, and so remembered, before the next."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.protocols import Model
 from sparsemeta.lm.reading import opened, read_on, start
 from sparsemeta.lm.sampling import Sampling
-from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.lm.text import Tokenizer
+from sparsemeta.run import Precision
 
 _INCOMPLETE = "\ufffd"
 
@@ -25,6 +24,7 @@ class Writer:
         prompt: read first, from an empty attention window; a separator opens it.
         memory: of one stream; None is empty. It stays as it is.
         sampling: how tokens are chosen; the text ends at the next separator.
+        precision: of the forward pass.
 
     Attributes:
         state: after the prompt and every token made so far; what it holds is overwritten by the
@@ -33,20 +33,24 @@ class Writer:
 
     def __init__(
         self,
-        model: LanguageModel,
+        model: Model,
         tokenizer: Tokenizer,
         prompt: str,
         memory: FastWeights | None = None,
         sampling: Sampling | None = None,
+        *,
+        precision: Precision = "32-true",
     ):
-        self._model, self._tokenizer, self._prompt = model, tokenizer, opened(tokenizer, prompt)
+        self._model, self._tokenizer = model, tokenizer
+        self._prompt = opened(tokenizer, tokenizer.encode(prompt))
         self._sampling = sampling or Sampling()
-        self._device = next(model.parameters()).device
+        self._precision: Precision = precision
         self._random = torch.Generator()
         seed = self._sampling.seed
         self._random.manual_seed(self._random.seed() if seed is None else seed)
-        with torch.inference_mode():
-            self._logits, self.state = read_on(model, self._prompt, start(model, memory))
+        self._logits, self.state = read_on(
+            model, self._prompt, start(model, memory), precision=precision
+        )
 
     def __iter__(self) -> Iterator[int]:
         """Yield each token after it has been read."""
@@ -57,10 +61,9 @@ class Writer:
             token = choose(self._logits, self._sampling, self._random)
             if token == end:
                 return
-            with torch.inference_mode():
-                came = torch.tensor([[token]], device=self._device)
-                logits, self.state = self._model(came, self.state, donate=True)
-                self._logits = logits[0, -1].float()
+            self._logits, self.state = read_on(
+                self._model, [token], self.state, precision=self._precision, donate=True
+            )
             yield token
 
     def pieces(self) -> Iterator[str]:

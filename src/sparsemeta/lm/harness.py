@@ -5,14 +5,11 @@ import sparsemeta.lm.harness  # makes the name "sparsemeta" known
 lm_eval.simple_evaluate("sparsemeta", model_args="path=runs/demo", tasks=["lambada_openai"])
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +18,9 @@ from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.generation import Writer
 from sparsemeta.lm.modelling import LMState
-from sparsemeta.lm.reading import Reader, inference, read_on, segments, start
+from sparsemeta.lm.reading import Reader, opened, passages, read_on, segments, start
 from sparsemeta.lm.sampling import Sampling
-from sparsemeta.lm.text.corpus import Document
+from sparsemeta.lm.text import Document
 from sparsemeta.run import Precision
 
 try:
@@ -81,8 +78,8 @@ class SparseMetaHarness(TemplateLM):
         model, self._tokenizer = load_model(Path(path))
         self._memory = FastWeights.load(memory, model) if memory else None
         self._model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._carry, self._segment = carry, segment
-        self._precision: Precision = precision
+        self._carry = carry
+        self._options: dict[str, Any] = {"segment": segment, "precision": precision}
 
     @property
     def eot_token_id(self) -> int:
@@ -110,18 +107,12 @@ class SparseMetaHarness(TemplateLM):
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
         """Log-likelihood of each text, read in one go."""
-        reader = Reader(
-            self._model,
-            self._tokenizer,
-            self._memory,
-            segment=self._segment,
-            precision=self._precision,
-        )
-        found = []
-        for request in tqdm(requests, disable=disable_tqdm, desc="reading"):
+        texts = [Document("request", request.args[0]) for request in requests]
+        reader, found = Reader(self._model, self._memory, **self._options), []
+        for text in tqdm(passages(self._tokenizer, texts), disable=disable_tqdm, desc="reading"):
             if not self._carry:
-                reader.memory = self._memory
-            found.append(-reader.read(Document("request", request.args[0])).nats)
+                reader = Reader(self._model, self._memory, **self._options)
+            found.append(-reader.read(text).nats)
         return found
 
     def _loglikelihood_tokens(
@@ -135,15 +126,14 @@ class SparseMetaHarness(TemplateLM):
         context: list[int] | None = None
         after: tuple[Tensor, LMState] | None = None
         opening = start(self._model, self._memory)
-        for (text, _continuation), came, follows in tqdm(
+        for (text, _continuation), before, follows in tqdm(
             requests, disable=disable_tqdm, desc="reading"
         ):
-            with inference(self._model, self._precision):
-                if after is None or came != context:
-                    # Instead of no context the harness gives the separator itself.
-                    tokens = np.array([self.eot_token_id, *came] if text else came, np.int32)
-                    context, after = came, read_on(self._model, tokens, opening, self._segment)
-                found.append(self._score(*after, follows))
+            if after is None or before != context:
+                # Instead of no context the harness gives the separator itself.
+                tokens = opened(self._tokenizer, before) if text else before
+                context, after = before, read_on(self._model, tokens, opening, **self._options)
+            found.append(self._score(*after, follows))
         return found
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -152,26 +142,29 @@ class SparseMetaHarness(TemplateLM):
         for request in tqdm(requests, disable=disable_tqdm, desc="writing"):
             arguments: tuple[Any, ...] = request.args
             context, (sampling, until) = arguments[0], _sampling(arguments[1])
-            with inference(self._model, self._precision):
-                writer = Writer(self._model, self._tokenizer, context, self._memory, sampling)
-                text = ""
-                for piece in writer.pieces():
-                    text += piece
-                    if any(stop in text for stop in until):
-                        break
+            precision = self._options["precision"]
+            writer = Writer(
+                self._model, self._tokenizer, context, self._memory, sampling, precision=precision
+            )
+            text = ""
+            for piece in writer.pieces():
+                text += piece
+                if any(stop in text for stop in until):
+                    break
             for stop in until:
                 text = text.partition(stop)[0]
             found.append(text)
         return found
 
+    @torch.inference_mode()
     def _score(self, logits: Tensor, state: LMState, follows: Sequence[int]) -> tuple[float, bool]:
         """Score a continuation; the state stays as it is, for the next one."""
-        tokens = np.array(follows, np.int32)
-        more = segments(self._model, tokens[:-1], state, self._segment)
-        predicted = torch.cat([logits[None], *(part for part, _, _ in more)]).log_softmax(-1)
-        targets = torch.from_numpy(tokens).to(predicted.device, torch.int64)
-        greedy = bool((predicted.argmax(-1) == targets).all())
-        return predicted.gather(-1, targets[:, None]).double().sum().item(), greedy
+        more = segments(self._model, follows[:-1], state, **self._options)
+        predicted = [logits[None], *(part.logits.float() for part in more)]
+        log_p = torch.cat(predicted).log_softmax(-1)
+        targets = torch.tensor(follows, device=log_p.device)
+        greedy = bool((log_p.argmax(-1) == targets).all())
+        return log_p.gather(-1, targets[:, None]).double().sum().item(), greedy
 
 
 def _sampling(options: dict[str, Any]) -> tuple[Sampling, list[str]]:

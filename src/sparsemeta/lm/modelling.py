@@ -2,13 +2,12 @@
 
     tokens -> embedding -> [attention -> memory -> MLP] x layers -> norm -> logits
 
-The feedback of a language model is the token that came: its embedding is what the memory is told.
+The feedback of a language model is the observed token: its embedding is what the memory is told.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from torch.nn.functional import relu, rms_norm, silu
 from torch.utils.checkpoint import checkpoint
 
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.lm.attention import View, WindowAttention, view
+from sparsemeta.lm.attention import AttentionMask, WindowAttention, attention_mask
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.nn import SparseMemory
 
@@ -46,15 +45,15 @@ class LMState:
         """Size in memory, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors().values())
 
-    def detach(self) -> LMState:
+    def detach(self) -> Self:
         """The same values, cut off from the graph: the end of a truncated segment."""
         return self._map(Tensor.detach)
 
-    def clone(self) -> LMState:
+    def clone(self) -> Self:
         """A copy that shares no storage."""
         return self._map(Tensor.clone)
 
-    def select(self, rows: Tensor | list[int] | slice) -> LMState:
+    def select(self, rows: Tensor | list[int] | slice) -> Self:
         """Some of the streams, some perhaps more than once: indices or a boolean mask over B."""
         return self._map(lambda tensor: tensor[rows])
 
@@ -66,7 +65,7 @@ class LMState:
         return found if self.real is None else {**found, "real": self.real}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> LMState:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """The inverse of `tensors`."""
         prefix = "memory."
         memory = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
@@ -74,8 +73,8 @@ class LMState:
         window = tuple((tensors[f"window.{i}.k"], tensors[f"window.{i}.v"]) for i in range(layers))
         return cls(FastWeights.from_tensors(memory), window, tensors.get("real"))
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> LMState:
-        return LMState.from_tensors({k: change(t) for k, t in self.tensors().items()})
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return self.from_tensors({k: change(t) for k, t in self.tensors().items()})
 
 
 class LanguageModel(nn.Module):
@@ -89,6 +88,8 @@ class LanguageModel(nn.Module):
         recompute: keep no activations of the blocks for the backward pass but compute them again,
             which saves memory and changes no gradient.
     """
+
+    longest: int | None = None
 
     def __init__(self, config: ModelConfig, vocab_size: int):
         super().__init__()
@@ -138,26 +139,57 @@ class LanguageModel(nn.Module):
         donate: bool = False,
     ) -> tuple[Tensor, LMState]:
         """What `head` turns into logits, (B, T, D), and the state after; arguments as `forward`."""
-        came = rms_norm(self.embedding(tokens), (self.config.width,))
+        observed = rms_norm(self.embedding(tokens), (self.config.width,))
         window = state.window if state else ()
         carried = window[0][0].shape[2] if window else 0
-        sight = view(self.config, tokens, carried, mask, state.real if state else None)
+        attended = attention_mask(self.config, tokens, carried, mask, state.real if state else None)
         recompute = self.recompute and torch.is_grad_enabled()
-        x, memory, seen = came, {}, []
+        x, memory, windows = observed, {}, []
         for i, block in enumerate(self.blocks):
             held = state.memory.child(str(i)) if state and block.memory else None
-            inputs = (x, came, held, window[i] if window else None, sight, mask, reset)
+            inputs = (x, observed, held, window[i] if window else None, attended, mask, reset)
             if recompute:  # from the same state once more: it must stay as it is
                 x, held, kept = checkpoint(
                     block, *inputs, use_reentrant=False, preserve_rng_state=False
                 )
             else:
                 x, held, kept = block(*inputs, donate)
-            seen.append(kept)
+            windows.append(kept)
             if held is not None:
                 memory[str(i)] = held
-        state = LMState(FastWeights.join(memory), tuple(seen), sight.real)
+        state = LMState(FastWeights.join(memory), tuple(windows), attended.real)
         return rms_norm(x, (self.config.width,)), state
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether any block has a memory."""
+        return bool(self.config.memory_layers)
+
+    @property
+    def context(self) -> str:
+        """What it looks back on besides its memory, in words."""
+        return f"attention: last {self.config.window} tokens, across texts"
+
+    def read(
+        self, tokens: Tensor, state: LMState | None, *, empty: bool = False, donate: bool = False
+    ) -> tuple[Tensor, Tensor, LMState]:
+        """Read tokens (T,) of one stream; arguments and result as of `protocols.Model.read`."""
+        reset = None
+        if empty:
+            reset = (torch.arange(len(tokens), device=tokens.device) == 0)[None]
+        hidden, after = self.hidden(tokens[None], state, reset=reset, donate=donate)
+        return self.head(hidden)[0], hidden[0], after
+
+    def begin(self, memory: FastWeights) -> LMState:
+        """The state in which a text begins: a memory and an empty attention window."""
+        width, device = self.config.width // self.config.heads, self.embedding.weight.device
+        nothing = torch.zeros(1, self.config.heads, 0, width, device=device)
+        return LMState(memory.to(device), ((nothing, nothing),) * self.config.layers)
+
+    def nbytes(self, state: LMState) -> int:
+        """Size of what reading on needs of a state, in bytes: no memory that is off."""
+        off = not any(m.enabled for m in self.modules() if isinstance(m, SparseMemory))
+        return state.nbytes - (state.memory.nbytes if off else 0)
 
 
 class Block(nn.Module):
@@ -178,23 +210,23 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        came: Tensor,
+        observed: Tensor,
         held: FastWeights | None,
-        seen: tuple[Tensor, Tensor] | None,
-        sight: View,
+        window: tuple[Tensor, Tensor] | None,
+        attention_mask: AttentionMask,
         mask: Tensor | None,
         reset: Tensor | None,
         donate: bool = False,
     ) -> tuple[Tensor, FastWeights | None, tuple[Tensor, Tensor]]:
-        """One block over a segment: x (B, T, D), with `came` (B, T, D) as the memory's feedback."""
-        attended, window = self.attention(self.norms[0](x), seen, sight)
+        """One block over a segment: x (B, T, D), with the observed tokens (B, T, D) as feedback."""
+        attended, kept = self.attention(self.norms[0](x), window, attention_mask)
         x = x + attended
         if self.memory is not None:
             y, held = self.memory(
-                self.norms[2](x), held, feedback=came, mask=mask, reset=reset, donate=donate
+                self.norms[2](x), held, feedback=observed, mask=mask, reset=reset, donate=donate
             )
             x = x + y
-        return x + self.mlp(self.norms[1](x)), held, window
+        return x + self.mlp(self.norms[1](x)), held, kept
 
 
 class MLP(nn.Module):

@@ -1,31 +1,24 @@
 """How text is written: settings, no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Annotated
 
-from sparsemeta.errors import require
+from sparsemeta.config import Above, AtLeast, Count, Settings, Within
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(Settings):
     """How the next token is chosen, and how many are."""
 
-    tokens: int = 200
-    """Most tokens to write; a text that ends sooner is shorter."""
-    temperature: float = 1.0
-    """Above 1 is bolder, below 1 safer."""
-    top_k: int | None = None
-    """Choose among this many of the likeliest tokens."""
-    top_p: float | None = None
-    """Choose among the likeliest tokens that together have this probability."""
+    tokens: Annotated[int, AtLeast(0)] = 200
+    """How many tokens are written at most; a text that ends sooner is shorter."""
+    temperature: Annotated[float, Above(0)] = 1.0
+    """The temperature of the distribution: above 1 is bolder, below 1 safer."""
+    top_k: Count | None = None
+    """Choose each token among this many of the likeliest."""
+    top_p: Annotated[float, Within(0, 1, open_low=True)] | None = None
+    """Choose each token among the likeliest that together have this probability."""
     greedy: bool = False
-    """Always take the likeliest token."""
+    """Always take the likeliest token, and draw nothing by chance."""
     seed: int | None = None
-    """The same seed writes the same text; None writes a new one each time."""
-
-    def __post_init__(self) -> None:
-        require(self.tokens >= 0, "tokens must not be negative")
-        require(self.temperature > 0, "temperature must be positive")
-        require(self.top_k is None or self.top_k >= 1, "top_k must be at least 1")
-        require(self.top_p is None or 0 < self.top_p <= 1, "top_p must lie in (0, 1]")
+    """The seed of the draws, which decides the text. If left out: a new one each time."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from sparsemeta.lm.evaluation import evaluate
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.scoring.evaluation import evaluate
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import Tokenizer
 from sparsemeta.run import Precision

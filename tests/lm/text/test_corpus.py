@@ -205,13 +205,14 @@ def test_name_configuration_and_split_of_a_dataset(monkeypatch, source, asked):
     def load_dataset(*names, **options):
         raise ValueError(repr((names, options)))
 
+    monkeypatch.setattr("sparsemeta.errors.installed", lambda package: True)
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     with pytest.raises(CorpusError, match=re.escape(repr(asked))):
         read_documents([source], CONFIG)
 
 
 def test_datasets_are_an_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.setattr("sparsemeta.errors.installed", lambda package: False)
     with pytest.raises(MissingExtra, match=r"pip install 'sparsemeta\[data\]'"):
         read_documents(["hf:owner/name"], CONFIG)
 

@@ -1,7 +1,5 @@
 """`sparsemeta export MODEL FOLDER`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ class Export:
     model: tyro.conf.Positional[Path]
     """A model folder, or the folder of a run: then its best checkpoint."""
     folder: tyro.conf.Positional[Path]
-    """Where to, new or empty."""
+    """The folder to write, which is new or empty."""
 
 
 def main(arguments: Sequence[str]) -> None:

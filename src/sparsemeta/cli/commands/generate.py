@@ -1,21 +1,16 @@
 """`sparsemeta generate MODEL --prompt TEXT`."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
-from sparsemeta.cli.commands.read import load, read_stdin
 from sparsemeta.cli.support.claim import claim
-from sparsemeta.lm.sampling import Sampling
-
-if TYPE_CHECKING:
-    from sparsemeta.fast_weights import FastWeights, Origin
+from sparsemeta.cli.support.texts import read_stdin
+from sparsemeta.lm import Sampling
 
 
 @dataclass(frozen=True)
@@ -47,28 +42,21 @@ def main(arguments: Sequence[str]) -> None:
         prog="sparsemeta generate",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    if command.out is None:
-        write(command)
-        return
-    with claim(command.out, updates=command.memory, overwrite=command.overwrite):
-        origin, memory = write(command)
-        memory.save(command.out, origin)
+    out = command.out
+    kept = claim(out, updates=command.memory, overwrite=command.overwrite) if out else nullcontext()
+    with kept:
+        from sparsemeta.lm import Writer, load, load_memory, require_memory
 
-
-def write(command: Generate) -> tuple[Origin, FastWeights]:
-    """Print the prompt and what follows; return what the model then remembers, and of what."""
-    from sparsemeta.lm.generation import Writer
-    from sparsemeta.lm.reading import require_memory
-
-    model, tokenizer, memory, origin = load(command.model, command.memory)
-    if command.out:
-        require_memory(model)
-    prompt = read_stdin().text if command.prompt == "-" else command.prompt
-    writer = Writer(model, tokenizer, prompt, memory, command.sampling)
-    size = 0
-    for piece in itertools.chain([prompt], writer.pieces()):
-        print(piece, end="", flush=True)
-        size += len(piece.encode("utf-8"))
-    print()
-    origin = origin._replace(texts=origin.texts + 1, bytes=origin.bytes + size)
-    return origin, writer.state.memory
+        model, tokenizer = load(command.model)
+        memory, origin = load_memory(command.memory, model)
+        if out:
+            require_memory(model)
+        prompt = read_stdin().text if command.prompt == "-" else command.prompt
+        writer, size = Writer(model, tokenizer, prompt, memory, command.sampling), 0
+        for piece in itertools.chain([prompt], writer.pieces()):
+            print(piece, end="", flush=True)
+            size += len(piece.encode("utf-8"))
+        print()
+        if out:
+            read = origin._replace(texts=origin.texts + 1, bytes=origin.bytes + size)
+            writer.state.memory.save(out, read)

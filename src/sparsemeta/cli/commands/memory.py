@@ -1,19 +1,14 @@
 """`sparsemeta memory show|diff|merge|reset`: what was learned, read without its model."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from sparsemeta.cli.support.claim import claim
-from sparsemeta.errors import StateError, require
-
-if TYPE_CHECKING:
-    from sparsemeta.fast_weights import FastWeights, Origin
+from sparsemeta.errors import require
 
 AsJson = Annotated[bool, tyro.conf.arg(name="json")]
 
@@ -43,11 +38,12 @@ def show(
         as_json: print JSON.
     """
     from sparsemeta.fast_weights import fingerprint
-    from sparsemeta.lm.checkpoint import load_model
+    from sparsemeta.lm import load_model
+    from sparsemeta.lm.memories import describe
 
     require(bool(files), "name a memory: sparsemeta memory show FILE...")
     expected = fingerprint(load_model(model)[0]) if model else None
-    found = [_about(path, expected) for path in files]
+    found = [describe(path, expected) for path in files]
     if as_json:
         _print_json(found)
         return
@@ -73,7 +69,9 @@ def diff(
         later: another.
         as_json: print JSON.
     """
-    (before, _), (after, _) = _load(earlier, later)
+    from sparsemeta.lm.memories import open_memories
+
+    (before, _), (after, _) = open_memories(earlier, later)
     changes = after.diff(before)
     if as_json:
         _print_json({"earlier": str(earlier), "later": str(later), "layers": changes})
@@ -101,14 +99,11 @@ def merge(
         base: the memory that both grew from. If left out: an empty one.
         overwrite: replace a file at --out.
     """
+    from sparsemeta.lm.memories import merged
+
     with claim(out, overwrite=overwrite):
-        (a, a_read), (b, b_read), *rest = _load(one, other, *([base] if base else []))
-        began, begun = rest[0] if rest else (None, a_read._replace(texts=0, bytes=0))
-        read = begun._replace(
-            texts=a_read.texts + b_read.texts - begun.texts,
-            bytes=a_read.bytes + b_read.bytes - begun.bytes,
-        )
-        a.merge(b, began).save(out, read)
+        memory, read = merged(one, other, base)
+        memory.save(out, read)
     print(f"{out}: has read {read.texts:,} texts of {read.bytes:,} bytes")
 
 
@@ -127,44 +122,12 @@ def reset(
         layers: which layers to erase, as `sparsemeta memory show` names them. If left out: all.
         overwrite: replace another file at --out.
     """
+    from sparsemeta.lm.memories import erased
+
     with claim(out, updates=file, overwrite=overwrite):
-        ((memory, origin),) = _load(file)
-        left = memory.reset(layers=layers)
-        empty = not any(layer["rows"] for layer in left.stats().values())
-        left.save(out, origin._replace(texts=0, bytes=0) if empty else origin)
+        memory, read = erased(file, layers)
+        memory.save(out, read)
     print(f"{out}: erased {', '.join(layers or memory.layers)}")
-
-
-def _load(*paths: Path) -> list[tuple[FastWeights, Origin]]:
-    """Memories of one model, and where they come from."""
-    from sparsemeta.fast_weights import FastWeights, read_origin
-
-    found = [(FastWeights.load(path, None), read_origin(path)) for path in paths]
-    for path, (_, origin) in zip(paths, found, strict=True):
-        if origin.fingerprint != found[0][1].fingerprint:
-            raise StateError(
-                f"{path} belongs to another model than {paths[0]}, so what they hold cannot be "
-                "compared. Name two memories of one model."
-            )
-    return found
-
-
-def _about(path: Path, expected: str | None) -> dict[str, Any]:
-    """All that a file says; `expected` is a model's fingerprint."""
-    ((memory, origin),) = _load(path)
-    return {
-        "file": str(path),
-        "size": path.stat().st_size,
-        "model": origin.fingerprint,
-        "fits": expected and origin.fingerprint == expected,
-        "streams": memory.batch,
-        "texts": origin.texts,
-        "bytes": origin.bytes,
-        "layers": {
-            name: stats | {"bytes": sum(part.nbytes for part in memory.layers[name].touched())}
-            for name, stats in memory.stats().items()
-        },
-    }
 
 
 def _print_json(data: Any) -> None:

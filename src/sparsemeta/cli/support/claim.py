@@ -1,7 +1,5 @@
 """One process at a time may write a memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

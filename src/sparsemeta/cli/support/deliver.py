@@ -1,7 +1,5 @@
 """What a command found: printed, and written where it was asked for."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,8 +31,13 @@ class Delivery:
     def __post_init__(self) -> None:
         if self.plot:
             require_plotting(self.plot, self.extra)
-        for path in filter(None, (self.json, self.plot)):
+        for path in self.files:
             require_writable(path)
+
+    @property
+    def files(self) -> list[Path]:
+        """What is asked for besides what is printed."""
+        return [path for path in (self.json, self.plot) if path]
 
     def deliver(
         self,

@@ -1,14 +1,12 @@
 """Which texts a command means: those named, or those that the model's recipe knows of."""
 
-from __future__ import annotations
-
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sparsemeta.config import read_toml
-from sparsemeta.errors import ConfigError, require
-from sparsemeta.lm.config import CorpusConfig, Recipe
-from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
+from sparsemeta.errors import ConfigError, CorpusError, require
+from sparsemeta.lm import CorpusConfig, Document, Recipe, read_documents, split_holdout
 
 
 def recipe_of(model: Path) -> Recipe | None:
@@ -43,14 +41,23 @@ def scored_text(model: Path, sources: Sequence[str]) -> list[Document]:
     return split_holdout(documents, recipe.corpus.holdout)[1]
 
 
-def training_text(model: Path, sources: Sequence[str]) -> list[Document]:
-    """The text named as the training text, or the recipe's; none if neither is known."""
+def training_text(model: Path, sources: Sequence[str], *, required: bool) -> list[Document]:
+    """The text named as the training text, or the recipe's; none if neither is known.
+
+    Raises:
+        ConfigError: there is none, but it is required.
+    """
     corpus = corpus_of(model)
     if sources:
         return read_documents(sources, corpus)
-    if recipe_of(model) is None:
-        return []
-    return split_holdout(read_documents(corpus.train, corpus), corpus.holdout)[0]
+    if recipe_of(model) is not None:
+        return split_holdout(read_documents(corpus.train, corpus), corpus.holdout)[0]
+    require(
+        not required,
+        f"dynamic arms measure their gradients on training text, and {model} has no recipe.toml "
+        "that names it. Name some: --training-text TEXT...",
+    )
+    return []
 
 
 def validation_text(model: Path, sources: Sequence[str]) -> list[Document]:
@@ -66,3 +73,20 @@ def validation_text(model: Path, sources: Sequence[str]) -> list[Document]:
         "corpus.validation. Name some: --validation TEXT...",
     )
     return read_documents(sources or corpus.validation, corpus)
+
+
+def read_stdin() -> Document:
+    """Standard input as a text.
+
+    Raises:
+        CorpusError: it is empty, or no UTF-8.
+    """
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"standard input: is not UTF-8 at byte {error.start}. Convert it with iconv."
+        ) from None
+    if not text.strip():
+        raise CorpusError("standard input: is empty. Pipe a text into it, or name a file.")
+    return Document("standard input", text)

@@ -1,4 +1,10 @@
-"""Adaptive language models as Hugging Face models: importing this registers the Auto classes."""
+"""Adaptive language models as Hugging Face models: importing this registers the Auto classes.
+
+configuration.py, modelling.py  the model; generation.py and cache.py what `generate` needs of it
+tokenizer.py                    our tokenizers as theirs
+export.py                       a model folder of ours -> one of theirs
+pretrained.py                   any causal model of theirs as one that `lm.reading` reads with
+"""
 
 from sparsemeta.errors import MissingExtra
 

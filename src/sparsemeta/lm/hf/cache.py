@@ -4,11 +4,9 @@ The caches of transformers do not fit: their recurrent layers hand back nothing 
 convolution has marked them as filled, so that a memory kept there would silently be lost.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -147,7 +145,7 @@ class FastWeightCache(Cache):
             "before (copy.deepcopy of the cache, or its memory) and go on from there."
         )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> FastWeightCache:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         made = copy.copy(self)
         made.state = None if self.state is None else self.state.clone()
         return made

@@ -1,10 +1,8 @@
 """The configuration of a model folder as transformers wants it: `ModelConfig`, flat."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from transformers import PreTrainedConfig
 
@@ -50,7 +48,7 @@ class SparseMetaConfig(PreTrainedConfig):
         self.to_model()
 
     @classmethod
-    def from_model(cls, model: ModelConfig, vocab_size: int, **others: Any) -> SparseMetaConfig:
+    def from_model(cls, model: ModelConfig, vocab_size: int, **others: Any) -> Self:
         """The configuration of a model of ours; `others` are fields that ours has not."""
         return cls(vocab_size=vocab_size, **to_dict(model), **others)
 

@@ -1,7 +1,5 @@
 """A model folder of ours as one of transformers: weights, configuration and tokenizer."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sparsemeta.errors import ConfigError, require

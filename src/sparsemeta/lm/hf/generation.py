@@ -3,8 +3,6 @@
 # The methods' types are those of transformers' own models; ours take what this one uses.
 # pyright: reportIncompatibleMethodOverride=false, reportAttributeAccessIssue=false
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

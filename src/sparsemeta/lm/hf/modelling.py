@@ -1,10 +1,8 @@
 """`SparseMetaForCausalLM`: a `LanguageModel` as transformers wants it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -12,6 +10,7 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from sparsemeta.errors import CheckpointError, StateError, require
 from sparsemeta.fast_weights import FastWeights
+from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.hf.cache import FastWeightCache, merge, require_ours
 from sparsemeta.lm.hf.configuration import SparseMetaConfig
 from sparsemeta.lm.hf.generation import MemoryGenerationMixin
@@ -61,14 +60,12 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
         self.post_init()
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path) -> SparseMetaForCausalLM:
+    def from_checkpoint(cls, path: str | Path) -> Self:
         """A model of ours, from its folder or from the folder of a run: then its best checkpoint.
 
         Raises:
             CheckpointError: there is no model, or it is damaged, or of another format or shape.
         """
-        from sparsemeta.lm.checkpoint import load_model
-
         model, tokenizer = load_model(path)
         config = SparseMetaConfig.from_model(
             model.config,

@@ -1,7 +1,5 @@
 """Our tokenizers as tokenizers of transformers, which encode alike."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

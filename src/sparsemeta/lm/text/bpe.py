@@ -1,7 +1,5 @@
 """Byte-level pair encoding: the only file that knows the `tokenizers` library."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -9,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsemeta.errors import MissingExtra
+from sparsemeta.errors import require_installed
 
 # Long texts are encoded in pieces, in parallel and in little memory. A piece ends between a
 # printable ASCII character and a space or line feed: no token spans that place, so the tokens are
@@ -74,8 +72,7 @@ def encode(bpe: Any, texts: Sequence[str]) -> list[np.ndarray]:
 def _library() -> Any:
     # An explicit setting also silences the library's warning when the process forks.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    try:
-        import tokenizers
-    except ImportError:
-        raise MissingExtra("tokenizers", "lm") from None
+    require_installed("tokenizers", "lm")
+    import tokenizers
+
     return tokenizers

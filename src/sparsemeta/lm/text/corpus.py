@@ -8,8 +8,6 @@
 A file or folder that is really called so is `./stdlib`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """What each kind of source holds: files and folders, the standard library, datasets."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys
@@ -12,7 +10,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from sparsemeta.errors import CorpusError, MissingExtra
+from sparsemeta.errors import CorpusError, require_installed
 from sparsemeta.lm.config import CorpusConfig
 
 # Left out: tables and help texts, long runs of data rather than language; applications and tests,
@@ -87,10 +85,9 @@ def read_dataset(place: str, field: str) -> list[Document]:
         CorpusError: it cannot be loaded, has no such column of text, or no text in it.
         MissingExtra: `datasets` is not installed.
     """
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        raise MissingExtra("datasets", "data") from None
+    require_installed("datasets", "data")
+    from datasets import load_dataset
+
     name, _, split = place.partition(":")
     parts = [name] if Path(name).is_dir() else name.split("/", maxsplit=2)
     try:

@@ -5,8 +5,6 @@ id and has no spelling, so no text can encode to it. Of words it is `<eos>`, as 
 one long stream, and decoding gives back words and lines but not the white space between.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from abc import ABC, abstractmethod

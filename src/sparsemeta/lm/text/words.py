@@ -4,8 +4,6 @@ This is how PTB and WikiText are counted: the test set of WikiText-2 is 245,569 
 vocabulary 33,278. A last line without an end has no `<eos>`; the word `<eos>` in a text is one.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

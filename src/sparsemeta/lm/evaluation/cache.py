@@ -6,33 +6,29 @@ Grave, Joulin and Usunier (2016, arXiv 1612.04426, eq. 3), who compare contexts 
 product; with states of constant length, as an RMS norm makes them, that is the same.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sparsemeta.lm.scoring.arms.settings import CacheSettings
+from sparsemeta.lm.protocols import Learner
 
 
-class NeuralCache:
+class NeuralCache(Learner):
     """The last contexts, and the token that followed each.
 
     Args:
-        settings: its size, weight and sharpness.
+        size: how many.
+        weight: share of the probability that it gives (lambda).
+        theta: how sharply it prefers contexts like the present one.
     """
 
-    def __init__(self, settings: CacheSettings):
-        self.settings = settings
+    def __init__(self, size: int, weight: float = 0.0, theta: float = 0.0):
+        self.size, self.weight, self.theta = size, weight, theta
         self.keys: Tensor | None = None  # (n, D) float32, unit length
         self.tokens: Tensor | None = None  # (n,) int64
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return sum(part.nbytes for part in (self.keys, self.tokens) if part is not None)
 
     def match(self, hidden: Tensor, targets: Tensor, theta: float) -> tuple[Tensor, Tensor]:
         """How much each token of the past counts, at each step of a segment.
@@ -43,7 +39,7 @@ class NeuralCache:
         Args:
             hidden: (T, D), the contexts.
             targets: (T,) int64, the token that follows each.
-            theta: see `CacheSettings`.
+            theta: how sharply contexts like the present one are preferred.
 
         Returns:
             Weights (T, n + T) that sum to one, or to zero where nothing came before, and the
@@ -54,31 +50,65 @@ class NeuralCache:
         past, time = len(tokens) - len(targets), len(targets)
         place = torch.arange(len(tokens), device=tokens.device)
         now = past + torch.arange(time, device=tokens.device)[:, None]
-        known = (place < now) & (place >= now - self.settings.size)
+        known = (place < now) & (place >= now - self.size)
         scores = (theta * hidden @ keys.T).masked_fill(~known, -math.inf)
         # A row without a past is all NaN.
         return scores.softmax(-1).where(known, 0.0), tokens
 
     def mix(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> Tensor:
         """Mix the cache's distribution into the model's: log p (T, V) to log p (T, V)."""
-        matched, tokens = self.match(hidden, targets, self.settings.theta)
+        matched, tokens = self.match(hidden, targets, self.theta)
         words, column = tokens.unique(return_inverse=True)
         p_cache = matched.new_zeros(len(targets), len(words)).index_add_(1, column, matched)
-        weight = self.settings.weight * known_past(matched)
+        weight = self.weight * known_past(matched)
         mixed = log_p + torch.log1p(-weight)
         mixed[:, words] = torch.logaddexp(mixed[:, words], (weight * p_cache).log())
         return mixed
 
-    def remember(self, hidden: Tensor, targets: Tensor) -> None:
+    def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
         """Take in the pairs of a segment, once it has been scored."""
         keys, tokens = self._with(normalize(hidden.float(), dim=-1), targets)
-        size = self.settings.size
-        self.keys, self.tokens = keys[-size:].clone(), tokens[-size:].clone()
+        self.keys, self.tokens = keys[-self.size :].clone(), tokens[-self.size :].clone()
+        self.nbytes = self.keys.nbytes + self.tokens.nbytes
 
     def _with(self, keys: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         if self.keys is None or self.tokens is None:
             return keys, tokens
         return torch.cat([self.keys, keys]), torch.cat([self.tokens, tokens])
+
+
+class CacheSweep(NeuralCache):
+    """Scores every point of a grid, and leaves the model's distribution as it is.
+
+    Args:
+        size: how many contexts are kept.
+        theta: values to try.
+        weight: values to try with each of them.
+    """
+
+    def __init__(self, size: int, theta: Sequence[float], weight: Sequence[float]):
+        super().__init__(size)
+        self._thetas, self._weights = theta, weight
+        self._sums = torch.zeros(len(theta), len(weight), dtype=torch.float64)
+        self._count = 0
+
+    @property
+    def nats(self) -> list[float]:
+        """The mean per token of each point, once all has been read; weights vary fastest."""
+        return (self._sums / max(1, self._count)).flatten().tolist()
+
+    def mix(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Take the targets' probabilities into the sums."""
+        p = log_p.gather(1, targets[:, None]).double().exp()
+        weights = torch.tensor(self._weights, dtype=p.dtype, device=p.device)
+        for i, theta in enumerate(self._thetas):
+            matched, tokens = self.match(hidden, targets, theta)
+            p_cache = (matched * (tokens == targets[:, None])).sum(-1, keepdim=True)
+            weight = weights * known_past(matched)
+            mixed = torch.lerp(p.expand_as(weight), p_cache.to(p).expand_as(weight), weight)
+            self._sums[i] -= mixed.log().sum(0).cpu()
+        self._count += len(targets)
+        return log_p
 
 
 def known_past(matched: Tensor) -> Tensor:

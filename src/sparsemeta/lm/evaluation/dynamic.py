@@ -12,36 +12,21 @@ weighted by M itself, the usual size of a gradient where there is one, however m
 ever have any.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from sparsemeta.lm.scoring.arms.settings import DynamicSettings
+from sparsemeta.lm.protocols import Learner, Model
 
 EPSILON = 0.5
 """Of the rule, as a share of the mean of M weighted by M."""
 
 
-class Learner(Protocol):
-    """What learns from each segment after it has been scored."""
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes of what it has changed."""
-        ...
-
-    def learn(self, logits: Tensor, targets: Tensor) -> None:
-        """Use the graph of a segment's logits (T, V) and the targets (T,)."""
-        ...
-
-
-class MeanSquares:
+class MeanSquares(Learner):
     """Measures the root mean square of every weight's gradient, and changes no weight.
 
     Args:
@@ -49,14 +34,15 @@ class MeanSquares:
         segment: tokens of a full segment; a shorter one gives a proportionally smaller gradient.
     """
 
-    nbytes = 0
+    gradients = True
 
-    def __init__(self, model: nn.Module, segment: int):
-        self._weights, self._segment = trained(model), segment
+    def __init__(self, model: Model, segment: int):
+        self._weights = trained(model)
+        self.segment = self._segment = segment
         self._sums = [torch.zeros_like(weight) for weight in self._weights]
         self._count = 0
 
-    def learn(self, logits: Tensor, targets: Tensor) -> None:
+    def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
         """Take a segment's gradient into the mean."""
         found = gradients(self._weights, logits, targets, self._segment)
         for total, gradient in zip(self._sums, found, strict=True):
@@ -69,34 +55,33 @@ class MeanSquares:
         return [(total / max(1, self._count)).sqrt() for total in self._sums]
 
 
-class RMSUpdate:
+class RMSUpdate(Learner):
     """Changes a model's weights after each segment, by the RMS rule.
 
     Args:
         model: whose weights; they are put back by `undone`.
         scale: M, a tensor for each trained weight, as `MeanSquares.root` returns it.
-        settings: rate, decay and segment.
+        segment: tokens of a full segment.
+        rate: the learning rate (eta).
+        decay: how strongly a weight is drawn back (lambda).
     """
 
-    def __init__(self, model: nn.Module, scale: list[Tensor], settings: DynamicSettings):
-        self._weights, self._segment = trained(model), settings.segment
+    gradients = True
+
+    def __init__(self, model: Model, scale: list[Tensor], segment: int, rate: float, decay: float):
+        self._weights = trained(model)
+        self.segment = self._segment = segment
         self._start = [weight.detach().clone() for weight in self._weights]
         tiny = torch.finfo(torch.float32).tiny  # a model without gradients stays finite
         count = sum(m.numel() for m in scale)
         total = sum(m.sum(dtype=torch.float64).item() for m in scale) + tiny
         squares = sum(m.square().sum(dtype=torch.float64).item() for m in scale)
         mean, usual = total / count, squares / total + tiny
-        self._pull = [(settings.decay * m / mean).clamp(max=1) for m in scale]
-        self._step = [settings.rate / (m + EPSILON * usual) for m in scale]
+        self._pull = [(decay * m / mean).clamp(max=1) for m in scale]
+        self._step = [rate / (m + EPSILON * usual) for m in scale]
         self._changed = [False] * len(scale)
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes of the weights that have been changed."""
-        pairs = zip(self._weights, self._changed, strict=True)
-        return sum(weight.nbytes for weight, changed in pairs if changed)
-
-    def learn(self, logits: Tensor, targets: Tensor) -> None:
+    def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
         """Update the weights once."""
         found = gradients(self._weights, logits, targets, self._segment)
         with torch.no_grad():
@@ -105,10 +90,11 @@ class RMSUpdate:
                     weight = self._weights[i]
                     pull = self._pull[i] * (self._start[i] - weight)
                     weight.add_(pull).addcmul_(self._step[i], gradient, value=-1)
+                    self.nbytes += 0 if self._changed[i] else weight.nbytes
                     self._changed[i] = True
 
     @contextmanager
-    def undone(self) -> Iterator[RMSUpdate]:
+    def undone(self) -> Iterator[Self]:
         """Put all weights back, bit for bit, at the end of the block, however it ends."""
         try:
             yield self
@@ -118,13 +104,13 @@ class RMSUpdate:
                     weight.copy_(start)
 
 
-def trained(model: nn.Module) -> list[nn.Parameter]:
+def trained(model: Model) -> list[Any]:
     """The weights that gradients reach, each once."""
     return [weight for weight in model.parameters() if weight.requires_grad]
 
 
 def gradients(
-    weights: list[nn.Parameter], logits: Tensor, targets: Tensor, segment: int
+    weights: list[Any], logits: Tensor, targets: Tensor, segment: int
 ) -> tuple[Tensor | None, ...]:
     """The gradient of a segment's mean loss, None for weights that had no part in it."""
     loss = cross_entropy(logits.float(), targets, reduction="sum") / segment

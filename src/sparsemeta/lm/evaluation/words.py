@@ -4,8 +4,6 @@ A word is what stands between white space, together with the white space before 
 tokens are whole whatever the tokenizer, and the words' nats add up to the text's.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsemeta.lm.scoring.scores import Reading
-from sparsemeta.lm.text.corpus import Document
-from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.lm.reading import Passage
+from sparsemeta.lm.scores import Reading
+from sparsemeta.lm.text import Document, Tokenizer
 
 OCCURRENCES = ("0", "1", "2-3", "4-7", "8-15", "16+")
 FREQUENCIES = ("0", "1-9", "10-99", "100-999", "1,000-9,999", "10,000+")
@@ -47,13 +45,21 @@ class Gain:
     """By label: (classes,) nats per word, NaN where there is no word."""
 
 
-def words_of(tokenizer: Tokenizer, texts: Sequence[Document]) -> list[Words] | None:
-    """The words of each text; None if the tokenizer joins or spells them as no word alone."""
+def words_of(
+    tokenizer: Tokenizer, texts: Sequence[Document], read: Sequence[Passage]
+) -> list[Words] | None:
+    """The words of each text; None if the tokenizer joins or spells them as no word alone.
+
+    Args:
+        tokenizer: what the texts were tokenised with.
+        texts: the texts.
+        read: the same as they were read.
+    """
     found = []
-    for text, tokens in zip(texts, tokenizer.encode_all([t.text for t in texts]), strict=True):
+    for text, passage in zip(texts, read, strict=True):
         units = re.findall(r"\s*\S+(?:\s+\Z)?", text.text)
         parts = tokenizer.encode_all(units)
-        if units and not np.array_equal(np.concatenate(parts), tokens):
+        if units and not np.array_equal(np.concatenate(parts), passage.tokens[1:]):
             return None
         of_token = np.repeat(np.arange(len(units)), [len(part) for part in parts])
         found.append(Words(tuple(unit.strip() for unit in units), of_token))

@@ -5,34 +5,38 @@ import pytest
 import torch
 
 from sparsemeta.errors import ConfigError, CorpusError
+from sparsemeta.lm import LanguageModel, LMState, compare, evaluate, read_documents
 from sparsemeta.lm.config import CorpusConfig, ModelConfig, TokenizerConfig
-from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.scoring.arms.arm import MEMORY, Arm, all_arms, arms_of
-from sparsemeta.lm.scoring.arms.backbone import backbone_of
-from sparsemeta.lm.scoring.arms.settings import CacheSettings, DynamicSettings
-from sparsemeta.lm.scoring.arms.statistics import gradient_scales
-from sparsemeta.lm.scoring.evaluation import evaluate
-from sparsemeta.lm.text.corpus import read_documents
-from sparsemeta.lm.text.tokenizer import ByteTokenizer, Tokenizer, train_tokenizer
+from sparsemeta.lm.evaluation import (
+    Arm,
+    Cache,
+    CarriedMemory,
+    DocumentMemory,
+    Dynamic,
+    NoMemory,
+    all_arms,
+    arms_of,
+)
+from sparsemeta.lm.evaluation.arms import POLICIES
+from sparsemeta.lm.text import ByteTokenizer, Tokenizer, train_tokenizer
 from sparsemeta.nn import memory_off
 from sparsemeta.run import Progress
 from tests.data import data_file
-from tests.lm.scoring.arms.models import LAYERS, WINDOW, build, documents
+from tests.lm.evaluation.models import LAYERS, TEXT, WINDOW, build, documents
 
 ONE = "the fox saw the dog; the dog saw the fox\n" * 2
 TWO = "a dog and a fox and the dog\n" * 2
 ALL = all_arms(True)
-CACHE = CacheSettings(size=20, weight=0.3, theta=8.0)
-DYNAMIC = DynamicSettings(segment=8, rate=1e-3, decay=1e-2, samples=4)
+CACHE = Cache(size=20, weight=0.3, theta=8.0)
+DYNAMIC = Dynamic(segment=8, rate=1e-3, decay=1e-2, samples=4)
 
 
 def read(model, *texts, arms=None, tokenizer=None, training=ONE, **options):
     """Evaluate, arms by name in the settings above."""
     tokenizer = tokenizer or ByteTokenizer()
     if arms is not None:
-        arms = [Arm.parse(arm, CACHE, DYNAMIC) if isinstance(arm, str) else arm for arm in arms]
-        scales = gradient_scales(backbone_of(model), tokenizer, documents(training), arms)
-        options |= {"arms": arms, "scales": scales}
+        arms = [Arm.parse(arm, (CACHE, DYNAMIC)) if isinstance(arm, str) else arm for arm in arms]
+        options |= {"arms": arms, "training": documents(training)}
     return evaluate(model, tokenizer, documents(*texts), **options)
 
 
@@ -51,7 +55,7 @@ def token_by_token(model, text, state):
     return np.array(found), state
 
 
-@pytest.mark.parametrize("arm", MEMORY)
+@pytest.mark.parametrize("arm", POLICIES)
 @torch.no_grad()
 def test_each_arm_is_its_definition(arm):
     model = build()
@@ -72,7 +76,7 @@ def test_each_arm_is_its_definition(arm):
 
 
 def test_arms_differ_where_they_should():
-    static, document, carried = (nats(r) for r in read(build(), ONE, TWO, arms=MEMORY).values())
+    static, document, carried = (nats(r) for r in read(build(), ONE, TWO, arms=POLICIES).values())
     assert (document[0] == carried[0]).all()  # the first text finds an empty memory in both
     assert np.abs(document[1] - carried[1]).max() > 1e-3
     assert np.abs(document[0] - static[0]).max() > 1e-3
@@ -99,7 +103,7 @@ def test_the_future_changes_no_score(arm):
     assert (np.abs(before[0][at:] - after[0][at:]) > 1e-4).all()
 
 
-@pytest.mark.parametrize("arm", MEMORY)
+@pytest.mark.parametrize("arm", POLICIES)
 def test_only_carried_memory_reaches_across_texts(arm):
     model = build(memory_layers=(1,))  # the last: no attention sees what it adds
     changed = "#" * 30 + ONE[30:]  # farther back than the windows reach
@@ -176,7 +180,7 @@ def test_state_size_counts_the_memory_only_where_it_is_on():
 def test_policy_says_what_was_known():
     readings = read(build(), ONE, arms=ALL)
     assert list(readings) == list(ALL)
-    for arm, words in zip(MEMORY, ("off", "emptied at each text", "never emptied"), strict=True):
+    for arm, words in zip(POLICIES, ("off", "emptied at each text", "never emptied"), strict=True):
         assert readings[arm].arm == arm
         assert readings[arm].policy.endswith(f"memory: {words}")
         assert readings[arm].settings == {}
@@ -210,6 +214,10 @@ def test_every_token_is_scored_once(arm):
     seen = []
 
     class Watched(Progress):
+        def message(self, text):
+            if text == f"{arm}:":  # what it prepared with is behind it
+                seen.clear()
+
         def update(self, step, loss, tokens):
             seen.append(tokens)
 
@@ -227,8 +235,13 @@ def test_dynamic_arms_put_the_weights_back(arm):
     assert np.abs(changed - static).max() > 1e-3
 
     class Stop(Progress):
+        reading = False
+
+        def message(self, text):
+            self.reading = text == f"{arm}:"
+
         def update(self, step, loss, tokens):
-            if step == 3:
+            if self.reading and step == 3:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -239,14 +252,14 @@ def test_dynamic_arms_put_the_weights_back(arm):
     assert (nats(read(model, ONE, arms=["static"])["static"])[0] == static).all()
 
 
-@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("memory", [NoMemory(), DocumentMemory(), CarriedMemory()])
 def test_what_does_not_adapt_is_the_model_alone(memory):
     model = build()
     still = [
-        Arm(memory, cache=CacheSettings(weight=0.0)),
-        Arm(memory, dynamic=DynamicSettings(segment=8, rate=0.0, samples=2)),
+        Arm.of(memory, Cache(weight=0.0)),
+        Arm.of(memory, Dynamic(segment=8, rate=0.0, samples=2)),
     ]
-    alone = nats(read(model, ONE, TWO, arms=[memory])[memory])
+    alone = nats(read(model, ONE, TWO, arms=[Arm.of(memory)])[memory.name])
     for arm in still:
         found = nats(read(model, ONE, TWO, arms=[arm])[str(arm)])
         for one, other in zip(found, alone, strict=True):
@@ -255,12 +268,8 @@ def test_what_does_not_adapt_is_the_model_alone(memory):
 
 def test_cache_and_dynamic_gain_where_text_repeats_itself():
     model, text = build(), ONE * 4
-    arms = [
-        Arm(),
-        Arm(cache=CacheSettings(weight=0.5)),
-        Arm(dynamic=DynamicSettings(segment=8, rate=1e-2, samples=16)),
-    ]
-    arms.append(Arm(cache=arms[1].cache, dynamic=arms[2].dynamic))
+    beside = Cache(weight=0.5), Dynamic(segment=8, rate=1e-2, samples=16)
+    arms = [Arm.of(), *map(Arm.of, beside), Arm.of(*beside)]
     static, cache, dynamic, both = (r.total.nats for r in read(model, text, arms=arms).values())
     assert cache < 0.7 * static
     assert dynamic < 0.8 * static
@@ -279,6 +288,53 @@ def test_bf16_is_close():
         assert rough.total.nats != exact.total.nats
 
 
+def test_models_are_compared_and_tuned_from_python(tmp_path):
+    text = "".join(chr(97 + i % 26) for i in range(100))
+    found = compare(
+        {"demo": (build(), ByteTokenizer()), "plain": (build(memory_layers=()), ByteTokenizer())},
+        documents(ONE, TWO),
+        arms="static,cache",
+        validation=documents(text),
+        training=documents(TEXT),
+        health=True,
+    )
+    assert list(found.readings) == ["static", "cache", "plain"]
+    assert [tuned.part for tuned in found.tuned] == ["cache"]
+    assert found.readings["cache"].settings["cache"] == found.to_dict()["tuned"][0]["chosen"]
+    assert [gain.by[-8:] for gain in found.gains] == ["document", "training"]
+    assert found.table().row_count > 6
+    assert "plain: one pass" in found.summary()
+    assert all(health.occupancy > 0 for health in found.health.values())
+    found.plot(tmp_path / "a.png")
+    assert (tmp_path / "a.png").exists()
+
+
+def test_a_text_is_tokenised_once():
+    calls = []
+
+    class Watched(ByteTokenizer):
+        def _encode(self, texts, data):
+            calls.append(len(texts))
+            return super()._encode(texts, data)
+
+    pair = build(), Watched()
+    compare({"one": pair, "other": pair, "third": (build(), Watched())}, documents(ONE, TWO))
+    assert calls == [2]
+
+
+def test_models_of_different_tokens_are_not_compared():
+    class Reversed(ByteTokenizer):
+        def _encode(self, texts, data):
+            return [part[::-1] for part in super()._encode(texts, data)]
+
+        def _to_json(self):
+            return "backwards"
+
+    models = {"one": (build(), ByteTokenizer()), "other": (build(), Reversed())}
+    with pytest.raises(ConfigError, match="other reads these texts in other tokens than one"):
+        compare(models, documents(ONE))
+
+
 def test_the_model_is_left_as_it_was():
     model = build()
     first, second = (read(model, ONE) for _ in range(2))
@@ -295,7 +351,7 @@ def test_bad_requests():
         read(model, ONE, segment=0)
     with pytest.raises(CorpusError, match="no text to read"):
         read(model)
-    with pytest.raises(ConfigError, match=r"'dynamic' needs the gradient's mean squares"):
+    with pytest.raises(ConfigError, match=r"'dynamic' needs training text"):
         evaluate(model, ByteTokenizer(), documents(ONE), arms=["dynamic"])
 
 

@@ -1,8 +1,7 @@
 import pytest
 
 from sparsemeta.errors import ConfigError
-from sparsemeta.lm.scoring.arms.arm import Arm, all_arms
-from sparsemeta.lm.scoring.arms.settings import CacheSettings, DynamicSettings
+from sparsemeta.lm.evaluation import Arm, Cache, CarriedMemory, Dynamic, NoMemory, all_arms
 
 
 @pytest.mark.parametrize(
@@ -20,16 +19,16 @@ def test_names(name, canonical):
 
 
 def test_settings_go_to_the_parts_that_are_there():
-    cache, dynamic = CacheSettings(size=7), DynamicSettings(rate=0.5)
-    assert Arm.parse("cache", cache, dynamic) == Arm("static", cache=cache)
-    assert Arm.parse("carried+dynamic", cache, dynamic) == Arm("carried", dynamic=dynamic)
+    given = cache, dynamic = Cache(size=7), Dynamic(rate=0.5)
+    assert Arm.parse("cache", given) == Arm.of(cache) == Arm.of(cache, NoMemory())
+    assert Arm.parse("carried+dynamic", given) == Arm.of(dynamic, CarriedMemory())
 
 
 @pytest.mark.parametrize("has_memory", [True, False])
 def test_every_listed_arm_is_a_name(has_memory):
     names = all_arms(has_memory)
     assert [str(Arm.parse(name)) for name in names] == list(names)
-    assert has_memory or all(Arm.parse(name).memory == "static" for name in names)
+    assert has_memory or all(Arm.parse(name).memory == NoMemory() for name in names)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +50,13 @@ def test_bad_names(name, words):
 @pytest.mark.parametrize(
     ("settings", "values", "words"),
     [
-        (CacheSettings, {"size": 0}, "cache.size must be at least 1"),
-        (CacheSettings, {"weight": 1.0}, r"cache.weight must lie in \[0, 1\)"),
-        (CacheSettings, {"theta": -1.0}, "cache.theta must not be negative"),
-        (DynamicSettings, {"segment": 0}, "dynamic.segment must be at least 1"),
-        (DynamicSettings, {"rate": -1.0}, "dynamic.rate must not be negative"),
-        (DynamicSettings, {"decay": 2.0}, r"dynamic.decay must lie in \[0, 1\]"),
-        (DynamicSettings, {"samples": 0}, "dynamic.samples must be at least 1"),
+        (Cache, {"size": 0}, "cache.size = 0 must be at least 1"),
+        (Cache, {"weight": 1.0}, r"cache.weight = 1.0 must lie in \[0, 1\)"),
+        (Cache, {"theta": -1.0}, "cache.theta = -1.0 must not be negative"),
+        (Dynamic, {"segment": 0}, "dynamic.segment = 0 must be at least 1"),
+        (Dynamic, {"rate": -1.0}, "dynamic.rate = -1.0 must not be negative"),
+        (Dynamic, {"decay": 2.0}, r"dynamic.decay = 2.0 must lie in \[0, 1\]"),
+        (Dynamic, {"samples": 0}, "dynamic.samples = 0 must be at least 1"),
     ],
 )
 def test_bad_settings(settings, values, words):

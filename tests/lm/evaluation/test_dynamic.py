@@ -3,8 +3,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from sparsemeta.lm.scoring.arms.dynamic import EPSILON, MeanSquares, RMSUpdate
-from sparsemeta.lm.scoring.arms.settings import DynamicSettings
+from sparsemeta.lm.evaluation.dynamic import EPSILON, MeanSquares, RMSUpdate
+
+HIDDEN = torch.empty(0)  # the rule asks for none
 
 
 class Table(nn.Module):
@@ -31,7 +32,7 @@ def test_mean_squares_are_the_root_of_the_mean():
     model, text = Table(), segments(6)
     meter = MeanSquares(model, segment=4)
     for tokens, targets in text:
-        meter.learn(model.table[tokens], targets)
+        meter.learn(model.table[tokens], HIDDEN, targets)
     table, unused = meter.root()
     squares = torch.stack([loss_gradient(model.table, *pair) ** 2 for pair in text])
     torch.testing.assert_close(table, squares.mean(0).sqrt())
@@ -43,15 +44,14 @@ def test_update_is_the_rule():
     model = Table()
     start = model.table.detach().clone()
     scale = [torch.rand(5, 5, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)]
-    settings = DynamicSettings(segment=4, rate=0.02, decay=0.6)
-    update = RMSUpdate(model, scale, settings)
+    update = RMSUpdate(model, scale, segment=4, rate=0.02, decay=0.6)
     mean, usual = scale[0].sum() / 27, (scale[0] ** 2).sum() / scale[0].sum()
     weight = start.clone()
     for tokens, targets in segments(5):
         gradient = loss_gradient(weight, tokens, targets)
         pull = 0.6 * (scale[0] / mean).clamp(max=1 / 0.6) * (start - weight)
         weight = weight + pull - 0.02 * gradient / (scale[0] + EPSILON * usual)
-        update.learn(model.table[tokens], targets)
+        update.learn(model.table[tokens], HIDDEN, targets)
         torch.testing.assert_close(model.table.detach(), weight)
     assert update.nbytes == 25 * 8  # the unused weight never changed
 
@@ -60,7 +60,7 @@ def test_a_short_segment_counts_for_less():
     model = Table()
     tokens, targets = segments(1, length=2)[0]
     meter = MeanSquares(model, segment=4)
-    meter.learn(model.table[tokens], targets)
+    meter.learn(model.table[tokens], HIDDEN, targets)
     half = loss_gradient(model.table, tokens, targets).abs() / 2
     torch.testing.assert_close(meter.root()[0], half)
 
@@ -70,11 +70,11 @@ def test_weights_are_put_back_bit_for_bit(fails):
     model = Table()
     before = [weight.detach().clone() for weight in model.parameters()]
     scale = [torch.rand_like(model.table), torch.zeros(2)]
-    update = RMSUpdate(model, scale, DynamicSettings(rate=0.1))
+    update = RMSUpdate(model, scale, segment=64, rate=0.1, decay=5e-3)
     try:
         with update.undone():
             for tokens, targets in segments(3):
-                update.learn(model.table[tokens], targets)
+                update.learn(model.table[tokens], HIDDEN, targets)
             assert not torch.equal(model.table, before[0])
             if fails:
                 raise ZeroDivisionError
@@ -86,6 +86,6 @@ def test_weights_are_put_back_bit_for_bit(fails):
 
 def test_a_model_without_gradients_stays_finite():
     model = Table()
-    update = RMSUpdate(model, [torch.zeros(5, 5), torch.zeros(2)], DynamicSettings())
-    update.learn(model.table[torch.tensor([1])] * 0, torch.tensor([2]))
+    update = RMSUpdate(model, [torch.zeros(5, 5), torch.zeros(2)], 64, 5e-4, 5e-3)
+    update.learn(model.table[torch.tensor([1])] * 0, HIDDEN, torch.tensor([2]))
     assert model.table.isfinite().all()

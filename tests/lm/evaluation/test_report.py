@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sparsemeta.lm.scoring.arms.grid import Trial, Tuned
-from sparsemeta.lm.scoring.arms.settings import CacheSettings
-from sparsemeta.lm.scoring.rarity import Gain
-from sparsemeta.lm.scoring.report import FEW, grid_table, reference, summary, table, to_dict
-from sparsemeta.lm.scoring.scores import Reading, Score
+from sparsemeta.lm.evaluation import Cache
+from sparsemeta.lm.evaluation.report import (
+    LISTED,
+    grid_table,
+    reference,
+    summary,
+    table,
+    to_dict,
+)
+from sparsemeta.lm.evaluation.tuning import Trial, Tuned
+from sparsemeta.lm.evaluation.words import Gain
+from sparsemeta.lm.scores import Reading, Score
 
 
 def score(name, nats, seconds=2.0):
@@ -95,7 +102,10 @@ def printed(found):
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize(("texts", "rows"), [(1, 0), (2, 2), (FEW, FEW), (FEW + 1, 0)])
+@pytest.mark.parametrize(
+    ("texts", "rows"),
+    [(1, 0), (2, 2), (LISTED, LISTED), (LISTED + 1, 0)],
+)
 def test_few_texts_have_rows_of_their_own(texts, rows):
     output = shown({"carried": reading("carried", [1.0], texts=texts)})
     assert output.count(".txt") == rows
@@ -118,7 +128,7 @@ def test_summary_prints_the_policy_of_every_reading():
 
 def test_grid_is_shown_with_the_choice():
     nats = {(2.0, 0.1): 3.0, (2.0, 0.2): 2.5, (4.0, 0.1): 1.5, (4.0, 0.2): math.nan}
-    trials = (Trial(CacheSettings(theta=t, weight=w), n) for (t, w), n in nats.items())
+    trials = (Trial(Cache(theta=t, weight=w), n) for (t, w), n in nats.items())
     lines = printed(grid_table(Tuned("carried", tuple(trials)))).splitlines()
     assert lines[0].strip() == "cache tuned, memory carried: nats per token of validation"
     assert [line.split() for line in lines[1:4]] == [

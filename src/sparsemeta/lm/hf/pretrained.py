@@ -1,26 +1,41 @@
-"""Any causal language model of the transformers library, from a local folder, as a backbone."""
-
-from __future__ import annotations
+"""Any causal language model of the transformers library, from a local folder, as one that reads."""
 
 import inspect
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sparsemeta.errors import CheckpointError, MissingExtra, require
-from sparsemeta.lm.scoring.arms.backbone import Backbone, Read
-from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.errors import CheckpointError, ConfigError, require
+from sparsemeta.fast_weights import FastWeights
+from sparsemeta.lm.hf.modelling import SparseMetaForCausalLM
+from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.text import Tokenizer
 
 UNLIMITED = 1024
 """Window of a model that names no longest sequence."""
 
 
-class PretrainedBackbone(Backbone):
+@dataclass(frozen=True)
+class WindowState:
+    """The tokens (n,) in the window, and their keys and values as a cache of transformers."""
+
+    tokens: Tensor
+    past: Any
+
+    def detach(self) -> Self:
+        """The same state, cut off from the graph."""
+        for layer, name, tensor in _tensors(self.past):
+            setattr(layer, name, tensor.detach())
+        return self
+
+
+class PretrainedModel(nn.Module):
     """A causal model of transformers, which reads on from its keys and values.
 
     When its window of W positions is full, it begins anew from the last W/2 tokens, which are read
@@ -34,15 +49,24 @@ class PretrainedBackbone(Backbone):
     has_memory = False
 
     def __init__(self, model: Any):
+        super().__init__()
         self.model = model
         self._window = getattr(model.config, "max_position_embeddings", None) or UNLIMITED
         self._keeps = "past_key_values" in inspect.signature(model.forward).parameters
-        self.longest = self._half = max(1, self._window // 2)
+        self._half = max(1, self._window // 2)
+        self.longest: int | None = self._half
         self.context = f"attention: last {self._half} to {self._window} tokens, across texts"
 
-    def read(self, tokens: Tensor, state: Any, *, empty: bool) -> Read:
-        """See `Backbone`; the state is the tokens in the window, and their keys and values."""
-        seen, past = state or (tokens[:0], None)
+    def read(
+        self,
+        tokens: Tensor,
+        state: WindowState | None,
+        *,
+        empty: bool = False,
+        donate: bool = False,
+    ) -> tuple[Tensor, Tensor, WindowState]:
+        """Read tokens (T,) of one stream; arguments and result as of `protocols.Model.read`."""
+        seen, past = (state.tokens, state.past) if state else (tokens[:0], None)
         if len(seen) + len(tokens) > self._window:
             seen, past = seen[-self._half :], None
         if self._keeps and past is None and len(seen):
@@ -51,18 +75,20 @@ class PretrainedBackbone(Backbone):
         out = self._call(tokens if self._keeps else torch.cat([seen, tokens]), past)
         last = slice(-len(tokens), None)
         kept = out.past_key_values if self._keeps else None
-        after = torch.cat([seen, tokens]), kept
-        return Read(out.logits[0, last], out.hidden_states[-1][0, last], after)
+        after = WindowState(torch.cat([seen, tokens]), kept)
+        return out.logits[0, last], out.hidden_states[-1][0, last], after
 
-    def detach(self, state: Any) -> Any:
-        """See `Backbone`."""
-        for layer, name, tensor in _tensors(state[1]):
-            setattr(layer, name, tensor.detach())
-        return state
+    def begin(self, memory: FastWeights) -> WindowState:
+        """Refused: it has no memory.
 
-    def nbytes(self, state: Any, *, memory: bool) -> int:
-        """See `Backbone`."""
-        return state[0].nbytes + sum(tensor.nbytes for _, _, tensor in _tensors(state[1]))
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("a model of transformers begins with no memory: give it none.")
+
+    def nbytes(self, state: WindowState) -> int:
+        """Size of a state in bytes."""
+        return state.tokens.nbytes + sum(tensor.nbytes for _, _, tensor in _tensors(state.past))
 
     def _call(self, tokens: Tensor, past: Any) -> Any:
         options = {"past_key_values": past, "use_cache": True} if self._keeps else {}
@@ -97,33 +123,18 @@ class PretrainedTokenizer(Tokenizer):
         return self._tokenizer.decode(ids)
 
     def _to_json(self) -> str:
-        return self._tokenizer.backend_tokenizer.to_str()
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        return backend.to_str() if backend else repr(self)  # which is like no other's
 
 
-def is_pretrained(folder: Path) -> bool:
-    """Whether a folder holds a model of transformers rather than one of ours."""
-    try:
-        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return "model_type" in data
-    except (OSError, ValueError, TypeError):
-        return False
-
-
-def load_pretrained(folder: Path) -> tuple[nn.Module, Tokenizer]:
+def load_pretrained(folder: Path) -> tuple[LanguageModel | PretrainedModel, Tokenizer]:
     """Read a model and its tokenizer; an exported model of ours comes as a `LanguageModel`.
 
     No code from the folder is run, and nothing is fetched.
 
     Raises:
         CheckpointError: transformers cannot read it.
-        MissingExtra: transformers is not installed.
     """
-    try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError:
-        raise MissingExtra("transformers", "hf") from None
-    from sparsemeta.lm.hf import SparseMetaForCausalLM
-
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True
@@ -136,9 +147,9 @@ def load_pretrained(folder: Path) -> tuple[nn.Module, Tokenizer]:
             "AutoModelForCausalLM and AutoTokenizer can load."
         ) from None
     if isinstance(model, SparseMetaForCausalLM):
-        model, size = model.model, model.config.vocab_size
-        return model, PretrainedTokenizer(tokenizer, size)
-    return model.eval(), PretrainedTokenizer(tokenizer, model.config.vocab_size)
+        return model.model, PretrainedTokenizer(tokenizer, model.config.vocab_size)
+    read = PretrainedModel(model.eval())
+    return read, PretrainedTokenizer(tokenizer, model.config.vocab_size)
 
 
 def _tensors(past: Any) -> list[tuple[Any, str, Tensor]]:

@@ -1,10 +1,9 @@
-"""What an evaluation measures: scores of texts, and readings of many texts in one arm."""
-
-from __future__ import annotations
+"""What reading measures: how well texts were predicted, and at what cost."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -12,6 +11,42 @@ FIELDS = (
     "name", "nats", "tokens", "words", "words_eos", "bytes", "bits_per_byte", "perplexity",
     "word_perplexity", "seconds", "tokens_per_second", "state_bytes",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How much was read, how well it was predicted, and how long it took."""
+
+    tokens: int = 0
+    bytes: int = 0
+    """In UTF-8."""
+    nats: float = 0.0
+    """-log p of it all."""
+    seconds: float = 0.0
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Comparable across tokenizers."""
+        return self.nats / (math.log(2) * self.bytes) if self.bytes else math.nan
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Speed of one stream."""
+        return self.tokens / self.seconds if self.seconds else math.nan
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.tokens + other.tokens,
+            self.bytes + other.bytes,
+            self.nats + other.nats,
+            self.seconds + other.seconds,
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tokens:,} tokens, {self.bits_per_byte:.3f} bits per byte, "
+            f"{self.tokens_per_second:,.0f} tokens/s"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +67,19 @@ class Score:
     """Size of all that is carried after the last token: attention window, memory that is on, cache,
     and weights that have changed."""
 
+    @classmethod
+    def total(cls, scores: Sequence[Self]) -> Self:
+        """All texts, at least one, as one."""
+        return cls(
+            name="total",
+            token_nats=np.concatenate([score.token_nats for score in scores]),
+            words=sum(score.words for score in scores),
+            words_eos=sum(score.words_eos for score in scores),
+            bytes=sum(score.bytes for score in scores),
+            seconds=sum(score.seconds for score in scores),
+            state_bytes=scores[-1].state_bytes,
+        )
+
     @property
     def tokens(self) -> int:
         """Tokens of the text, each scored once; separators are not among them."""
@@ -43,9 +91,19 @@ class Score:
         return float(self.token_nats.sum(dtype=np.float64))
 
     @property
+    def tally(self) -> Tally:
+        """What can be added up over any number of texts."""
+        return Tally(self.tokens, self.bytes, self.nats, self.seconds)
+
+    @property
     def bits_per_byte(self) -> float:
         """Comparable across tokenizers."""
-        return self.nats / (math.log(2) * self.bytes) if self.bytes else math.nan
+        return self.tally.bits_per_byte
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Speed of one stream."""
+        return self.tally.tokens_per_second
 
     @property
     def perplexity(self) -> float:
@@ -57,11 +115,6 @@ class Score:
         """Per word and end of line, as the word-level literature counts."""
         return _perplexity(self.nats, self.words_eos)
 
-    @property
-    def tokens_per_second(self) -> float:
-        """Speed of one stream."""
-        return self.tokens / self.seconds if self.seconds else math.nan
-
     def to_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON: None stands for one that is not finite."""
         return {name: finite(getattr(self, name)) for name in FIELDS}
@@ -72,25 +125,17 @@ class Reading:
     """One pass of one arm over all texts."""
 
     arm: str
-    """Its name, see `arms.arm.Arm`."""
+    """Its name, see `evaluation.Arm`."""
     policy: str
     """What the predictions could draw on, in words."""
     texts: tuple[Score, ...]
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of the arm's parts, as plain dictionaries."""
+    """Of the arm's adaptations, as plain dictionaries."""
 
     @property
     def total(self) -> Score:
         """All texts as one."""
-        return Score(
-            name="total",
-            token_nats=np.concatenate([text.token_nats for text in self.texts]),
-            words=sum(text.words for text in self.texts),
-            words_eos=sum(text.words_eos for text in self.texts),
-            bytes=sum(text.bytes for text in self.texts),
-            seconds=sum(text.seconds for text in self.texts),
-            state_bytes=self.texts[-1].state_bytes,
-        )
+        return Score.total(self.texts)
 
 
 def finite(value: Any) -> Any:

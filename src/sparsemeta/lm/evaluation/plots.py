@@ -1,29 +1,23 @@
 """One figure: loss against position, and what was gained on which words."""
 
-from __future__ import annotations
-
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsemeta.lm.scoring.rarity import Gain
-from sparsemeta.lm.scoring.report import reference
-from sparsemeta.lm.scoring.scores import Reading, Score
-from sparsemeta.plotting import require_plotting
+from sparsemeta.lm.evaluation.arms import all_arms
+from sparsemeta.lm.evaluation.report import reference
+from sparsemeta.lm.evaluation.words import Gain
+from sparsemeta.lm.scores import Reading, Score
+from sparsemeta.plotting import drawn
 
-_COLORS = {
-    "static": "#7f7f7f",
-    "document": "#1f77b4",
-    "carried": "#d62728",
-    "cache": "#2ca02c",
-    "dynamic": "#9467bd",
-    "cache+dynamic": "#8c564b",
-    "carried+cache": "#e377c2",
-    "carried+dynamic": "#ff7f0e",
-    "carried+cache+dynamic": "#17becf",
-}
+_PALETTE = (
+    "#7f7f7f", "#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#ff7f0e",
+    "#17becf", "#bcbd22",
+)  # fmt: skip
+_COLORS = dict(zip(all_arms(True), itertools.cycle(_PALETTE), strict=False))
 
 
 def plot(readings: Mapping[str, Reading], found: Sequence[Gain], path: str | Path) -> None:
@@ -37,22 +31,14 @@ def plot(readings: Mapping[str, Reading], found: Sequence[Gain], path: str | Pat
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    require_plotting(Path(path), "lm")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     found = found if len(readings) > 1 else ()
-    figure = Figure(figsize=(8 + 6 * len(found), 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 1 + len(found), squeeze=False)[0]
-    _draw_loss(panels[0], readings)
-    for axes, gain in zip(panels[1:], found, strict=True):
-        _draw_gain(axes, gain, readings)
-    for axes in panels:
-        axes.grid(alpha=0.3, which="both", linewidth=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)
+    panels = 1 + len(found)
+    with drawn(path, "lm", size=(2 + 6 * panels, 4.5), panels=panels) as (first, *others):
+        _draw_loss(first, readings)
+        for axes, gain in zip(others, found, strict=True):
+            _draw_gain(axes, gain, readings)
+        for axes in (first, *others):
+            axes.legend(frameon=False, fontsize="small")
 
 
 def loss_curve(

@@ -1,18 +1,16 @@
 """Readings side by side: as a table for people, and as plain data for programs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
-from sparsemeta.lm.scoring.arms.grid import Tuned
-from sparsemeta.lm.scoring.rarity import Gain
-from sparsemeta.lm.scoring.scores import Reading, Score, finite
+from sparsemeta.lm.evaluation.tuning import Tuned
+from sparsemeta.lm.evaluation.words import Gain
+from sparsemeta.lm.scores import Reading, Score, finite
 
-FEW = 12
+LISTED = 12
 """Up to this many texts get rows of their own."""
 
 
@@ -83,7 +81,7 @@ def table(readings: Mapping[str, Reading]) -> Table:
         result.add_row()
 
     count = len(readings[base].texts)
-    for i in range(count if 1 < count <= FEW else 0):
+    for i in range(count if 1 < count <= LISTED else 0):
         add({label: reading.texts[i] for label, reading in readings.items()})
     add({label: reading.total for label, reading in readings.items()})
     return result

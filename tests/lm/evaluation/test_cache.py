@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sparsemeta.lm.scoring.arms.cache import NeuralCache
-from sparsemeta.lm.scoring.arms.settings import CacheSettings
+from sparsemeta.lm.evaluation import Cache
+from sparsemeta.lm.evaluation.cache import NeuralCache
 
 VOCABULARY, WIDTH = 7, 5
 
@@ -31,13 +31,13 @@ def by_definition(log_p, hidden, targets, settings):
 @pytest.mark.parametrize("size", [1, 4, 9, 100])
 @pytest.mark.parametrize("segment", [1, 3, 20])
 def test_is_its_definition_however_the_stream_is_cut(size, segment):
-    settings = CacheSettings(size=size, weight=0.3, theta=4.0)
+    settings = Cache(size=size, weight=0.3, theta=4.0)
     log_p, hidden, targets = stream(20)
-    cache, found = NeuralCache(settings), []
+    cache, found = NeuralCache(settings.size, settings.weight, settings.theta), []
     for start in range(0, 20, segment):
         part = slice(start, start + segment)
         found.append(cache.mix(log_p[part], hidden[part], targets[part]).exp())
-        cache.remember(hidden[part], targets[part])
+        cache.learn(log_p[part], hidden[part], targets[part])
     expected = by_definition(log_p, hidden, targets, settings)
     torch.testing.assert_close(torch.cat(found), expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(expected.sum(1), torch.ones(20, dtype=torch.float64))
@@ -48,12 +48,12 @@ def test_is_its_definition_however_the_stream_is_cut(size, segment):
 def test_unlikely_tokens_keep_a_finite_score():
     log_p, hidden, targets = stream(3)
     log_p[:, 0] = -1e4
-    mixed = NeuralCache(CacheSettings(weight=0.5)).mix(log_p, hidden, torch.ones_like(targets))
+    mixed = NeuralCache(2000, 0.5, 16.0).mix(log_p, hidden, torch.ones_like(targets))
     assert mixed[:, 0].tolist() == pytest.approx([-1e4] * 3, rel=1e-3)
 
 
 def test_the_length_of_a_state_does_not_count():
     log_p, hidden, targets = stream(6)
     long = hidden * torch.arange(1, 7)[:, None]
-    one, other = (NeuralCache(CacheSettings()).mix(log_p, h, targets) for h in (hidden, long))
+    one, other = (NeuralCache(2000, 0.1, 16.0).mix(log_p, h, targets) for h in (hidden, long))
     torch.testing.assert_close(one, other)

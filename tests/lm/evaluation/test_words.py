@@ -2,16 +2,21 @@ import numpy as np
 import pytest
 
 from sparsemeta.lm.config import TokenizerConfig
-from sparsemeta.lm.scoring.rarity import FREQUENCIES, OCCURRENCES, gains, words_of
-from sparsemeta.lm.scoring.scores import Reading, Score
-from sparsemeta.lm.text.corpus import Document
-from sparsemeta.lm.text.tokenizer import ByteTokenizer, train_tokenizer
+from sparsemeta.lm.evaluation import words
+from sparsemeta.lm.evaluation.words import FREQUENCIES, OCCURRENCES, gains
+from sparsemeta.lm.reading import passages
+from sparsemeta.lm.scores import Reading, Score
+from sparsemeta.lm.text import ByteTokenizer, Document, train_tokenizer
 
 TEXTS = [
     Document("a", "the fox, the dog\n\n  saw\tthé fox;  \n"),
     Document("b", "the\u00a0\U0001d11e end"),
     Document("c", " \n"),
 ]
+
+
+def words_of(tokenizer, texts):
+    return words.words_of(tokenizer, texts, passages(tokenizer, texts))
 
 
 def tokenizers():
@@ -33,15 +38,13 @@ def readings(tokenizer, texts, **nats):
 def test_tokens_belong_to_the_words_of_the_text(kind):
     tokenizer = tokenizers()[kind]
     found = words_of(tokenizer, TEXTS)
-    for text, words in zip(TEXTS, found, strict=True):
+    for text, own in zip(TEXTS, found, strict=True):
         tokens = tokenizer.encode(text.text)
-        assert list(words.spellings) == text.text.split()
+        assert list(own.spellings) == text.text.split()
         if kind == "words":  # decoding is not exact
             continue
-        for i, word in enumerate(words.spellings):
-            assert (
-                tokenizer.decode(tokens[: len(words.of_token)][words.of_token == i]).strip() == word
-            )
+        for i, word in enumerate(own.spellings):
+            assert tokenizer.decode(tokens[: len(own.of_token)][own.of_token == i]).strip() == word
     nats = np.arange(len(tokenizer.encode(TEXTS[0].text)), dtype=np.float32)
     assert found[0].nats(nats).sum() == nats.sum()
 

@@ -5,22 +5,14 @@ import pytest
 import torch
 
 from sparsemeta.errors import CheckpointError, ConfigError
-from sparsemeta.lm.checkpoint import save_model
-from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.scoring.arms.arm import all_arms
-from sparsemeta.lm.scoring.arms.backbone import backbone_of
-from sparsemeta.lm.scoring.arms.pretrained import (
-    PretrainedTokenizer,
-    is_pretrained,
-    load_pretrained,
-)
-from sparsemeta.lm.scoring.arms.statistics import gradient_scales
-from sparsemeta.lm.scoring.evaluation import choose_arms, evaluate
-from sparsemeta.lm.scoring.rarity import words_of
-from sparsemeta.lm.text.tokenizer import ByteTokenizer
-from tests.lm.scoring.arms.models import TEXT, build, documents
+from sparsemeta.lm import LanguageModel, evaluate, load, passages, save_model
+from sparsemeta.lm.evaluation import all_arms
+from sparsemeta.lm.evaluation.words import words_of
+from sparsemeta.lm.text import ByteTokenizer
+from tests.lm.evaluation.models import TEXT, build, documents
 
 transformers = pytest.importorskip("transformers")
+pretrained = pytest.importorskip("sparsemeta.lm.hf.pretrained")
 
 WINDOW = 24
 SMALL = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2}
@@ -70,12 +62,12 @@ def folder(request, tokenizer, tmp_path_factory):
 def nats_of(model, ids):
     """The nats of every token of a sequence but the first, read at once."""
     with torch.no_grad():
-        log_p = model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+        log_p = model.model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
     return -log_p.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
 
 
 def test_every_token_is_scored_in_the_window_that_the_policy_names(folder):
-    model, tokenizer = load_pretrained(folder)
+    model, tokenizer = load(folder)
     ids = [tokenizer.separator, *tokenizer.encode(TEXT).tolist()]
     assert len(ids) > 3 * WINDOW
     reading = evaluate(model, tokenizer, documents(TEXT), arms=["static"], segment=5)["static"]
@@ -96,12 +88,10 @@ def test_every_token_is_scored_in_the_window_that_the_policy_names(folder):
 
 
 def test_every_arm_without_memory(folder):
-    model, tokenizer = load_pretrained(folder)
+    model, tokenizer = load(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    backbone, texts = backbone_of(model), documents(TEXT)
-    arms = choose_arms(all_arms(False), backbone)
-    scales = gradient_scales(backbone, tokenizer, documents(TEXT[:200]), arms)
-    readings = evaluate(model, tokenizer, texts, arms=arms, scales=scales)
+    texts, training = documents(TEXT), documents(TEXT[:200])
+    readings = evaluate(model, tokenizer, texts, arms=all_arms(False), training=training)
     assert list(readings) == ["static", "cache", "dynamic", "cache+dynamic"]
     nats = {name: reading.total.nats for name, reading in readings.items()}
     assert len(set(nats.values())) == 4
@@ -114,35 +104,35 @@ def test_every_arm_without_memory(folder):
 
 @pytest.mark.parametrize("arm", all_arms(False))
 def test_the_future_changes_no_score(folder, arm):
-    model, tokenizer = load_pretrained(folder)
-    backbone, at = backbone_of(model), 60
-    arms = choose_arms([arm], backbone)
-    scales = gradient_scales(backbone, tokenizer, documents(TEXT), arms)
-    ids = tokenizer.encode(TEXT)
+    model, tokenizer = load(folder)
+    ids, at = tokenizer.encode(TEXT), 60
 
-    class Changed(PretrainedTokenizer):
+    class Changed(pretrained.PretrainedTokenizer):
         def _encode(self, texts, data):
-            changed = ids.copy()
-            changed[at:] = 7
-            return [changed]
+            found = super()._encode(texts, data)
+            if texts == [TEXT]:
+                found[0][at:] = 7
+            return found
 
     other = Changed(tokenizer._tokenizer, tokenizer.vocab_size)
     one, two = (
-        evaluate(model, own, documents(TEXT), arms=arms, scales=scales)[arm].total.token_nats
+        evaluate(model, own, documents(TEXT), arms=[arm], training=documents(TEXT[:100]))
         for own in (tokenizer, other)
     )
+    one, two = (found[arm].total.token_nats for found in (one, two))
     assert len(one) == len(ids)
     np.testing.assert_allclose(one[:at], two[:at], atol=1e-4)
     assert (one[at:] != two[at:]).any()
 
 
 def test_words_can_be_told_apart(tokenizer):
-    words = words_of(PretrainedTokenizer(tokenizer, 300), documents(TEXT))
+    own = pretrained.PretrainedTokenizer(tokenizer, 300)
+    words = words_of(own, documents(TEXT), passages(own, documents(TEXT)))
     assert list(words[0].spellings) == TEXT.split()
 
 
 def test_a_special_token_in_a_text_is_text(tokenizer):
-    own = PretrainedTokenizer(tokenizer, 300)
+    own = pretrained.PretrainedTokenizer(tokenizer, 300)
     assert own.separator == 0
     assert 0 not in own.encode("the <|end|> of it")
     assert own.decode(own.encode("the <|end|> of it")) == "the <|end|> of it"
@@ -154,9 +144,7 @@ def test_an_exported_model_of_ours_is_ours_again(tmp_path):
     model, tokenizer = build(), ByteTokenizer()
     save_model(tmp_path / "ours", model, tokenizer)
     export(tmp_path / "ours", tmp_path / "theirs")
-    assert not is_pretrained(tmp_path / "ours")
-    assert is_pretrained(tmp_path / "theirs")
-    again, own = load_pretrained(tmp_path / "theirs")
+    again, own = load(tmp_path / "theirs")
     assert isinstance(again, LanguageModel)
     readings = [
         evaluate(m, t, documents(TEXT, "é\n"), arms=["carried"])["carried"]
@@ -166,11 +154,11 @@ def test_an_exported_model_of_ours_is_ours_again(tmp_path):
 
 
 def test_folders_that_cannot_be_read(tmp_path, tokenizer):
-    assert not is_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"holds no model"):
+        load(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no such thing"}))
-    assert is_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"transformers cannot read it .* Give a folder"):
-        load_pretrained(tmp_path)
+        load(tmp_path)
     plain = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
     with pytest.raises(ConfigError, match="neither bos_token nor eos_token"):
-        PretrainedTokenizer(plain, 300)
+        pretrained.PretrainedTokenizer(plain, 300)

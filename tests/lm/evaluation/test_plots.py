@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from sparsemeta.errors import ConfigError, MissingExtra
-from sparsemeta.lm.scoring.plots import loss_curve, plot
-from sparsemeta.lm.scoring.rarity import Gain
-from sparsemeta.lm.scoring.scores import Reading, Score
+from sparsemeta.lm.evaluation.plots import loss_curve, plot
+from sparsemeta.lm.evaluation.words import Gain
+from sparsemeta.lm.scores import Reading, Score
 from sparsemeta.plotting import FORMATS, require_plotting
 
 

@@ -1,0 +1,21 @@
+"""The adaptive language model: trained, then learning by a forward pass alone while it reads.
+
+    config.py       the recipe, one dataclass per concern
+    text/           sources -> documents -> tokens -> streams
+    modelling.py    tokens -> embedding -> [attention -> memory -> MLP] x layers -> logits
+    training.py     a recipe -> a run -> checkpoints
+    loading.py      models and memories from disk
+    reading.py      the one loop: read a segment, score it, and only then learn from it
+    evaluation/     what may adapt while reading, tuned and compared
+    remembering.py  texts -> a memory file; memories.py shows, compares and merges them
+    generation.py   a prompt -> text
+    harness.py      the model as lm-evaluation-harness sees it; hf/ as transformers does
+
+>>> from sparsemeta.lm import compare, load, read_documents  # doctest: +SKIP
+>>> found = compare({"demo": load("runs/demo")}, read_documents(["notes"]))  # doctest: +SKIP
+>>> print(found.summary())  # doctest: +SKIP
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

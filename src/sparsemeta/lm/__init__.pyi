@@ -1,0 +1,35 @@
+from .checkpoint import find_model as find_model, load_model as load_model, save_model as save_model
+from .config import (
+    CorpusConfig as CorpusConfig,
+    ModelConfig as ModelConfig,
+    Recipe as Recipe,
+    TokenizerConfig as TokenizerConfig,
+    TrainingConfig as TrainingConfig,
+)
+from .evaluation import (
+    Arm as Arm,
+    Comparison as Comparison,
+    compare as compare,
+    evaluate as evaluate,
+)
+from .generation import Writer as Writer
+from .loading import load as load, load_memory as load_memory
+from .modelling import LanguageModel as LanguageModel, LMState as LMState
+from .reading import (
+    Reader as Reader,
+    passages as passages,
+    require_memory as require_memory,
+    score as score,
+)
+from .remembering import remember as remember
+from .sampling import Sampling as Sampling
+from .scores import Reading as Reading, Score as Score, Tally as Tally
+from .text import (
+    Document as Document,
+    Tokenizer as Tokenizer,
+    load_tokenizer as load_tokenizer,
+    read_documents as read_documents,
+    split_holdout as split_holdout,
+    train_tokenizer as train_tokenizer,
+)
+from .training import train as train

@@ -1,0 +1,14 @@
+"""Prequential evaluation: what adapting while reading brings, each token scored before it is read.
+
+adaptations.py  the registry: the memory's life, neural cache, dynamic evaluation; settings
+cache.py        the mathematics of the neural cache, dynamic.py of dynamic evaluation
+arms.py         sets of them by name: carried+dynamic
+evaluator.py    one model reads the same texts in any arm
+tuning.py       settings chosen on validation text
+comparison.py   models and arms side by side; words.py finds on which words they gain
+report.py       the table and the JSON; plots.py draws it
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

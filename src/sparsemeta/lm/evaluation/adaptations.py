@@ -1,0 +1,234 @@
+"""The registry of what a model may adapt with while it reads; no torch.
+
+An adaptation is its settings, as a frozen dataclass whose field docstrings are help on the command
+line, and the methods below. Where a reading needs tensors, they come as a `Learner` from a file of
+its own. To add one: that file, its class here, and its name in `ADAPTATIONS`. Arms, grids, plots,
+flags and help follow.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from sparsemeta.config import AtLeast, Count, Settings, Within
+
+if TYPE_CHECKING:
+    from sparsemeta.lm.protocols import Learner, Model
+
+
+@dataclass(frozen=True)
+class Adaptation(Settings, ABC):
+    """One way to adapt while reading."""
+
+    name: ClassVar[str]
+    """What it is called in the name of an arm."""
+    about: ClassVar[str]
+    """What happens in an arm of that name, as half a sentence."""
+    policy: ClassVar[bool] = False
+    """Whether it is the life of the memory: every arm has exactly one such."""
+    needs_memory: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = False
+    axes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
+    """The settings that tuning varies, and their values."""
+
+    @property
+    def training_tokens(self) -> int:
+        """How many tokens of training text it has to see beforehand."""
+        return 0
+
+    def prepare(self, model: Model) -> Learner:
+        """What watches the model read them; `adapting` is given it afterwards."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def adapting(self, model: Model, prepared: Any) -> Any:
+        """A context manager: sets a model up for one reading, and leaves it as it was.
+
+        Args:
+            model: what reads.
+            prepared: what `prepare` made, once it has watched; None if there was nothing to see.
+
+        Yields:
+            The `Learner` of that reading.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What predictions can draw on by it, in words."""
+
+    def grid(self) -> Sequence[Self]:
+        """The points that tuning tries; the last axis varies fastest."""
+        points = itertools.product(*self.axes.values())
+        return [replace(self, **dict(zip(self.axes, point, strict=True))) for point in points]
+
+    def sweep(self) -> Any:
+        """A `Learner` that scores all of the grid in one pass, and mixes nothing in.
+
+        Its `nats` are then the mean of each point; None where every point needs a pass of its own.
+        """
+        return None
+
+
+class MemoryPolicy(Adaptation):
+    """The life of the memory in an arm."""
+
+    policy = True
+    needs_memory = True
+    in_words: ClassVar[str]
+    empties: ClassVar[bool] = False
+
+    def describe(self) -> str:
+        """Off, emptied or carried."""
+        return f"memory: {self.in_words}"
+
+    @contextmanager
+    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
+        """The memory emptied at each text, or not."""
+        from sparsemeta.lm.protocols import Learner
+
+        learner = Learner()
+        learner.empties = self.empties
+        yield learner
+
+
+@dataclass(frozen=True)
+class NoMemory(MemoryPolicy):
+    """No memory."""
+
+    name = "static"
+    about = "the memory is off"
+    needs_memory = False
+    in_words = "off"
+
+    @contextmanager
+    def adapting(self, model: Any, prepared: Any) -> Iterator[Learner]:
+        """The memory switched off, and on again."""
+        from sparsemeta.nn import memory_off
+
+        with memory_off(model), super().adapting(model, prepared) as learner:
+            yield learner
+
+
+@dataclass(frozen=True)
+class DocumentMemory(MemoryPolicy):
+    """A memory of one text."""
+
+    name = "document"
+    about = "the memory is emptied at each text"
+    in_words = "emptied at each text"
+    empties = True
+
+
+@dataclass(frozen=True)
+class CarriedMemory(MemoryPolicy):
+    """A memory of all texts."""
+
+    name = "carried"
+    about = "the memory is kept through all texts, in the order given"
+    in_words = "never emptied"
+
+
+@dataclass(frozen=True)
+class Cache(Adaptation, section="cache"):
+    """The continuous neural cache of Grave, Joulin and Usunier (2016, arXiv 1612.04426)."""
+
+    name = "cache"
+    about = "the words that followed similar contexts before are mixed in"
+    axes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "theta": (4.0, 8.0, 16.0, 32.0, 64.0),
+        "weight": (0.05, 0.1, 0.2, 0.3, 0.4),
+    }
+
+    size: Count = 2000
+    """How many tokens the cache looks back on."""
+    weight: Annotated[float, Within(0, 1, open_high=True)] = 0.1
+    """Which share of the probability the cache gives (lambda in the paper)."""
+    theta: Annotated[float, AtLeast(0)] = 16.0
+    """How sharply the cache prefers the past contexts most like the present one; contexts are
+    compared by their cosine, so that a value means the same for every model."""
+
+    @contextmanager
+    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
+        """An empty cache."""
+        from sparsemeta.lm.evaluation.cache import NeuralCache
+
+        yield NeuralCache(self.size, self.weight, self.theta)
+
+    def describe(self) -> str:
+        """Its size and settings."""
+        return (
+            f"cache: last {self.size:,} tokens, across texts, weight {self.weight:g}, "
+            f"theta {self.theta:g}"
+        )
+
+    def sweep(self) -> Any:
+        """All points in one pass: the model reads alike whatever the cache makes of it."""
+        from sparsemeta.lm.evaluation.cache import CacheSweep
+
+        return CacheSweep(self.size, **self.axes)
+
+
+@dataclass(frozen=True)
+class Dynamic(Adaptation, section="dynamic"):
+    """Dynamic evaluation by the RMS rule of Krause et al. (2017, arXiv 1709.07432)."""
+
+    name = "dynamic"
+    about = "gradient descent on what has been scored changes the weights"
+    needs_gradients = True
+    axes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "rate": (1e-4, 3e-4, 1e-3, 2e-3),
+        "decay": (1e-3, 5e-3, 2e-2),
+    }
+    rates_for: ClassVar[int] = 64
+    """Tokens between updates that the grid's rates are for; they grow with it, as is advised."""
+
+    segment: Count = 64
+    """How many tokens lie between two updates of the weights; 5 in the paper's models of words."""
+    rate: Annotated[float, AtLeast(0)] = 5e-4
+    """The learning rate (eta in the paper); what is best grows with the segment."""
+    decay: Annotated[float, Within(0, 1)] = 5e-3
+    """How strongly a weight is drawn back to where training left it (lambda in the paper)."""
+    samples: Count = 512
+    """How many segments of training text the gradient's mean squares are taken over."""
+
+    @property
+    def training_tokens(self) -> int:
+        """As many as `samples` segments have."""
+        return self.samples * self.segment
+
+    def prepare(self, model: Model) -> Learner:
+        """The gradient's mean squares."""
+        from sparsemeta.lm.evaluation.dynamic import MeanSquares
+
+        return MeanSquares(model, self.segment)
+
+    @contextmanager
+    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
+        """Weights that learn, and are put back."""
+        from sparsemeta.lm.evaluation.dynamic import RMSUpdate
+
+        update = RMSUpdate(model, prepared.root(), self.segment, self.rate, self.decay)
+        with update.undone():
+            yield update
+
+    def describe(self) -> str:
+        """How often and how strongly weights change."""
+        return (
+            f"weights: updated every {self.segment} tokens, across texts, rate {self.rate:g}, "
+            f"decay {self.decay:g}"
+        )
+
+    def grid(self) -> Sequence[Self]:
+        """Rates in proportion to the segment."""
+        return [replace(p, rate=p.rate * self.segment / self.rates_for) for p in super().grid()]
+
+
+ADAPTATIONS: dict[str, type[Adaptation]] = {
+    kind.name: kind for kind in (NoMemory, DocumentMemory, CarriedMemory, Cache, Dynamic)
+}
+"""All of them by name, in the order in which they stand in the name of an arm, and act."""

@@ -1,0 +1,165 @@
+"""Models side by side on the same texts: how well they predict them, and what adapting brings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from rich.table import Table
+from torch import nn
+
+from sparsemeta.errors import CorpusError, require
+from sparsemeta.lm.evaluation import plots, report
+from sparsemeta.lm.evaluation.arms import Arm, choose_arms
+from sparsemeta.lm.evaluation.evaluator import Evaluator
+from sparsemeta.lm.evaluation.tuning import Tuned, tune
+from sparsemeta.lm.evaluation.words import Gain, gains, words_of
+from sparsemeta.lm.protocols import Model
+from sparsemeta.lm.reading import Passage, passages
+from sparsemeta.lm.scores import Reading
+from sparsemeta.lm.text import Document, Tokenizer
+from sparsemeta.nn import Health, observe
+from sparsemeta.run import Precision, Progress
+
+
+@dataclass
+class Comparison:
+    """All that was measured."""
+
+    readings: dict[str, Reading]
+    """By label: an arm of the first model, or the name of another model."""
+    tuned: list[Tuned] = field(default_factory=list)
+    """The grids that settings were chosen from."""
+    health: dict[str, Health] = field(default_factory=dict)
+    """How well each memory of the first model is used, if that was asked for."""
+    segment: int = 256
+    precision: Precision = "32-true"
+    words: tuple[Tokenizer, Sequence[Document], Sequence[Passage], Sequence[Document]] | None = None
+    """Tokenizer, texts, the same as read, and training text: what `gains` are found in."""
+
+    @cached_property
+    def gains(self) -> list[Gain]:
+        """Loss by classes of words; none if the tokenizer spells words together."""
+        if self.words is None:
+            return []
+        tokenizer, texts, read, training = self.words
+        words = words_of(tokenizer, texts, read)
+        return [] if words is None else gains(self.readings, words, training or None)
+
+    def table(self) -> Table:
+        """A row for each text and label if the texts are few, and the totals."""
+        return report.table(self.readings)
+
+    def summary(self) -> str:
+        """What was read, and what each reading could draw on."""
+        return report.summary(self.readings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, ready for JSON."""
+        about = {
+            "segment": self.segment,
+            "precision": self.precision,
+            "tuned": [tuned.to_dict() for tuned in self.tuned],
+        }
+        return about | report.to_dict(self.readings, self.gains)
+
+    def plot(self, path: str | Path) -> None:
+        """Draw loss against position in the text, and the gain by how often a word came before."""
+        plots.plot(self.readings, self.gains, path)
+
+
+def compare(
+    models: Mapping[str, tuple[Model, Tokenizer]],
+    texts: Sequence[Document],
+    *,
+    arms: str | Sequence[str | Arm] | None = None,
+    training: Sequence[Document] = (),
+    validation: Sequence[Document] = (),
+    tune_tokens: int = 40_000,
+    health: bool = False,
+    segment: int = 256,
+    precision: Precision = "32-true",
+    progress: Progress | None = None,
+) -> Comparison:
+    """Let models read texts in order, and score every token before it is read.
+
+    Args:
+        models: by name, as `load` gives them; left as they were. The first reads once per arm, each
+            other once, with its memory carried if it has one.
+        texts: read one after the other as a single stream; a separator opens each.
+        arms: names such as `carried+dynamic`, or arms with settings of their own; `all`. Those that
+            need no gradients if None.
+        training: the text that the first model was trained on: dynamic arms see some of it
+            beforehand, and words are counted in it.
+        validation: texts to tune the arms' settings on, never those to be scored; none, no tuning.
+        tune_tokens: how many of their tokens are read for each point of a grid.
+        health: whether the first model reads once more, carried, and its memories are watched.
+        segment: tokens per forward pass (T); it changes speed, not scores. Dynamic arms read in
+            segments of their setting.
+        precision: of the forward pass; probabilities are float32 always.
+        progress: where to show how it goes; nothing is shown without it.
+
+    Raises:
+        ConfigError: an arm is unknown, or needs a memory or training text that is not there, or the
+            models read the texts in different tokens.
+        CorpusError: there is nothing to read.
+
+    >>> compare({"demo": load("runs/demo")}, texts, arms=["carried"]).summary()  # doctest: +SKIP
+    """
+    if not texts:
+        raise CorpusError("there is no text to read. Name at least one.")
+    progress = progress or Progress(quiet=True)
+    (name, (model, tokenizer)), *others = models.items()
+    chosen = choose_arms(arms, model.has_memory)
+    watched = choose_arms("carried", model.has_memory) if health else ()
+    evaluator = Evaluator(
+        model, tokenizer, training, segment=segment, precision=precision, progress=progress
+    )
+    evaluator.require_training(chosen)
+    read = passages(tokenizer, texts)
+    for label, (_, other) in others:
+        require(
+            _read_alike(tokenizer, other, texts, read),
+            f"{label} reads these texts in other tokens than {name}, so their perplexities cannot "
+            "be compared. Train both on the same text and tokenizer.",
+        )
+    found = Comparison({}, segment=segment, precision=precision)
+    found.words = tokenizer, texts, read, training
+    if validation:
+        tuning = passages(tokenizer, validation)
+        chosen, found.tuned = tune(evaluator, tuning, chosen, tokens=tune_tokens)
+    progress.message(f"{name} reads {len(texts)} {'text' if len(texts) == 1 else 'texts'}")
+    for arm in chosen:
+        found.readings[str(arm)] = evaluator.reading(arm, read)
+    for label, (other, own) in others:
+        progress.message(f"{label} reads the same")
+        (arm,) = choose_arms("carried" if other.has_memory else "static", other.has_memory)
+        beside = Evaluator(other, own, segment=segment, precision=precision, progress=progress)
+        found.readings[label] = beside.reading(arm, read)
+    for arm in watched:
+        progress.message(f"{name} reads once more, watched")
+        with observe(cast(nn.Module, model)) as found.health:
+            evaluator.reading(arm, read)
+    return found
+
+
+def evaluate(
+    model: Model, tokenizer: Tokenizer, texts: Sequence[Document], **options: Any
+) -> dict[str, Reading]:
+    """Let one model read texts; options as of `compare`.
+
+    Returns:
+        A reading for each arm, by its name, in the order asked for.
+    """
+    return compare({"model": (model, tokenizer)}, texts, **options).readings
+
+
+def _read_alike(
+    one: Tokenizer, other: Tokenizer, texts: Sequence[Document], read: Sequence[Passage]
+) -> bool:
+    """Whether another tokenizer gives the same tokens as were read."""
+    if one is other or one.fingerprint() == other.fingerprint():
+        return True
+    pairs = zip(read, passages(other, texts), strict=True)
+    return all(a.tokens.tolist() == b.tokens.tolist() for a, b in pairs)
