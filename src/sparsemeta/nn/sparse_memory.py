@@ -120,7 +120,7 @@ class SparseMemory(nn.Module):
                 `capacity`; then the state is as it was.
         """
         if state is None:
-            state = self.initial_state(x.shape[0])
+            state, donate = self.initial_state(x.shape[0]), True
         before = self._own(state, x.shape[0])
         if not self.enabled:
             return torch.zeros_like(x), state
