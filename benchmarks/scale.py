@@ -17,7 +17,7 @@ from statistics import median
 
 import torch
 import tyro
-from _works import Work, layer_works, scan_both, scan_forward, segment
+from _works import Work, filled, layer_works, scan_both, scan_forward, segment
 from timing import interleaved, machine, show
 
 from sparsemeta import MemoryConfig, SparseMemory
@@ -144,6 +144,30 @@ def limits(options: Options) -> None:
     )
 
 
+@torch.no_grad()
+def values(options: Options) -> None:
+    """What it costs that the state passed in stays as it was: a copy of what it holds."""
+    rows = []
+    for held in (2**10, 2**13, 100_000):
+        layer = SparseMemory(256, MemoryConfig(slots=2**20, addressing="product"))
+        x = torch.randn(1, 1025, 256)
+        _, state = layer(x[:, 1024:], filled(layer, 1, held))  # now it can be searched
+        works = {
+            f"T {time}, {'donated' if donate else 'kept'}": partial(
+                layer, x[:, :time], state, donate=donate
+            )
+            for donate in (False, True)
+            for time in (1, 1024)
+        }
+        found = interleaved(works, options.rounds)
+        rows.append([f"{held:,}", *(f"{seconds * 1e3:.2f}" for seconds in found.values())])
+    show(
+        f"Of 2^20 slots only those written are held; a layer of D 256, H 4, V 64, {machine()}: ms",
+        ["rows held per head", *found],
+        rows,
+    )
+
+
 @torch.inference_mode()
 def stream(options: Options) -> tuple[list[float], list[float]]:
     """A long stream through a small layer: seconds and largest row norm, per 1000 steps."""
@@ -207,4 +231,5 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     found = growth(options)
     limits(options)
+    values(options)
     draw(found, *stream(options))

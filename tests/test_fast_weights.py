@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
-from sparsemeta.fast_weights.file import _digest
+from sparsemeta.fast_weights.file import digest
 from sparsemeta.nn import MemoryConfig, SparseMemory
 
 MUTATIONS = int(os.environ.get("SPARSEMETA_MUTATIONS", "300"))
@@ -194,7 +194,7 @@ def test_a_file_whose_rows_are_out_of_place_is_refused(layer, state, tmp_path, c
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
     tensors["memory.table.index"] = change(tensors["memory.table.index"]).contiguous()
-    header["digest"] = _digest(header, tensors)  # by whoever made it, on purpose
+    header["digest"] = digest(header, tensors)  # by whoever made it, on purpose
     save_file(tensors, path, metadata=header)
     with pytest.raises(StateError, match="damaged"):
         FastWeights.load(path, layer)
@@ -210,9 +210,9 @@ def test_a_claim_that_cannot_be_is_refused_before_anything_is_read(
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
     header["shapes"] = json.dumps({"memory.table": claim})
-    header["digest"] = _digest(header, tensors)
+    header["digest"] = digest(header, tensors)
     save_file(tensors, path, metadata=header)
-    monkeypatch.setattr("sparsemeta.fast_weights.file._digest", None)  # it reads all tensors
+    monkeypatch.setattr("sparsemeta.fast_weights.file.digest", None)  # it reads all tensors
     with pytest.raises(StateError, match="damaged"):
         FastWeights.load(path, layer)
 

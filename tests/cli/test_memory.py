@@ -6,6 +6,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sparsemeta.cli import main
+from sparsemeta.fast_weights.file import digest
 
 pytestmark = pytest.mark.usefixtures("memories")
 
@@ -64,7 +65,7 @@ def test_show_needs_no_table_as_large_as_the_model(capsys):
     with safe_open("a", "pt") as file:
         header = file.metadata()
     header["shapes"] = header["shapes"].replace("32", str(2**40))
-    save_file(tensors, "huge", header)
+    save_file(tensors, "huge", header | {"digest": digest(header, tensors)})
     (huge,) = json.loads(printed(capsys, "show", "huge", "--json"))
     assert huge["layers"]["1.memory"]["slots"] == 2**41
 
@@ -124,6 +125,7 @@ def spoil(kind):
         header["shapes"] = "[1]"
     elif kind == "texts":
         header["texts"] = "many"
+    header["digest"] = digest(header, tensors)  # by whoever spoilt it, on purpose
     save_file(tensors, "bad", header if kind != "foreign" else None)
 
 
@@ -131,7 +133,7 @@ def spoil(kind):
     ("kind", "words"),
     [
         ("nan", "1.memory.table.rows holds NaN or infinity. Discard"),
-        ("narrow", "damaged or not a memory file (rows or steps of another shape)"),
+        ("narrow", "damaged or not a memory file (1.memory has parts of shapes [58], [58, 1], "),
         ("shapes", "damaged or not a memory file"),
         ("texts", "damaged or not a memory file"),
         ("foreign", "not a memory of this version of sparsemeta"),

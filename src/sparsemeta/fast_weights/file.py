@@ -54,7 +54,7 @@ def save(path: Path, layers: Mapping[str, LayerWeights], origin: Origin) -> None
     header = {"format": FORMAT, **about, "shapes": json.dumps(shapes)}
     try:
         with write_file(path) as aside:
-            save_file(stored, aside, metadata=header | {"digest": _digest(header, stored)})
+            save_file(stored, aside, metadata=header | {"digest": digest(header, stored)})
     except (OSError, SafetensorError) as error:
         raise StateError(
             f"{path}: cannot be written: {error}. Nothing was changed. Make room, or choose "
@@ -86,7 +86,7 @@ def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
         for key, shape in shapes.items():
             _check_shapes(file, key.removesuffix(".table"), shape, model and layouts)
         stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if _digest(header, stored) != header["digest"]:
+        if digest(header, stored) != header["digest"]:
             raise ValueError("what it holds is not what was saved: the digests differ")
         for key, tensor in stored.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -119,18 +119,18 @@ def fingerprint(model: nn.Module) -> str:
     return _sha256([], sorted(model.state_dict().items()))
 
 
-def _digest(header: Mapping[str, str], stored: Mapping[str, Tensor]) -> str:
+def digest(header: Mapping[str, str], stored: Mapping[str, Tensor]) -> str:
     """Of all that a file says and holds, but for the digest itself."""
     about = [f"{key}={header[key]}\n" for key in sorted(header) if key != "digest"]
     return _sha256(about, sorted(stored.items()))
 
 
 def _sha256(about: Iterable[str], tensors: Iterable[tuple[str, Tensor]]) -> str:
-    digest = hashlib.sha256("".join(about).encode())
+    hashed = hashlib.sha256("".join(about).encode())
     for name, tensor in tensors:
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        hashed.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
 
 
 def _check_shapes(file: Any, name: str, shape: list[int], layouts: Mapping | None) -> None:

@@ -1,7 +1,7 @@
 """`LayerWeights`: the state of one adapted layer, in one of two forms.
 
 The dense form keeps a row for every slot. The growing form keeps the rows of slots that were
-written, and doubles when they become too many; `sparsemeta.ops.slots` finds a slot's row.
+written, and doubles when they become too many; `sparsemeta.ops.locate` finds a slot's row.
 """
 
 from __future__ import annotations

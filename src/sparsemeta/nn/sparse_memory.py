@@ -120,7 +120,7 @@ class SparseMemory(nn.Module):
                 `capacity`; then the state is as it was.
         """
         if state is None:
-            state = self.initial_state(x.shape[0])
+            state, donate = self.initial_state(x.shape[0]), True
         before = self._own(state, x.shape[0])
         if not self.enabled:
             return torch.zeros_like(x), state
@@ -140,7 +140,9 @@ class SparseMemory(nn.Module):
         segment = Segment(write, value, made.rate * known, kept, read)
         if before.slot is not None:
             written = follows.known if mask is None else follows.known & mask
-            segment, before = self._in_rows(segment, before, written, reset, donate)
+            segment, grown = self._in_rows(segment, before, written, reset, donate)
+            donate = donate or grown.table is not before.table  # it was copied when it grew
+            before = grown
         recalled, table = scan(
             segment,
             slots=before.table.shape[2],
