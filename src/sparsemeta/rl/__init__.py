@@ -7,7 +7,7 @@ making.py      from the environment that a recipe names to B of it side by side
 config.py      the recipe of an agent
 agent.py       the agent: a recurrent network with fast weights, an actor and a critic
 rollout.py     segments of experience, with the advantage of every action
-a2c.py, ppo.py what is learned from a segment
+ppo.py         what is learned from a segment
 training.py    the loop over segments
 checkpoint.py  trained agents on disk
 evaluation.py  what one is worth, beside those who play best; report.py, plots.py: shown

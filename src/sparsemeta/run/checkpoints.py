@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from sparsemeta import files
 from sparsemeta.config import from_dict
 from sparsemeta.errors import CheckpointError, ConfigError
+from sparsemeta.run.engine import whole
 
 FORMAT = 1
 MODEL = "model.safetensors"
@@ -132,8 +133,6 @@ def check(folder: Path) -> None:
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """The whole weights of a model by name, tied ones once; all processes have to call this."""
-    from sparsemeta.run.engine import whole
-
     found: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         found.setdefault(id(tensor), (name, tensor))

@@ -12,7 +12,7 @@ Axes: B streams, T steps, C classes.
       digits.py     its images of digits, bundled with scikit-learn
       sine.py       Sine: a wave that jumps; a Bayesian change-point filter
 
-    training.py     meta-training of a `StreamLearner` on a task, in a session that is resumed
+    training.py     meta-training of a `StreamLearner` on a task, in a run that is resumed
     online.py       learning example by example, as River and scikit-learn do it
     controls.py     dense keys, and an LSTM, in place of a sparse memory
     classifiers.py  learners that are not meta-trained: softmax by gradient descent, streaming LDA
