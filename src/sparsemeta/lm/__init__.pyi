@@ -1,3 +1,4 @@
+from . import memories as memories
 from .checkpoint import find_model as find_model
 from .checkpoint import load_model as load_model
 from .checkpoint import save_model as save_model
