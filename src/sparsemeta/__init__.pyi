@@ -22,6 +22,8 @@ from .nn import (
     observe as observe,
 )
 from .ops import (
+    Address as Address,
+    Segment as Segment,
     checked as checked,
     dense_address as dense_address,
     product_address as product_address,
@@ -29,7 +31,7 @@ from .ops import (
     signed_address as signed_address,
     topk_address as topk_address,
 )
-from .streams.online import (
+from .streams import (
     OnlineClassifier as OnlineClassifier,
     OnlineRegressor as OnlineRegressor,
 )

@@ -17,10 +17,12 @@ class Model(Protocol):
     @property
     def has_memory(self) -> bool:
         """Whether it remembers."""
+        ...
 
     @property
     def context(self) -> str:
         """What it looks back on besides its memory, in words."""
+        ...
 
     def read(
         self, tokens: Tensor, state: Any, *, empty: bool = False, donate: bool = False
@@ -37,15 +39,19 @@ class Model(Protocol):
             Logits (T, V), a function of tokens up to t alone; hidden states (T, D) that they were
             made from; and the state after, which has a method `detach`.
         """
+        ...
 
     def begin(self, memory: FastWeights) -> Any:
         """The state in which a text begins that finds this memory: an empty attention window."""
+        ...
 
     def nbytes(self, state: Any) -> int:
         """Size in bytes of what reading on needs of a state."""
+        ...
 
     def parameters(self) -> Iterator[Any]:
         """As of any `nn.Module`."""
+        ...
 
 
 class Learner:

@@ -38,12 +38,11 @@ def show(
         as_json: print JSON.
     """
     from sparsemeta.fast_weights import fingerprint
-    from sparsemeta.lm import load_model
-    from sparsemeta.lm.memories import describe
+    from sparsemeta.lm import load_model, memories
 
     require(bool(files), "name a memory: sparsemeta memory show FILE...")
     expected = fingerprint(load_model(model)[0]) if model else None
-    found = [describe(path, expected) for path in files]
+    found = [memories.describe(path, expected) for path in files]
     if as_json:
         _print_json(found)
         return
@@ -69,9 +68,9 @@ def diff(
         later: another.
         as_json: print JSON.
     """
-    from sparsemeta.lm.memories import open_memories
+    from sparsemeta.lm import memories
 
-    (before, _), (after, _) = open_memories(earlier, later)
+    (before, _), (after, _) = memories.open_memories(earlier, later)
     changes = after.diff(before)
     if as_json:
         _print_json({"earlier": str(earlier), "later": str(later), "layers": changes})
@@ -99,10 +98,10 @@ def merge(
         base: the memory that both grew from. If left out: an empty one.
         overwrite: replace a file at --out.
     """
-    from sparsemeta.lm.memories import merged
+    from sparsemeta.lm import memories
 
     with claim(out, overwrite=overwrite):
-        memory, read = merged(one, other, base)
+        memory, read = memories.merged(one, other, base)
         memory.save(out, read)
     print(f"{out}: has read {read.texts:,} texts of {read.bytes:,} bytes")
 
@@ -122,10 +121,10 @@ def reset(
         layers: which layers to erase, as `sparsemeta memory show` names them. If left out: all.
         overwrite: replace another file at --out.
     """
-    from sparsemeta.lm.memories import erased
+    from sparsemeta.lm import memories
 
     with claim(out, updates=file, overwrite=overwrite):
-        memory, read = erased(file, layers)
+        memory, read = memories.erased(file, layers)
         memory.save(out, read)
     print(f"{out}: erased {', '.join(layers or memory.layers)}")
 

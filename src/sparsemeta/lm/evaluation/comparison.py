@@ -10,9 +10,10 @@ from rich.table import Table
 from torch import nn
 
 from sparsemeta.errors import CorpusError, require
-from sparsemeta.lm.evaluation import plots, report
 from sparsemeta.lm.evaluation.arms import Arm, choose_arms
 from sparsemeta.lm.evaluation.evaluator import Evaluator
+from sparsemeta.lm.evaluation.plots import plot
+from sparsemeta.lm.evaluation.report import summary, table, to_dict
 from sparsemeta.lm.evaluation.tuning import Tuned, tune
 from sparsemeta.lm.evaluation.words import Gain, gains, words_of
 from sparsemeta.lm.protocols import Model
@@ -49,11 +50,11 @@ class Comparison:
 
     def table(self) -> Table:
         """A row for each text and label if the texts are few, and the totals."""
-        return report.table(self.readings)
+        return table(self.readings)
 
     def summary(self) -> str:
         """What was read, and what each reading could draw on."""
-        return report.summary(self.readings)
+        return summary(self.readings)
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON."""
@@ -62,11 +63,11 @@ class Comparison:
             "precision": self.precision,
             "tuned": [tuned.to_dict() for tuned in self.tuned],
         }
-        return about | report.to_dict(self.readings, self.gains)
+        return about | to_dict(self.readings, self.gains)
 
     def plot(self, path: str | Path) -> None:
         """Draw loss against position in the text, and the gain by how often a word came before."""
-        plots.plot(self.readings, self.gains, path)
+        plot(self.readings, self.gains, path)
 
 
 def compare(
