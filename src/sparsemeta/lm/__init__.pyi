@@ -1,4 +1,4 @@
-<<<<<<< HEAD
+from . import memories as memories
 from .checkpoint import find_model as find_model, load_model as load_model, save_model as save_model
 from .config import (
     CorpusConfig as CorpusConfig,
@@ -13,21 +13,6 @@ from .evaluation import (
     compare as compare,
     evaluate as evaluate,
 )
-=======
-from . import memories as memories
-from .checkpoint import find_model as find_model
-from .checkpoint import load_model as load_model
-from .checkpoint import save_model as save_model
-from .config import CorpusConfig as CorpusConfig
-from .config import ModelConfig as ModelConfig
-from .config import Recipe as Recipe
-from .config import TokenizerConfig as TokenizerConfig
-from .config import TrainingConfig as TrainingConfig
-from .evaluation import Arm as Arm
-from .evaluation import Comparison as Comparison
-from .evaluation import compare as compare
-from .evaluation import evaluate as evaluate
->>>>>>> work-lm
 from .generation import Writer as Writer
 from .loading import load as load, load_memory as load_memory
 from .modelling import LanguageModel as LanguageModel, LMState as LMState
