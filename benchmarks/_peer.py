@@ -25,9 +25,12 @@ def start_peer() -> Callable[[str], None]:
     pipe = subprocess.PIPE
     process = subprocess.Popen([python, script], stdin=pipe, stdout=pipe, text=True)
 
+    answers = process.stdout
+    assert answers
+
     def ask(command: str) -> None:
         print(command, file=process.stdin, flush=True)
-        if process.stdout.readline() != "done\n":
+        if answers.readline() != "done\n":
             raise SystemExit(f"{PEER} stopped at {command!r}; its error is above")
 
     return ask

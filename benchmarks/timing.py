@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 
-def interleaved(alternatives: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def interleaved(alternatives: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each alternative, run in turn so that all meet the same machine."""
     for run in alternatives.values():
         run()  # not counted: compiles, allocates, fills the caches

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -150,7 +151,7 @@ def play(
 def curve(log: Path, points: int = 50) -> list[tuple[int, float]]:
     """Mean return by environment steps, thinned; where none is known yet, what was known before."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    known = accumulate(
+    known: Iterable[Any] = accumulate(
         (line["return"] for line in lines), lambda old, new: old if new is None else new
     )
     at = [(line["environment_steps"], earned) for line, earned in zip(lines, known, strict=True)]

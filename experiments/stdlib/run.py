@@ -128,7 +128,7 @@ def draw(found: dict[str, list[dict]], path: Path) -> None:
 def main(options: Options) -> None:
     jobs = [(model, seed) for seed in options.seeds for model in MODELS]
     with ThreadPoolExecutor(options.workers) as pool:
-        scores = list(pool.map(lambda job: run(*job, options), jobs))
+        scores = list(pool.map(lambda job: run(job[0], job[1], options), jobs))
     found = {m: [s for (name, _), s in zip(jobs, scores, strict=True) if name == m] for m in MODELS}
     (HERE / "results.json").write_text(json.dumps({"seeds": options.seeds, **found}, indent=1))
     draw(found, HERE / "results.png")

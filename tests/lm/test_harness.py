@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -39,8 +40,9 @@ def memory(model, tmp_path):
     return tmp_path / "memory"
 
 
-def harness(tmp_path, **options):
-    return SparseMetaHarness(str(tmp_path / "model"), **options)
+def harness(tmp_path, **options) -> Any:  # the library's decorator hides the type
+    made: Any = SparseMetaHarness
+    return made(str(tmp_path / "model"), **options)
 
 
 def ask(kind, *arguments):
@@ -143,7 +145,8 @@ metric_list: [{{metric: bits_per_byte, aggregation: bits_per_byte, higher_is_bet
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = lm_eval.simple_evaluate(
+        library: Any = lm_eval
+        results = library.simple_evaluate(
             model="sparsemeta",
             model_args=f"path={tmp_path}/model,segment=16",
             tasks=["pages"],

@@ -115,7 +115,8 @@ def test_the_usage_loss_joins_the_gradient_and_not_the_log(recipe, tmp_path, rec
     assert torch.equal(session.add_gradients(), torch.stack(losses).mean())
     for parameter, *found in zip(session.model.parameters(), *gradients, strict=True):
         torch.testing.assert_close(parameter.grad, sum(found) / 2)
-    assert session.model.blocks[1].memory.addressing.keys.grad.any()  # W_o = 0: by nothing else
+    keys = session.model.get_parameter("blocks.1.memory.addressing.keys")
+    assert keys.grad.any()  # W_o = 0: by nothing else
 
 
 def test_steps_of_many_segments_are_stopped_and_resumed_exactly(recipe, tmp_path):
