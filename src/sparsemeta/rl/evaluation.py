@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from sparsemeta.plotting import require_plotting
@@ -101,16 +101,14 @@ def _mean(values: Tensor) -> tuple[float, float]:
 def table(found: Evaluation) -> Table:
     """A row for each player: what was measured per episode, mean ± standard error."""
     curve = find_spec(found.environment.id).curve
-    result = Table(box=None, header_style="bold", padding=(0, 1))
-    result.add_column("player", no_wrap=True)
-    for measure in next(iter(found.players.values())).measures:
-        result.add_column(measure, justify="right")
-    if curve.ticks:
-        result.add_column(curve.title)
+    measures = [Column(name, justify="right") for name in found.players["agent"].measures]
+    last = [curve.title] if curve.ticks else []
+    head = (Column("player", no_wrap=True), *measures, *last)
+    result = Table(*head, box=None, header_style="bold", padding=(0, 1))
     for name, played in found.players.items():
         cells = [f"{mean:.2f} ± {error:.2f}" for mean, error in played.measures.values()]
         shares = " ".join(f"{share:.2f}".lstrip("0") for share in played.curve)
-        result.add_row(name, *cells, *[shares] * bool(curve.ticks))
+        result.add_row(name, *cells, *[shares for _ in last])
     return result
 
 
@@ -130,12 +128,7 @@ def to_dict(found: Evaluation) -> dict[str, Any]:
 
 
 def plot(found: Evaluation, path: str | Path) -> None:
-    """Draw how every player adapts: the environment's curve.
-
-    Args:
-        found: what was measured.
-        path: a file that ends in one of `plotting.FORMATS`.
-    """
+    """Draw how every player adapts, into a file that ends in one of `plotting.FORMATS`."""
     require_plotting(Path(path), "rl")
     from matplotlib.figure import Figure
 

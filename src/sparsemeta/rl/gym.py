@@ -31,7 +31,8 @@ except ImportError as error:
 
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.vector.utils import batch_space, iterate
+from gymnasium.vector.utils import batch_space
+from gymnasium.wrappers import FlattenObservation
 
 Told = dict[str, Any]
 LENGTH = 1024
@@ -159,20 +160,20 @@ class GymVectorEnv(ours.VectorEnv):
     def __init__(self, id: str, batch: int, settings: Mapping[str, Any]):
         self._id, self.batch = id, batch
         self._envs = _make(id, batch, settings)
-        seen, actions = self._envs.single_observation_space, self._envs.single_action_space
+        flat, actions = self._envs.single_observation_space, self._envs.single_action_space
         if not isinstance(actions, spaces.Discrete):
             raise ConfigError(
                 f"environment.id = {id!r} has actions {actions}. Supported are Discrete ones: wrap "
                 "the environment in one that offers a choice, and register that."
             )
-        flat = spaces.flatten_space(seen)
         if not isinstance(flat, spaces.Box):
+            seen = self._envs.envs[0].unwrapped.observation_space
             raise ConfigError(
                 f"environment.id = {id!r} has observations {seen}, of no fixed width. Supported "
                 "are Box, Discrete, MultiDiscrete, MultiBinary, and Tuple and Dict of them."
             )
-        self._seen, self._first_action = seen, int(actions.start)
         self.actions, self.width = int(actions.n), flat.shape[0]
+        self._first_action = int(actions.start)
         spec = self._envs.envs[0].spec
         self.length = (spec and spec.max_episode_steps) or LENGTH
         self.render_modes = self._envs.metadata.get("render_modes", ())
@@ -182,20 +183,18 @@ class GymVectorEnv(ours.VectorEnv):
         self._device, self._taken = generator.device, 0
         seeds = torch.randint(2**31, (self.batch,), **chance(generator))
         observations, _ = self._envs.reset(seed=seeds.tolist())
-        return self._tensor("an observation", self._flatten(observations))
+        return self._tensor("an observation", observations)
 
     def step(self, action: Tensor) -> Step:
         """Take one action (B,) in each; also `StreamError` if the answer is no number."""
         check_action(self, self.batch, action)
         self._taken += 1
         chosen = action.cpu().numpy() + self._first_action
-        observations, rewards, terminated, truncated, info = self._envs.step(chosen)
-        observation = self._flatten(observations)
+        observation, rewards, terminated, truncated, info = self._envs.step(chosen)
         done, final = terminated | truncated, observation
         if done.any():
             final = observation.copy()
-            for row in done.nonzero()[0]:
-                final[row] = spaces.flatten(self._seen, info["final_obs"][row])
+            final[done] = np.stack(info["final_obs"][done])
         return Step(
             observation=self._tensor("an observation", observation),
             reward=self._tensor("a reward", rewards),
@@ -214,13 +213,6 @@ class GymVectorEnv(ours.VectorEnv):
         except gymnasium.error.DependencyNotInstalled as error:
             raise ConfigError(f"{self._id} cannot be drawn: {error}") from None
 
-    def _flatten(self, observations: Any) -> ndarray:
-        """Observations of B episodes as (B, W)."""
-        if isinstance(self._seen, spaces.Box):
-            return observations.reshape(self.batch, -1)
-        rows = iterate(self._envs.observation_space, observations)
-        return np.stack([np.asarray(spaces.flatten(self._seen, row)) for row in rows])
-
     def _tensor(self, what: str, values: ndarray) -> Tensor:
         """As float32 on the generator's device; all must be finite."""
         found = torch.tensor(values, dtype=torch.float32, device=self._device)
@@ -237,7 +229,7 @@ class GymVectorEnv(ours.VectorEnv):
 def _make(id: str, batch: int, settings: Mapping[str, Any]) -> SyncVectorEnv:
     same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
     try:
-        envs = gymnasium.make_vec(id, batch, "sync", same_step, **settings)
+        envs = gymnasium.make_vec(id, batch, "sync", same_step, [FlattenObservation], **settings)
     except (gymnasium.error.UnregisteredEnv, ImportError) as error:
         raise ConfigError(
             f"environment.id = {id!r}: {error} Name an environment of another package as "

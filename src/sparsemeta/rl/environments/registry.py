@@ -85,15 +85,13 @@ class EnvironmentSpec:
     drawing: Drawing = field(default_factory=Drawing)
 
 
-_HERE = "sparsemeta.rl.environments"
-
 REGISTRY: dict[str, str | EnvironmentSpec] = {
-    "sparsemeta/CardSorting-v0": f"{_HERE}.card_sorting.players:CARD_SORTING",
-    "sparsemeta/CardSortingStrict-v0": f"{_HERE}.card_sorting.players:CARD_SORTING_STRICT",
-    "sparsemeta/ReversalBandit-v0": f"{_HERE}.reversal:REVERSAL_BANDIT",
-    "sparsemeta/BernoulliBandit-v0": f"{_HERE}.bernoulli:BERNOULLI_BANDIT",
-    "sparsemeta/TwoStep-v0": f"{_HERE}.two_step:TWO_STEP",
-    "sparsemeta/GraphPOMDP-v0": f"{_HERE}.graph:GRAPH_POMDP",
+    "sparsemeta/CardSorting-v0": f"{__package__}.card_sorting.players:CARD_SORTING",
+    "sparsemeta/CardSortingStrict-v0": f"{__package__}.card_sorting.players:CARD_SORTING_STRICT",
+    "sparsemeta/ReversalBandit-v0": f"{__package__}.reversal:REVERSAL_BANDIT",
+    "sparsemeta/BernoulliBandit-v0": f"{__package__}.bernoulli:BERNOULLI_BANDIT",
+    "sparsemeta/TwoStep-v0": f"{__package__}.two_step:TWO_STEP",
+    "sparsemeta/GraphPOMDP-v0": f"{__package__}.graph:GRAPH_POMDP",
 }
 """What each says of itself, or where that stands, as module:name. A new one is one line here."""
 

@@ -51,10 +51,8 @@ class ReversalBandit(Settings, section="reversal"):
 
     def check(self) -> None:
         """Raise `ConfigError` unless one arm is the better one."""
-        require(
-            self.low < self.high,
-            f"reversal.low = {self.low} must lie below reversal.high = {self.high}",
-        )
+        told = f"reversal.low = {self.low} must lie below reversal.high = {self.high}"
+        require(self.low < self.high, told)
 
     def start(self, batch: int, generator: Generator) -> ReversalState:
         """Draw the better arm of B episodes."""

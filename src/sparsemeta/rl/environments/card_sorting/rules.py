@@ -94,10 +94,8 @@ class CardSorting(Settings, section="card_sorting"):
             f"card_sorting.criterion = {self.criterion} must be the fewest and the most correct "
             "choices in a row",
         )
-        require(
-            self.order in ("random", "cycle"),
-            f"card_sorting.order = {self.order!r} must be 'random' or 'cycle'",
-        )
+        told = f"card_sorting.order = {self.order!r} must be 'random' or 'cycle'"
+        require(self.order in ("random", "cycle"), told)
 
     def start(self, batch: int, generator: Generator) -> CardState:
         """Draw B sessions: all cards, rules and criteria to come."""
