@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from sparsemeta.config import from_dict
 from sparsemeta.errors import require
-from sparsemeta.nn.meta_rnn import MetaRNNState, Percept, SparseMetaRNN
+from sparsemeta.nn import MetaRNNState, Percept, SparseMetaRNN
 from sparsemeta.rl import environments as envs
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Generator, Tensor
 
-from sparsemeta.nn.meta_rnn import MetaRNNState, Percept
+from sparsemeta.nn import MetaRNNState, Percept
 from sparsemeta.rl.agent import ActorCritic, Player, draw
 from sparsemeta.rl.config import TrainingConfig
 from sparsemeta.rl.environments import VectorEnv
