@@ -43,7 +43,7 @@ HOMES = {
     "gymnasium": ("rl/",),
     "sklearn": ("streams/tasks/digits.py",),
     "PIL": ("streams/tasks/omniglot.py", "rl/"),
-    "matplotlib": ("plotting.py", "lm/", "streams/bench/plots.py", "rl/plots.py"),
+    "matplotlib": ("plotting.py", "lm/", "streams/bench/plots.py", "rl/evaluation.py"),
     "tyro": ("cli/",),
 }
 

@@ -7,8 +7,8 @@ import pytest
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.rl.agent import make
 from sparsemeta.rl.config import Recipe as AgentRecipe
-from sparsemeta.rl.making import make
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.toml"))

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from sparsemeta.errors import ConfigError, MissingExtra, StreamError
+from sparsemeta.rl.agent import make
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig
 from sparsemeta.rl.environments import Uniform, play
-from sparsemeta.rl.making import make
 from tests.rl.played import seeded
 
 gymnasium = pytest.importorskip("gymnasium")
 from gymnasium import spaces  # noqa: E402
 
-GymVectorEnv = importlib.import_module("sparsemeta.rl.adapter").GymVectorEnv
+GymVectorEnv = importlib.import_module("sparsemeta.rl.gym").GymVectorEnv
 
 
 class Counter(gymnasium.Env):
@@ -212,6 +212,6 @@ def test_without_gymnasium(monkeypatch):
         return ordinary(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.delitem(sys.modules, "sparsemeta.rl.adapter")
+    monkeypatch.delitem(sys.modules, "sparsemeta.rl.gym")
     with pytest.raises(MissingExtra, match=r"sparsemeta\[rl\]"):
         make(EnvironmentConfig("CartPole-v1"), 1)

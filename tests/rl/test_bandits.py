@@ -82,4 +82,4 @@ def test_gittins_indices_grow_with_the_trials_left():
 def test_counts_are_forgotten_with_the_episode():
     agent = Greedy()
     played(BernoulliBandit(length=20), agent, batch=3)
-    assert agent._paid.tolist() == agent._missed.tolist() == [[0.0] * 5] * 3
+    assert agent._paid.tolist() == agent._pulls.tolist() == [[0.0] * 5] * 3

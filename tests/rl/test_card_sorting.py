@@ -14,7 +14,7 @@ from sparsemeta.rl.environments import (
     play,
     recovery,
 )
-from sparsemeta.rl.environments.card_sorting import CARD_SORTING
+from sparsemeta.rl.environments.card_sorting.players import CARD_SORTING
 from tests.rl.played import near, played, seeded
 
 COLOUR, FORM, NUMBER = range(3)

@@ -8,12 +8,11 @@ import torch
 from rich.console import Console
 
 from sparsemeta.errors import ConfigError
-from sparsemeta.rl import plots, report
-from sparsemeta.rl.agent import ActorCritic
+from sparsemeta.rl import evaluation
+from sparsemeta.rl.agent import ActorCritic, make
 from sparsemeta.rl.config import EnvironmentConfig
 from sparsemeta.rl.environments import REGISTRY, find_spec
 from sparsemeta.rl.evaluation import evaluate
-from sparsemeta.rl.making import make
 from tests.rl.small import TINY
 
 CARDS = EnvironmentConfig("sparsemeta/CardSorting-v0")
@@ -70,7 +69,7 @@ def test_the_two_step_task_is_told_by_what_is_repeated(tmp_path):
     assert min(unpaid_rare, paid_common) > max(unpaid_common, paid_rare) + 0.1
     unpaid_rare, unpaid_common, paid_rare, paid_common = found.players["model-free"].curve
     assert min(paid_rare, paid_common) > max(unpaid_rare, unpaid_common) + 0.1
-    plots.plot(found, tmp_path / "stays.png")
+    evaluation.plot(found, tmp_path / "stays.png")
     assert (tmp_path / "stays.png").stat().st_size > 10_000
 
 
@@ -134,12 +133,12 @@ def test_an_environment_of_gymnasium():
 
 def test_the_report(capsys):
     found = evaluate(agent_for(CARDS), replace(CARDS, settings=("length=40",)), episodes=20)
-    Console(width=140).print(report.table(found))
+    Console(width=140).print(evaluation.table(found))
     text = capsys.readouterr().out
     for words in ("errors by trial after a switch", "perseverative", "win-stay-lose-shift", "±"):
         assert words in text
-    assert "length=40: per episode, mean ± standard error over 20 epi" in report.summary(found)
-    data = report.to_dict(found)
+    assert "length=40: per episode, mean ± standard error over 20 epi" in evaluation.summary(found)
+    data = evaluation.to_dict(found)
     assert data["environment"]["settings"] == ("length=40",)
     assert data["curve"] == "errors by trial after a switch"
     assert set(data["players"]["agent"]) == {"measures", "curve"}

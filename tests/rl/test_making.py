@@ -5,6 +5,7 @@ import torch
 
 from sparsemeta.config import read_toml
 from sparsemeta.errors import ConfigError
+from sparsemeta.rl.agent import elsewhere, make
 from sparsemeta.rl.config import EnvironmentConfig, Recipe
 from sparsemeta.rl.environments import (
     REGISTRY,
@@ -14,7 +15,6 @@ from sparsemeta.rl.environments import (
     TensorVectorEnv,
     find_spec,
 )
-from sparsemeta.rl.making import elsewhere, make
 from tests.rl.played import seeded
 from tests.test_recipes import FOLDER
 

@@ -12,7 +12,7 @@ import torch
 
 from sparsemeta.config import Count, Settings
 from sparsemeta.errors import ConfigError
-from sparsemeta.rl import plots, report
+from sparsemeta.rl import evaluation
 from sparsemeta.rl.agent import ActorCritic
 from sparsemeta.rl.config import EnvironmentConfig
 from sparsemeta.rl.environments import (
@@ -99,9 +99,9 @@ def test_it_is_evaluated_and_plotted(toy, tmp_path):
     assert list(found.players) == ["agent", "always", "uniform"]
     assert found.players["always"].measures == {"reward": (4.0, 0.0), "lit": (4.0, 0.0)}
     assert found.players["always"].curve == [1.0, 1.0]
-    assert report.to_dict(found)["curve"] == "light by half"
-    assert [column.header for column in report.table(found).columns][-1] == "light by half"
-    plots.plot(found, tmp_path / "toy.svg")
+    assert evaluation.to_dict(found)["curve"] == "light by half"
+    assert [column.header for column in evaluation.table(found).columns][-1] == "light by half"
+    evaluation.plot(found, tmp_path / "toy.svg")
     drawn = (tmp_path / "toy.svg").read_text()
     for words in ("always", "half", "share"):
         assert f"<!-- {words} -->" in drawn

@@ -12,7 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from sparsemeta.config import read_toml
 from sparsemeta.errors import CheckpointError, ConfigError, TrainingError
 from sparsemeta.rl import ppo, training
-from sparsemeta.rl.agent import ActorCritic, Player
+from sparsemeta.rl.agent import ActorCritic, Player, make
 from sparsemeta.rl.checkpoint import load
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig, Recipe, TrainingConfig
 from sparsemeta.rl.environments import (
@@ -23,7 +23,6 @@ from sparsemeta.rl.environments import (
     Turn,
     play,
 )
-from sparsemeta.rl.making import make
 from sparsemeta.rl.training import train
 from sparsemeta.run import Interrupted, Progress, step_folders
 from tests.rl.played import seeded

@@ -6,12 +6,10 @@ import torch
 
 from sparsemeta import errors
 from sparsemeta.errors import ConfigError, MissingExtra
-from sparsemeta.rl.agent import ActorCritic
+from sparsemeta.rl.agent import ActorCritic, make
 from sparsemeta.rl.config import EnvironmentConfig
-from sparsemeta.rl.environments import require_film, save_film
 from sparsemeta.rl.environments.card_sorting.drawing import COLOURS
-from sparsemeta.rl.making import make
-from sparsemeta.rl.watching import watch
+from sparsemeta.rl.watching import require_film, save_film, watch
 from tests.rl.small import TINY
 
 CARDS = EnvironmentConfig("sparsemeta/CardSorting-v0", ("length=6",))

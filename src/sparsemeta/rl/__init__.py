@@ -1,21 +1,19 @@
 """Reinforcement learning within a task: rules that change, and agents that notice.
 
 environments/  environments that describe themselves, who plays them best, the loop that plays
-gym.py         the same for Gymnasium: ids, single and vector (needs gymnasium)
-adapter.py     the other way round: any environment of Gymnasium in batches (needs gymnasium)
-making.py      from the environment that a recipe names to B of it side by side
+gym.py         the same for Gymnasium, and any of Gymnasium in batches (needs gymnasium)
 config.py      the recipe of an agent
-agent.py       the agent: a recurrent network with fast weights, an actor and a critic
+agent.py       the agent, a recurrent network with fast weights; B environments by a recipe
 rollout.py     segments of experience, with the advantage of every action
 ppo.py         what is learned from a segment
 training.py    the loop over segments
 checkpoint.py  trained agents on disk
-evaluation.py  what one is worth, beside those who play best; report.py, plots.py: shown
-watching.py    one at play, step by step
+evaluation.py  what one is worth, beside those who play best: measured, in a table, drawn
+watching.py    one at play, step by step; films of it
 
-    train(Recipe(), "runs/rl/agent")
-    agent, recipe = load("runs/rl/agent")
-    report.table(evaluate(agent, recipe.environment))
+train(Recipe(), "runs/rl/agent")
+agent, recipe = load("runs/rl/agent")
+evaluation.table(evaluate(agent, recipe.environment))
 """
 
 import lazy_loader

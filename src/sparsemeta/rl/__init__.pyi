@@ -1,5 +1,11 @@
-from . import environments as environments, plots as plots, report as report
-from .agent import ActorCritic as ActorCritic, Player as Player, to_best_device as to_best_device
+from . import environments as environments, evaluation as evaluation
+from .agent import (
+    ActorCritic as ActorCritic,
+    Player as Player,
+    elsewhere as elsewhere,
+    make as make,
+    to_best_device as to_best_device,
+)
 from .checkpoint import load as load
 from .config import (
     AgentConfig as AgentConfig,
@@ -8,7 +14,11 @@ from .config import (
     TrainingConfig as TrainingConfig,
 )
 from .evaluation import Evaluation as Evaluation, evaluate as evaluate
-from .making import elsewhere as elsewhere, make as make
 from .rollout import Collector as Collector
 from .training import train as train
-from .watching import Moment as Moment, watch as watch
+from .watching import (
+    Moment as Moment,
+    require_film as require_film,
+    save_film as save_film,
+    watch as watch,
+)

@@ -1,13 +1,17 @@
-"""The agent: a `SparseMetaRNN` with an actor and a critic, and how it plays B environments."""
+"""The agent: a `SparseMetaRNN` with an actor and a critic, and the environments that it plays."""
 
-from typing import NamedTuple
+import tomllib
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from sparsemeta.nn.meta_rnn import MetaRNNState, Percept, SparseMetaRNN
-from sparsemeta.rl.config import AgentConfig
-from sparsemeta.rl.environments import Agent, VectorEnv
+from sparsemeta.config import from_dict
+from sparsemeta.errors import require
+from sparsemeta.nn import MetaRNNState, Percept, SparseMetaRNN
+from sparsemeta.rl import environments as envs
+from sparsemeta.rl.config import AgentConfig, EnvironmentConfig
 
 
 class PolicyValue(NamedTuple):
@@ -31,15 +35,11 @@ class ActorCritic(nn.Module):
     def __init__(self, inputs: int, actions: int, config: AgentConfig):
         super().__init__()
         self.inputs, self.actions = inputs, actions
+        width, memory = config.width, config.memory if config.adaptive else None
         self.network = SparseMetaRNN(
-            inputs,
-            actions,
-            width=config.width,
-            layers=config.layers,
-            core=config.core,
-            memory=config.memory if config.adaptive else None,
+            inputs, actions, width=width, layers=config.layers, core=config.core, memory=memory
         )
-        self.actor, self.critic = nn.Linear(config.width, actions), nn.Linear(config.width, 1)
+        self.actor, self.critic = nn.Linear(width, actions), nn.Linear(width, 1)
         for head in (self.actor, self.critic):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
@@ -62,7 +62,7 @@ class ActorCritic(nn.Module):
         return PolicyValue(self.actor(x), self.critic(x).squeeze(-1)), after
 
 
-class Player(Agent):
+class Player(envs.Agent):
     """A network that plays; it learns within each episode by forward passes alone.
 
     Args:
@@ -77,14 +77,13 @@ class Player(Agent):
     def __init__(self, network: ActorCritic, *, greedy: bool = True, episodes: int = 1):
         self._network, self._greedy, self._episodes = network, greedy, episodes
 
-    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+    def reset(self, environment: envs.VectorEnv, generator: Generator) -> None:
         """Forget everything; B new tasks begin."""
-        self._generator, batch, device = generator, environment.batch, generator.device
-        self._action = torch.zeros(batch, dtype=torch.int64, device=device)
-        self._reward = torch.zeros(batch, device=device)
-        self._done = torch.ones(batch, dtype=torch.bool, device=device)
-        self._ended = torch.zeros_like(self._action)
-        self.state = self._network.network.initial_state(batch)
+        self._generator = generator
+        self._reward = torch.zeros(environment.batch, device=generator.device)
+        self._action = self._ended = torch.zeros_like(self._reward, dtype=torch.int64)
+        self._done = torch.ones_like(self._reward, dtype=torch.bool)
+        self.state = self._network.network.initial_state(environment.batch)
 
     def act(self, observation: Tensor) -> Tensor:
         """The likeliest action or a draw from the policy, (B,)."""
@@ -121,7 +120,7 @@ class Player(Agent):
         return found.value[:, 0]
 
 
-def draw(logits: Tensor, generator: torch.Generator) -> Tensor:
+def draw(logits: Tensor, generator: Generator) -> Tensor:
     """Draw actions (B,) int64 from a policy (B, actions)."""
     return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
 
@@ -129,3 +128,65 @@ def draw(logits: Tensor, generator: torch.Generator) -> Tensor:
 def to_best_device(agent: ActorCritic) -> ActorCritic:
     """The agent on the GPU where there is one."""
     return agent.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make(config: EnvironmentConfig, batch: int) -> envs.VectorEnv:
+    """B environments side by side.
+
+    Args:
+        config: which, with what settings, and what is seen of them.
+        batch: B.
+
+    Raises:
+        ConfigError: there is no such environment or setting, or its spaces are of another kind.
+        MissingExtra: it needs Gymnasium, which is not installed.
+    """
+    settings, rules = _parse(config.settings), envs.find_spec(config.id).rules
+    if rules:
+        env = envs.TensorVectorEnv(from_dict(settings, rules, "environment.settings."), batch)
+    else:
+        told = f"environment.id = {config.id!r}: ours are {', '.join(envs.REGISTRY)}"
+        require(not config.id.startswith("sparsemeta/"), told)
+        from sparsemeta.rl.gym import GymVectorEnv
+
+        env = GymVectorEnv(config.id, batch, settings)
+    return envs.ObservationFilter(env, config.observe) if config.observe else env
+
+
+def elsewhere(
+    config: EnvironmentConfig, id: str | None = None, settings: tuple[str, ...] = ()
+) -> EnvironmentConfig:
+    """Where an agent is to play, if not where it was trained.
+
+    Args:
+        config: where it was trained.
+        id: of another environment, which has none of the settings of the first.
+        settings: what is set otherwise, each as name=value.
+    """
+    kept = config.settings if id in (None, config.id) else ()
+    return replace(config, id=id or config.id, settings=(*kept, *settings))
+
+
+def fitting(agent: ActorCritic, config: EnvironmentConfig, batch: int) -> envs.VectorEnv:
+    """B environments side by side; `ConfigError` if the agent cannot play them."""
+    env = make(config, batch)
+    require(
+        (env.width, env.actions) == (agent.inputs, agent.actions),
+        f"{config.id} has observations of width {env.width} and {env.actions} actions; the "
+        f"agent was trained on width {agent.inputs} and {agent.actions} actions. Choose another "
+        "environment, or its settings and `observe` so that both are the same.",
+    )
+    return env
+
+
+def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
+    """Settings written as name=value, a value as TOML has it, or else a plain word."""
+    found = {}
+    for setting in settings:
+        name, equals, value = (part.strip() for part in setting.partition("="))
+        require(bool(name and equals), f"environment.settings: {setting!r} is not name=value")
+        try:
+            found[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = value
+    return found

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from sparsemeta import run as engine
 from sparsemeta.errors import CheckpointError
-from sparsemeta.rl.agent import ActorCritic
+from sparsemeta.rl.agent import ActorCritic, make
 from sparsemeta.rl.config import Recipe
-from sparsemeta.rl.making import make
 
 
 def load(path: str | Path) -> tuple[ActorCritic, Recipe]:

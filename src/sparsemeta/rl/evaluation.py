@@ -1,28 +1,30 @@
-"""What a trained agent is worth, beside those who play the same environment best."""
+"""What a trained agent is worth, beside those who play best: measured, in a table, and drawn."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
+from rich.table import Column, Table
 from torch import Tensor
 
-from sparsemeta.errors import require
-from sparsemeta.rl.agent import ActorCritic, Player
+from sparsemeta.plotting import require_plotting
+from sparsemeta.rl.agent import ActorCritic, Player, fitting
 from sparsemeta.rl.config import EnvironmentConfig
-from sparsemeta.rl.environments import (
-    Agent,
-    EnvironmentSpec,
-    Record,
-    Uniform,
-    VectorEnv,
-    find_spec,
-    play,
-)
-from sparsemeta.rl.making import make
+from sparsemeta.rl.environments import Agent, Uniform, find_spec, play
 from sparsemeta.run import Progress
 
 TEST = 1 << 31
 """Seeds of evaluation begin here; those of training lie below."""
+
+
+_STYLES: dict[str, dict[str, Any]] = {
+    "agent": {"color": "#d62728", "linewidth": 2.5, "zorder": 3},
+    "uniform": {"color": "#aaaaaa", "linestyle": "--"},
+}
+_BEST: dict[str, Any] = {"color": "#222222", "linestyle": ":", "linewidth": 2.5}
+_OTHERS = ("C0", "C2", "C1", "C4")
 
 
 @dataclass(frozen=True)
@@ -73,49 +75,75 @@ def evaluate(
     batch = -(-episodes // per_task)
     env, progress = fitting(agent, config, batch), progress or Progress(quiet=True)
     spec = find_spec(config.id)
-    sides: dict[str, tuple[VectorEnv, Agent]] = {
-        "agent": (env, Player(agent, greedy=greedy, episodes=per_task))
-    }
-    if not alone:  # the others see all of an observation
-        rivals = {**spec.rivals, "uniform": Uniform}
-        sides |= {name: (env.unwrapped, rival()) for name, rival in rivals.items()}
-    players = {}
-    for name, (seen, player) in sides.items():
+    players: dict[str, Agent] = {"agent": Player(agent, greedy=greedy, episodes=per_task)}
+    if not alone:
+        players |= {name: rival() for name, rival in spec.rivals.items()} | {"uniform": Uniform()}
+    found = {}
+    for name, player in players.items():
         progress.message(f"{name} plays {batch * per_task} episodes")
         generator = torch.Generator(agent.device).manual_seed(TEST + seed)
+        seen = env if name == "agent" else env.unwrapped  # the others see all of an observation
         record = play(seen, player, generator, env.length * per_task)
-        players[name] = _measure(spec, record, per_task)
-    return Evaluation(config, batch * per_task, per_task, players)
-
-
-def fitting(agent: ActorCritic, config: EnvironmentConfig, batch: int) -> VectorEnv:
-    """B environments side by side that an agent can play.
-
-    Raises:
-        ConfigError: there is no such environment, or its observations are of another width or its
-            actions of another number than the agent's.
-    """
-    env = make(config, batch)
-    require(
-        (env.width, env.actions) == (agent.inputs, agent.actions),
-        f"{config.id} has observations of width {env.width} and {env.actions} actions; the "
-        f"agent was trained on width {agent.inputs} and {agent.actions} actions. Choose another "
-        "environment, or its settings and `observe` so that both are the same.",
-    )
-    return env
-
-
-def _measure(spec: EnvironmentSpec, record: Record, per_task: int) -> Played:
-    counted = record.ended() < per_task  # (T, B)
-    measures = {"reward": record.reward, **spec.measures(record)}
-    curve = spec.curve.points(record, counted)
-    return Played(
-        {name: _mean((values * counted).sum(0) / per_task) for name, values in measures.items()},
-        curve[curve.isfinite()].tolist(),
-    )
+        counted = record.ended() < per_task  # (T, B)
+        measures = {"reward": record.reward, **spec.measures(record)}
+        means = {what: _mean((each * counted).sum(0) / per_task) for what, each in measures.items()}
+        curve = spec.curve.points(record, counted)
+        found[name] = Played(means, curve[curve.isfinite()].tolist())
+    return Evaluation(config, batch * per_task, per_task, found)
 
 
 def _mean(values: Tensor) -> tuple[float, float]:
     """Mean and standard error, which one value has none of."""
     error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else 0.0
     return values.mean().item(), error
+
+
+def table(found: Evaluation) -> Table:
+    """A row for each player: what was measured per episode, mean ± standard error."""
+    curve = find_spec(found.environment.id).curve
+    measures = [Column(name, justify="right") for name in found.players["agent"].measures]
+    last = [curve.title] if curve.ticks else []
+    head = (Column("player", no_wrap=True), *measures, *last)
+    result = Table(*head, box=None, header_style="bold", padding=(0, 1))
+    for name, played in found.players.items():
+        cells = [f"{mean:.2f} ± {error:.2f}" for mean, error in played.measures.values()]
+        shares = " ".join(f"{share:.2f}".lstrip("0") for share in played.curve)
+        result.add_row(name, *cells, *[shares for _ in last])
+    return result
+
+
+def summary(found: Evaluation) -> str:
+    """How the table is to be read."""
+    place = " ".join((found.environment.id, *found.environment.settings))
+    each = f", {found.per_task} of each task in a row" if found.per_task > 1 else ""
+    return (
+        f"{place}: per episode, mean ± standard error over {found.episodes} episodes{each}; the "
+        "agent's slow weights are frozen"
+    )
+
+
+def to_dict(found: Evaluation) -> dict[str, Any]:
+    """All numbers, as JSON has them, and what the curves show."""
+    return asdict(found) | {"curve": find_spec(found.environment.id).curve.title}
+
+
+def plot(found: Evaluation, path: str | Path) -> None:
+    """Draw how every player adapts, into a file that ends in one of `plotting.FORMATS`."""
+    require_plotting(Path(path), "rl")
+    from matplotlib.figure import Figure
+
+    curve = find_spec(found.environment.id).curve
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.add_subplot(title=found.environment.id, xlabel=curve.x, ylabel=curve.y)
+    for i, (name, played) in enumerate(found.players.items()):
+        if played.curve:
+            style = _STYLES.get(name) or (_BEST if i == 1 else {"color": _OTHERS[i % 4]})
+            points = range(1, len(played.curve) + 1)
+            axes.plot(points, played.curve, label=name, marker="o" if curve.ticks else "", **style)
+    if curve.ticks:
+        axes.set_xticks(range(1, len(curve.ticks) + 1), curve.ticks)
+    axes.grid(alpha=0.3, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.lines:
+        axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)

@@ -3,9 +3,9 @@
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from sparsemeta.nn.meta_rnn import MetaRNNState, Percept
+from sparsemeta.nn import MetaRNNState, Percept
 from sparsemeta.rl.agent import ActorCritic, Player, draw
 from sparsemeta.rl.config import TrainingConfig
 from sparsemeta.rl.environments import VectorEnv
@@ -46,7 +46,7 @@ class Collector:
         self,
         network: ActorCritic,
         environment: VectorEnv,
-        generator: torch.Generator,
+        generator: Generator,
         config: TrainingConfig,
     ):
         self._environment, self._generator, self._config = environment, generator, config
@@ -84,14 +84,11 @@ class Collector:
             earned = earned + self._config.discount * step.truncated * expected
         player.update(observation, action, step.reward, step.done)
         self._observation = step.observation
-        self._count(step.reward, step.done)
+        self._sum = self._sum + step.reward
+        if step.done.any():
+            self.returns += self._sum[step.done].tolist()
+            self._sum = self._sum * ~step.done
         return seen, fresh[:, 0], action, log_probability[:, 0], found.value, earned, step.done
-
-    def _count(self, reward: Tensor, done: Tensor) -> None:
-        self._sum = self._sum + reward
-        if done.any():
-            self.returns += self._sum[done].tolist()
-            self._sum = self._sum * ~done
 
 
 def advantages(
@@ -102,18 +99,8 @@ def advantages(
     $$\hat A_t = \delta_t + \gamma \lambda \hat A_{t+1}, \qquad
       \delta_t = r_t + \gamma V_{t+1} - V_t$$
 
-    where nothing follows the end of an episode.
-
-    Args:
-        reward: (B, T).
-        value: (B, T), V.
-        done: (B, T) bool, whether the episode ended with the reward.
-        last: (B,), the value of what follows the last step.
-        discount: gamma.
-        trace: lambda.
-
-    Returns:
-        (B, T).
+    (B, T), where nothing follows the end of an episode, and what follows the last step is worth
+    `last` (B,); gamma is the discount, lambda the trace.
     """
     goes_on = discount * ~done
     surprise = reward + goes_on * torch.cat([value[:, 1:], last[:, None]], dim=1) - value

@@ -11,10 +11,9 @@ from torch.optim import Adam
 
 from sparsemeta import run as engine
 from sparsemeta.rl import ppo
-from sparsemeta.rl.agent import ActorCritic
+from sparsemeta.rl.agent import ActorCritic, make
 from sparsemeta.rl.config import Recipe, TrainingConfig
 from sparsemeta.rl.environments import VectorEnv
-from sparsemeta.rl.making import make
 from sparsemeta.rl.rollout import Collector
 
 

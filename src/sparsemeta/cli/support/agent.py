@@ -1,18 +1,14 @@
 """What the commands that let a trained agent play have in common."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
+from sparsemeta import rl
 from sparsemeta.config import Settings
 from sparsemeta.rl.environments import id_help
-
-if TYPE_CHECKING:
-    from sparsemeta import rl
 
 
 @dataclass(frozen=True)
@@ -37,10 +33,8 @@ class AgentCommand(Settings):
     sample: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Let the agent draw from its policy. Otherwise it takes the likeliest action."""
 
-    def load(self) -> tuple[rl.ActorCritic, rl.EnvironmentConfig, rl.Recipe]:
+    def load(self) -> "tuple[rl.ActorCritic, rl.EnvironmentConfig, rl.Recipe]":
         """The agent on the best device, where it is to play, and how it was trained."""
-        from sparsemeta import rl
-
         agent, recipe = rl.load(self.model)
         place = rl.elsewhere(recipe.environment, self.environment.id, self.environment.settings)
         return rl.to_best_device(agent), place, recipe

@@ -2,14 +2,11 @@
 
 Axes: B environments side by side, T steps, W the width of an observation.
 
-    spec.py        what an environment says of itself; registry.py: all of them, by id
-    rules.py       what the rules of one are: functions of a state
-    vector.py      B environments side by side, and the observation wrapper
-    play.py        Agent: who acts and learns; the one loop that plays any anywhere
-    pictures.py    drawing, and films of what was drawn
+    base.py        rules; B environments that keep to them; agents; the loop that plays any anywhere
+    registry.py    what an environment says of itself, and all of them by id
     card_sorting/  Wisconsin card sorting
     reversal.py    two arms that change places
-    bernoulli.py   the Bernoulli bandit; gittins.py: its Gittins index
+    bernoulli.py   the Bernoulli bandit, and its Gittins index
     two_step.py    the two-step task of Daw
     graph.py       the graph POMDP of Fast Weight Memory
 

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
 from sparsemeta.config import AtLeast, Count, Settings
-from sparsemeta.rl.environments.playing import Agent
-from sparsemeta.rl.environments.rules import Turn
-from sparsemeta.rl.environments.spec import EnvironmentSpec
-from sparsemeta.rl.environments.vector import TensorVectorEnv, VectorEnv, rules_of
+from sparsemeta.rl.environments.base import Agent, Turn, VectorEnv, chance, pick, rules_of
+from sparsemeta.rl.environments.registry import EnvironmentSpec
 
 
 class GraphState(NamedTuple):
@@ -64,13 +62,13 @@ class GraphPOMDP(Settings, section="graph"):
 
     @property
     def width(self) -> int:
-        """The width of an observation."""
+        """The goal, the place, and whether the agent was put there."""
         return 2 * self.places + 1
 
-    def start(self, batch: int, generator: torch.Generator) -> GraphState:
+    def start(self, batch: int, generator: Generator) -> GraphState:
         """Draw B graphs, goals and places."""
         none = torch.zeros(batch, dtype=torch.int64, device=generator.device)
-        goal = torch.randint(self.places, none.shape, generator=generator, device=generator.device)
+        goal = torch.randint(self.places, none.shape, **chance(generator))
         place = self._other(goal, generator)
         leads = draw_graphs(batch, self.places, self.kinds, generator)
         return GraphState(leads, place, goal, none, torch.ones_like(none, dtype=torch.bool), none)
@@ -80,70 +78,43 @@ class GraphPOMDP(Settings, section="graph"):
         goal, place = (one_hot(at, self.places) for at in (state.goal, state.place))
         return torch.cat([goal, place, state.taken[:, None]], dim=1).float()
 
-    def advance(
-        self, state: GraphState, action: Tensor, generator: torch.Generator
-    ) -> Turn[GraphState, GraphInfo]:
+    def advance(self, state: GraphState, action: Tensor, generator: Generator) -> Turn:
         """Walk, each by an action (B,)."""
-        row = torch.arange(len(action), device=action.device)
-        place = state.leads[row, state.place, action]
+        place = pick(pick(state.leads, state.place), action)
         moved, reached = place != state.place, place == state.goal
         reward = self.reward * reached - self.penalty * ~moved
         wasted = state.wasted + ~reached
         lost = wasted > self.places
         taken = reached | lost
         goal = torch.where(taken, self._other(state.goal, generator), state.goal)
-        step = state.step + 1
-        after = GraphState(
-            leads=state.leads,
-            place=torch.where(taken, self._other(goal, generator), place),
-            goal=goal,
-            wasted=wasted * ~lost,
-            taken=taken,
-            step=step,
-        )
-        return Turn(after, reward, step == self.length, GraphInfo(reached, moved))
+        place = torch.where(taken, self._other(goal, generator), place)
+        after = GraphState(state.leads, place, goal, wasted * ~lost, taken, state.step + 1)
+        return Turn(after, reward, after.step == self.length, GraphInfo(reached, moved))
 
-    def _other(self, place: Tensor, generator: torch.Generator) -> Tensor:
+    def _other(self, place: Tensor, generator: Generator) -> Tensor:
         """Another place, at random."""
-        turn = torch.randint(
-            1, self.places, place.shape, generator=generator, device=generator.device
-        )
+        turn = torch.randint(1, self.places, place.shape, **chance(generator))
         return (place + turn) % self.places
 
 
 class KnownGraph(Agent):
     """Walks the shortest way, looking at the graph that no other agent is shown."""
 
-    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: Generator) -> None:
         """Note where to look."""
         rules_of(environment, GraphPOMDP)
         self._environment = environment
 
     def act(self, observation: Tensor) -> Tensor:
         """The action (B,) after which the way is shortest."""
-        assert isinstance(self._environment, TensorVectorEnv)
-        state = self._environment.state
-        assert state is not None
-        row = torch.arange(len(state.place), device=state.place.device)
-        options = state.leads[row, state.place]  # (B, A)
-        left = steps_between(state.leads)[row[:, None], options, state.goal[:, None]]
+        state = self._environment.render()
+        options = pick(state.leads, state.place)  # (B, A)
+        left = pick(steps_between(state.leads).mT, state.goal).gather(1, options)
         return torch.where(options == state.place[:, None], torch.inf, left).argmin(1)
 
 
-def draw_graphs(batch: int, places: int, kinds: int, generator: torch.Generator) -> Tensor:
-    """Random graphs in which every place has a way out and a way in, and all are connected.
-
-    Connected means that every place leads to every one in 2^N steps exactly.
-
-    Args:
-        batch: B.
-        places: N.
-        kinds: A.
-        generator: draws all that is random.
-
-    Returns:
-        (B, N, A) int64, where an action leads from a place; to the place itself where nowhere.
-    """
+def draw_graphs(batch: int, places: int, kinds: int, generator: Generator) -> Tensor:
+    """Graphs (B, N, A) at random, as `GraphState.leads`, in which all places are connected."""
     leads = _draw(batch, places, kinds, generator)
     while not (connected := _connected(leads)).all():
         leads[~connected] = _draw(int((~connected).sum()), places, kinds, generator)
@@ -154,11 +125,9 @@ def steps_between(leads: Tensor) -> Tensor:
     """The length (B, N, N) float32 of the shortest way from a place to each, infinite if none."""
     places = leads.shape[1]
     steps = torch.full((len(leads), places, places), torch.inf, device=leads.device)
-    steps.scatter_(2, leads, 1.0)
-    steps.diagonal(dim1=1, dim2=2).zero_()
+    steps.scatter_(2, leads, 1.0).diagonal(dim1=1, dim2=2).zero_()
     for middle in range(places):
-        detour = steps[:, :, middle, None] + steps[:, None, middle]
-        steps = torch.minimum(steps, detour)
+        steps = torch.minimum(steps, steps[:, :, middle, None] + steps[:, None, middle])
     return steps
 
 
@@ -172,19 +141,18 @@ def _connected(leads: Tensor) -> Tensor:
     return (ways > 0).all((1, 2))
 
 
-def _draw(batch: int, places: int, kinds: int, generator: torch.Generator) -> Tensor:
+def _draw(batch: int, places: int, kinds: int, generator: Generator) -> Tensor:
     """One way out of every place, then one into every place by an action still free."""
-    chance = {"generator": generator, "device": generator.device}
     row = torch.arange(batch, device=generator.device)
     here = torch.arange(places, device=generator.device)
     leads = here[:, None].expand(batch, places, kinds).clone()
-    turn = torch.randint(1, places, (batch, places), **chance)
-    kind = torch.randint(kinds, (batch, places), **chance)
+    turn = torch.randint(1, places, (batch, places), **chance(generator))
+    kind = torch.randint(kinds, (batch, places), **chance(generator))
     leads.scatter_(2, kind[..., None], ((here + turn) % places)[..., None])
     for to in range(places):
         free = leads == here[:, None]
         free[:, to] = False
-        pick = (torch.rand(leads.shape, **chance) * free).flatten(1).argmax(1)
+        pick = (torch.rand(leads.shape, **chance(generator)) * free).flatten(1).argmax(1)
         leads[row, pick // kinds, pick % kinds] = to
     return leads
 

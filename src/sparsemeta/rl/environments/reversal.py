@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from sparsemeta.config import Count, Settings, Within
 from sparsemeta.errors import require
-from sparsemeta.rl.environments.playing import Agent
-from sparsemeta.rl.environments.rules import Turn
-from sparsemeta.rl.environments.spec import EnvironmentSpec
-from sparsemeta.rl.environments.vector import VectorEnv, rules_of
+from sparsemeta.rl.environments.base import Agent, Turn, VectorEnv, chance, rules_of
+from sparsemeta.rl.environments.registry import EnvironmentSpec
 
 Probability = Annotated[float, Within(0, 1)]
 
@@ -53,35 +51,26 @@ class ReversalBandit(Settings, section="reversal"):
 
     def check(self) -> None:
         """Raise `ConfigError` unless one arm is the better one."""
-        require(
-            self.low < self.high,
-            f"reversal.low = {self.low} must lie below reversal.high = {self.high}",
-        )
+        told = f"reversal.low = {self.low} must lie below reversal.high = {self.high}"
+        require(self.low < self.high, told)
 
-    def start(self, batch: int, generator: torch.Generator) -> ReversalState:
+    def start(self, batch: int, generator: Generator) -> ReversalState:
         """Draw the better arm of B episodes."""
-        chance = {"generator": generator, "device": generator.device}
-        better = torch.randint(2, (batch,), **chance)
+        better = torch.randint(2, (batch,), **chance(generator))
         return ReversalState(better, torch.zeros_like(better))
 
     def observe(self, state: ReversalState) -> Tensor:
         """Nothing, (B, 1) float32."""
         return state.trial.new_zeros(len(state.trial), 1, dtype=torch.float32)
 
-    def advance(
-        self, state: ReversalState, action: Tensor, generator: torch.Generator
-    ) -> Turn[ReversalState, ReversalInfo]:
+    def advance(self, state: ReversalState, action: Tensor, generator: Generator) -> Turn:
         """Pull the arms (B,)."""
-        paid, reversed_ = torch.rand(
-            2, len(action), generator=generator, device=generator.device
-        ).unbind(0)
+        paid, reversed_ = torch.rand(2, len(action), **chance(generator)).unbind(0)
         correct = action == state.better
         reward = (paid < torch.where(correct, self.high, self.low)).float()
         better = state.better ^ (reversed_ < self.hazard)  # before the next trial
-        trial = state.trial + 1
-        return Turn(
-            ReversalState(better, trial), reward, trial == self.length, ReversalInfo(correct)
-        )
+        state = ReversalState(better, state.trial + 1)
+        return Turn(state, reward, state.trial == self.length, ReversalInfo(correct))
 
 
 class ReversalObserver(Agent):
@@ -91,7 +80,7 @@ class ReversalObserver(Agent):
     $b = (1 - h) b' + h (1 - b')$.
     """
 
-    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: Generator) -> None:
         """Believe what is true of every episode."""
         self._rules = rules_of(environment, ReversalBandit)
         self._belief = torch.full((environment.batch,), 0.5, device=generator.device)
@@ -102,21 +91,19 @@ class ReversalObserver(Agent):
 
     def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
         """Filter by the reward."""
-        first, second = (self._likelihood(action == arm, reward) for arm in (0, 1))
+        correct = torch.stack([action == 0, action == 1])  # if the first arm, or the second, is
+        paid = torch.where(correct, self._rules.high, self._rules.low)
+        first, second = torch.where(reward > 0, paid, 1 - paid)
         second = self._belief * second
         belief = second / (second + (1 - self._belief) * first)
         belief = torch.lerp(belief, 1 - belief, self._rules.hazard)
         self._belief = torch.where(done, 0.5, belief)
 
-    def _likelihood(self, correct: Tensor, reward: Tensor) -> Tensor:
-        paid = torch.where(correct, self._rules.high, self._rules.low)
-        return torch.where(reward > 0, paid, 1 - paid)
-
 
 class ReversalWinStay(Agent):
     """Win-stay-lose-shift: pulls an arm until it does not pay, then the other."""
 
-    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: Generator) -> None:
         """Begin with the first arm, which is as good as any."""
         self._arm = torch.zeros(environment.batch, dtype=torch.int64, device=generator.device)
 

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
 from sparsemeta.config import Count, Settings, Within
-from sparsemeta.rl.environments.playing import Agent, Record
-from sparsemeta.rl.environments.rules import Turn
-from sparsemeta.rl.environments.spec import Curve, EnvironmentSpec
-from sparsemeta.rl.environments.vector import VectorEnv, rules_of
+from sparsemeta.rl.environments.base import Agent, Record, Turn, VectorEnv, chance, pick, rules_of
+from sparsemeta.rl.environments.registry import Curve, EnvironmentSpec
 
 BOUNDS = (0.25, 0.75)  # of what the second choices pay
 GRID = 51  # values of what a choice may pay, between the bounds
@@ -61,10 +59,10 @@ class TwoStep(Settings, section="two_step"):
         """Choices of an episode, two to a trial."""
         return 2 * self.trials
 
-    def start(self, batch: int, generator: torch.Generator) -> TwoStepState:
+    def start(self, batch: int, generator: Generator) -> TwoStepState:
         """Draw what the second choices of B episodes pay at first, uniformly."""
         low, high = BOUNDS
-        pays = torch.rand(batch, 4, generator=generator, device=generator.device)
+        pays = torch.rand(batch, 4, **chance(generator))
         none = torch.zeros(batch, dtype=torch.int64, device=generator.device)
         return TwoStepState(low + (high - low) * pays, none, none)
 
@@ -72,27 +70,20 @@ class TwoStep(Settings, section="two_step"):
         """The stage, (B, 3) float32, one of three."""
         return one_hot(state.stage, 3).float()
 
-    def advance(
-        self, state: TwoStepState, action: Tensor, generator: torch.Generator
-    ) -> Turn[TwoStepState, TwoStepInfo]:
+    def advance(self, state: TwoStepState, action: Tensor, generator: Generator) -> Turn:
         """Make the choices (B,)."""
-        chance = {"generator": generator, "device": generator.device}
         first = state.stage == 0
-        luck = torch.rand(len(action), **chance)
+        luck = torch.rand(len(action), **chance(generator))
         common = first & (luck < self.common)
         pays = state.pays.gather(1, choice(state.stage, action)[:, None]).squeeze(1)
         reward = ~first & (luck < pays)
 
         stage = torch.where(first, 1 + (action ^ ~common), 0)
-        drift = self.walk * torch.randn(state.pays.shape, **chance)
+        drift = self.walk * torch.randn(state.pays.shape, **chance(generator))
         walked = torch.where(first[:, None], state.pays, reflect(state.pays + drift))
-        step = state.step + 1
-        return Turn(
-            TwoStepState(walked, stage, step),
-            reward.float(),
-            step == self.length,
-            TwoStepInfo(state.stage, common),
-        )
+        after = TwoStepState(walked, stage, state.step + 1)
+        info = TwoStepInfo(state.stage, common)
+        return Turn(after, reward.float(), after.step == self.length, info)
 
 
 def choice(stage: Tensor, action: Tensor) -> Tensor:
@@ -107,7 +98,7 @@ def reflect(pays: Tensor) -> Tensor:
     return torch.where(pays > high, 2 * high - pays, pays)
 
 
-def stay_probability(record: Record[TwoStepInfo]) -> Tensor:
+def stay_probability(record: Record) -> Tensor:
     """How often a first choice was that of the trial before, by what came of that one.
 
     Args:
@@ -117,14 +108,10 @@ def stay_probability(record: Record[TwoStepInfo]) -> Tensor:
         (2, 2) float32: [not rewarded, rewarded] by [rare, common].
     """
     first, rewarded = record.action[::2], record.reward[1::2] > 0
-    common, over = record.info.common[::2], record.done[1::2]
+    came, goes_on = 2 * rewarded + record.info.common[::2], ~record.done[1::2]
     stay = (first[1:] == first[:-1]).float()
-    counts = ~over[:-1]
-    rows = [
-        [stay[counts & (rewarded[:-1] == paid) & (common[:-1] == way)].mean() for way in (0, 1)]
-        for paid in (0, 1)
-    ]
-    return torch.stack([torch.stack(row) for row in rows])
+    shares = [stay[goes_on[:-1] & (came[:-1] == way)].mean() for way in range(4)]
+    return torch.stack(shares).view(2, 2)
 
 
 def _stays(record: Record, counted: Tensor) -> Tensor:
@@ -140,7 +127,7 @@ class ModelBased(Agent):
     the common way. Greedy: it does not explore.
     """
 
-    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: Generator) -> None:
         """Believe what is true of every episode."""
         rules = rules_of(environment, TwoStep)
         self._common = rules.common
@@ -155,8 +142,7 @@ class ModelBased(Agent):
         best = mean.amax(2)
         first = self._common * best + (1 - self._common) * best.flip(1)
         values = torch.cat([first[:, None], mean], dim=1)
-        stage = observation.argmax(1)
-        return values[torch.arange(len(stage), device=stage.device), stage].argmax(1)
+        return pick(values, observation.argmax(1)).argmax(1)
 
     def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
         """Filter by the reward of a second choice, then by the walk."""
@@ -183,7 +169,7 @@ class ModelFree(Agent):
     def __init__(self, rate: float = 0.5, temperature: float = 0.2):
         self._rate, self._temperature = rate, temperature
 
-    def reset(self, environment: VectorEnv, generator: torch.Generator) -> None:
+    def reset(self, environment: VectorEnv, generator: Generator) -> None:
         """Value everything one half."""
         self._generator = generator
         self._value = torch.full((environment.batch, 3, 2), 0.5, device=generator.device)
@@ -191,8 +177,7 @@ class ModelFree(Agent):
 
     def act(self, observation: Tensor) -> Tensor:
         """A choice at random, the more often the more it is worth, (B,)."""
-        stage = observation.argmax(1)
-        values = self._value[torch.arange(len(stage), device=stage.device), stage]
+        values = pick(self._value, observation.argmax(1))
         odds = (values / self._temperature).softmax(1)
         return torch.multinomial(odds, 1, generator=self._generator).squeeze(1)
 

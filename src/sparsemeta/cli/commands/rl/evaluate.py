@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from sparsemeta import rl, run
 from sparsemeta.cli.support.agent import AgentCommand
 from sparsemeta.cli.support.deliver import Delivery
 from sparsemeta.config import Count
@@ -31,25 +32,21 @@ class Evaluate(AgentCommand):
 def main(arguments: Sequence[str]) -> None:
     """Play, print, and write what was asked for."""
     command = tyro.cli(Evaluate, args=list(arguments), prog="sparsemeta rl evaluate")
-
-    from sparsemeta.rl import evaluate, plots, report
-    from sparsemeta.run import Progress
-
     delivery = Delivery(command.json, command.plot, extra="rl")
     agent, place, recipe = command.load()
-    found = evaluate(
+    found = rl.evaluate(
         agent,
         place,
         episodes=command.episodes,
         per_task=recipe.training.episodes,
         seed=command.seed,
         greedy=not command.sample,
-        progress=Progress(),
+        progress=run.Progress(),
     )
     about = {"model": str(command.model), "seed": command.seed, "sample": command.sample}
     delivery.deliver(
-        report.table(found),
-        report.summary(found),
-        data=lambda: about | report.to_dict(found),
-        draw=lambda path: plots.plot(found, path),
+        rl.evaluation.table(found),
+        rl.evaluation.summary(found),
+        data=lambda: about | rl.evaluation.to_dict(found),
+        draw=lambda path: rl.evaluation.plot(found, path),
     )

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsemeta import rl, run
 from sparsemeta.cli.support.recipe import Training, parse
-from sparsemeta.rl.config import Recipe
 
 
 @dataclass(frozen=True)
-class Train(Training[Recipe]):
+class Train(Training[rl.Recipe]):
     """Train an agent by a recipe, or go on where the run was stopped.
 
     Every setting of the recipe can be overridden here; the defaults shown are the recipe's.
@@ -18,11 +18,7 @@ class Train(Training[Recipe]):
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the recipe and its overrides, train, and print the folder of the run."""
-    command = parse(Train, Recipe, arguments, "sparsemeta rl train")
-
-    from sparsemeta.rl.training import train
-    from sparsemeta.run import Progress
-
-    run = command.run or Path("runs") / "rl" / command.recipe.name
-    train(command.recipe, run, resume=not command.restart, progress=Progress())
-    print(run)
+    command = parse(Train, rl.Recipe, arguments, "sparsemeta rl train")
+    folder = command.run or Path("runs") / "rl" / command.recipe.name
+    rl.train(command.recipe, folder, resume=not command.restart, progress=run.Progress())
+    print(folder)

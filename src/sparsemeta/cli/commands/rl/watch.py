@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from sparsemeta import rl
 from sparsemeta.cli.support.agent import AgentCommand
 from sparsemeta.config import AtLeast, Count
 from sparsemeta.files import require_writable, writable, write_file
@@ -31,15 +32,12 @@ class Watch(AgentCommand):
 def main(arguments: Sequence[str]) -> None:
     """Play, print, and write what was asked for."""
     command = tyro.cli(Watch, args=list(arguments), prog="sparsemeta rl watch")
-
-    from sparsemeta.rl import environments, watch
-
     if command.out:
-        environments.require_film(command.out)
+        rl.require_film(command.out)
         require_writable(command.out)
     agent, place, _ = command.load()
     pictures = []
-    for moment in watch(
+    for moment in rl.watch(
         agent,
         place,
         episodes=command.episodes,
@@ -54,5 +52,5 @@ def main(arguments: Sequence[str]) -> None:
             time.sleep(command.delay)
     if command.out:
         with writable(command.out), write_file(command.out) as aside:
-            environments.save_film(aside, pictures, command.delay)
+            rl.save_film(aside, pictures, command.delay)
         print(command.out)

@@ -5,21 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from sparsemeta.errors import require_installed
 from sparsemeta.rl.environments.card_sorting.rules import RULES, CardState
-from sparsemeta.rl.environments.pictures import Colour, Image, blank
-from sparsemeta.rl.environments.spec import Drawing, Outcome
+from sparsemeta.rl.environments.registry import Drawing, Outcome
 
-COLOURS = {
-    "red": (204, 51, 51),
-    "green": (34, 139, 69),
-    "yellow": (230, 171, 2),
-    "blue": (38, 92, 190),
-}
+COLOURS = dict(red=(204, 51, 51), green=(34, 139, 69), yellow=(230, 171, 2), blue=(38, 92, 190))
 SHADES = list(COLOURS.values())
 FORMS = ("triangle", "star", "cross", "circle")
-CARD = 96  # pixels of a side
-SYMBOL = 32
-GAP = 12
+CARD, SYMBOL, GAP = 96, 32, 12  # pixels of a side
 TABLE, PAPER, INK = (222, 226, 230), (255, 255, 255), (60, 60, 60)
 NEAR, MIDDLE, FAR = GAP, (CARD - SYMBOL) // 2, CARD - SYMBOL - GAP
 PLACES = (  # of one to four symbols on a card: x, y
@@ -46,21 +39,24 @@ class CardDrawing(Drawing):
         """Which key card was chosen, and whether it was the right one."""
         return f"chosen: [{outcome.action}]   {'right' if outcome.reward > 0 else 'wrong'}\n"
 
-    def picture(self, state: CardState, outcome: Outcome | None = None) -> Image:
+    def picture(self, state: CardState, outcome: Outcome | None = None) -> np.ndarray:
         """Key cards above, the card to be sorted below.
 
         Beside that: the rule in force (colours, forms, or one to four strokes) and a square for
         every correct choice of the streak. A bar under the key card that was chosen is green if it
         was right, else red.
         """
+        require_installed("PIL", "rl")
+        from PIL import Image, ImageDraw
+
         card, rule, streak = _first(state)
-        image, draw = blank(5 * GAP + 4 * CARD, 3 * GAP + 2 * CARD, TABLE)
+        image = Image.new("RGB", (5 * GAP + 4 * CARD, 3 * GAP + 2 * CARD), TABLE)
+        draw = ImageDraw.Draw(image)
         below = right = 2 * GAP + CARD
         for index, key in enumerate(KEYS):
             _card(draw, key, GAP + index * (CARD + GAP), GAP)
-        _card(draw, card, GAP, below)
-        for index in range(4):
             _sign(draw, rule, index, right + index * (SYMBOL + GAP), below)
+        _card(draw, card, GAP, below)
         for index in range(min(streak, 12)):
             x, y = right + index * (GAP + GAP // 2), below + SYMBOL + 2 * GAP
             draw.rectangle(_box(x, y, GAP, GAP), INK)
@@ -101,7 +97,7 @@ def _sign(draw: Any, rule: int, index: int, x: int, y: int) -> None:
             draw.rectangle(_box(x + 2 + 8 * stroke, y + 4, 4, SYMBOL - 8), INK)
 
 
-def _symbol(draw: Any, form: int, x: int, y: int, colour: Colour) -> None:
+def _symbol(draw: Any, form: int, x: int, y: int, colour: tuple[int, int, int]) -> None:
     """A triangle, star, cross or circle in a square of `SYMBOL` pixels."""
     if FORMS[form] == "circle":
         draw.ellipse(_box(x, y, SYMBOL, SYMBOL), colour)

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
 from sparsemeta.config import Count, Settings
 from sparsemeta.errors import require
-from sparsemeta.rl.environments.playing import Record
-from sparsemeta.rl.environments.rules import Turn
+from sparsemeta.rl.environments.base import Record, Turn, chance, pick
 
 RULES = ("colour", "form", "number")
 DECK = 64  # every colour with every form and number
@@ -31,19 +30,15 @@ class CardState(NamedTuple):
     since: Tensor  # (B,) int64, trials in it
     matched: Tensor  # (B, 3) bool, in what the last card was like the key card chosen
 
-    def at(self, table: Tensor, index: Tensor) -> Tensor:
-        """One entry (B, ...) of every row of a table."""
-        return table[torch.arange(len(index), device=index.device), index]
-
     @property
     def card(self) -> Tensor:
         """The card to be sorted, (B, 3) int64."""
-        return self.at(self.deck, self.trial)
+        return pick(self.deck, self.trial)
 
     @property
     def rule(self) -> Tensor:
         """The rule in force, (B,) int64, an index of `RULES`."""
-        return self.at(self.rules, self.category)
+        return pick(self.rules, self.category)
 
 
 class CardInfo(NamedTuple):
@@ -99,48 +94,37 @@ class CardSorting(Settings, section="card_sorting"):
             f"card_sorting.criterion = {self.criterion} must be the fewest and the most correct "
             "choices in a row",
         )
-        require(
-            self.order in ("random", "cycle"),
-            f"card_sorting.order = {self.order!r} must be 'random' or 'cycle'",
-        )
+        told = f"card_sorting.order = {self.order!r} must be 'random' or 'cycle'"
+        require(self.order in ("random", "cycle"), told)
 
-    def start(self, batch: int, generator: torch.Generator) -> CardState:
+    def start(self, batch: int, generator: Generator) -> CardState:
         """Draw B sessions: all cards, rules and criteria to come."""
-        chance = {"generator": generator, "device": generator.device}
         fewest, most = self.criterion
         shape = (batch, self.length // fewest + 1)
         if self.order == "random":
-            turns = torch.randint(1, 3, shape, **chance)
-            turns[:, 0] = torch.randint(3, (batch,), **chance)
+            turns = torch.randint(1, 3, shape, **chance(generator))
+            turns[:, 0] = torch.randint(3, (batch,), **chance(generator))
         else:
             turns = torch.ones(shape, dtype=torch.int64, device=generator.device)
             turns[:, 0] = 0
-        none = torch.zeros(batch, dtype=torch.int64, device=generator.device)
-        return CardState(
-            deck=self._deal(batch, generator),
-            rules=turns.cumsum(1) % 3,
-            criteria=torch.randint(fewest, most + 1, shape, **chance),
-            trial=none,
-            category=none,
-            streak=none,
-            since=none,
-            matched=none.new_zeros(batch, 3, dtype=torch.bool),
-        )
+        deck = self._deal(batch, generator)
+        criteria = torch.randint(fewest, most + 1, shape, **chance(generator))
+        none = torch.zeros_like(turns[:, 0])
+        matched = none.new_zeros(batch, 3, dtype=torch.bool)
+        return CardState(deck, turns.cumsum(1) % 3, criteria, none, none, none, none, matched)
 
     def observe(self, state: CardState) -> Tensor:
         """The card, and what the last one and its key card had in common: (B, 15) float32."""
         return torch.cat([one_hot(state.card, 4).flatten(1), state.matched], dim=1).float()
 
-    def advance(
-        self, state: CardState, action: Tensor, generator: torch.Generator
-    ) -> Turn[CardState, CardInfo]:
+    def advance(self, state: CardState, action: Tensor, generator: Generator) -> Turn:
         """Sort the cards to key cards (B,)."""
         matched = state.card == action[:, None]
-        correct = state.at(matched, state.rule)
-        before = state.at(state.rules, (state.category - 1).clamp(min=0))
-        perseverative = ~correct & state.at(matched, before)  # never in the first category
+        correct = pick(matched, state.rule)
+        before = pick(state.rules, (state.category - 1).clamp(min=0))
+        perseverative = ~correct & pick(matched, before)  # never in the first category
         streak = (state.streak + 1) * correct
-        switch = streak == state.at(state.criteria, state.category)
+        switch = streak == pick(state.criteria, state.category)
         info = CardInfo(perseverative, state.category, state.since, completed=switch)
 
         state = state._replace(
@@ -155,14 +139,13 @@ class CardSorting(Settings, section="card_sorting"):
             done = done | (state.category == self.categories)
         return Turn(state, correct.float(), done, info)
 
-    def _deal(self, batch: int, generator: torch.Generator) -> Tensor:
+    def _deal(self, batch: int, generator: Generator) -> Tensor:
         """The cards of B sessions, and one that is only seen when all is over."""
-        chance = {"generator": generator, "device": generator.device}
         count = self.length + 1
         if not self.decks:
-            return torch.randint(4, (batch, count, 3), **chance)
-        decks = torch.rand(batch, -(-count // DECK), DECK, **chance).argsort(-1)
-        card = decks.flatten(1)[:, :count, None]
+            return torch.randint(4, (batch, count, 3), **chance(generator))
+        decks = torch.rand(batch, -(-count // DECK), DECK, **chance(generator))
+        card = decks.argsort(-1).flatten(1)[:, :count, None]
         return card // card.new_tensor([16, 4, 1]) % 4
 
 
@@ -176,7 +159,7 @@ class CardSortingStrict(CardSorting):
     decks: bool = True
 
 
-def recovery(record: Record[CardInfo], trials: int = 5) -> Tensor:
+def recovery(record: Record, trials: int = 5) -> Tensor:
     """The probability of an error by trial after a switch of the rule, from the first on.
 
     Args:
