@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sparsemeta.streams.bench.models import Among, Form, forms, held
-from sparsemeta.streams.controls import DenseCode, LSTMMemory
+from sparsemeta.streams.bench import Form, forms
+from sparsemeta.streams.bench.contenders import Among, held
+from sparsemeta.streams.learners import DenseCode, LSTMMemory
 from tests.streams.bench.small import MEMORY, small
 
 BENCH = small(forms=forms(replace(MEMORY, slots=64), MEMORY, linear=8, lstm=8))

@@ -1,6 +1,8 @@
 """Everything that is compared: learned models, learners that need no training, the oracle."""
 
+import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,14 +12,15 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.nn import StreamLearner
-from sparsemeta.streams.bench.benchmark import STRENGTHS, Benchmark
-from sparsemeta.streams.bench.models import Among, Form, held
-from sparsemeta.streams.classifiers import SoftmaxSGD, StreamingLDA
-from sparsemeta.streams.stream import Stream, Task, predictions
+from sparsemeta.nn import SparseMemory, StreamLearner
+from sparsemeta.streams.bench.benchmark import STRENGTHS, Benchmark, Form, Point
+from sparsemeta.streams.learners import SoftmaxSGD, StreamingLDA
+from sparsemeta.streams.stream import Stream, Task, predictions, score
 from sparsemeta.streams.tasks.ordered import prototypes
 
 SHRINKAGES = (1e-4, 1e-3, 1e-2, 1e-1)
+VALIDATION, TEST = 1 << 30, 1 << 31
+"""Seeds from which streams are drawn; those of training lie below."""
 
 Predict = Callable[[Stream], Tensor]
 Style = Mapping[str, Any]
@@ -46,16 +49,14 @@ def learned(model: StreamLearner, form: Form, bench: Benchmark) -> Contender:
     def build(task: Task, strength: float | None) -> nn.Module:
         return Among(model if strength is None else held(model, strength), task.outputs)
 
-    if form.lstm:
-        return _learner(build, bench, str(form))
-    return _learner(build, bench, str(form), (None, *bench.strengths), writes=True)
+    settings = () if form.lstm else bench.strengths
+    return _learner(build, bench, str(form), (None, *settings), writes=not form.lstm)
 
 
 def untrained(bench: Benchmark) -> dict[str, Contender]:
     """Those that need no training, and the oracle."""
-    oracle = Contender(
-        lambda task, _: task.oracle, "the oracle", style={"color": "black", "linestyle": ":"}
-    )
+    black = {"color": "black", "linestyle": ":"}
+    oracle = Contender(lambda task, _: task.oracle, "the oracle", style=black)
     if bench.network.kind == "values":
         return {bench.train.oracle_name: oracle}
 
@@ -89,6 +90,75 @@ def styles(bench: Benchmark) -> dict[str, Style]:
     return lines | {name: contender.style for name, contender in untrained(bench).items()}
 
 
+def measure(contender: Contender, bench: Benchmark, seed: int) -> dict[str, Any]:
+    """Choose a setting on validation streams, then see how it does on the test streams.
+
+    Returns:
+        Ready for JSON: `validation` and `sweep` are pairs of a setting and a score; each curve, by
+        its name, pairs of a place on its axis and a score; `microseconds` are of CPU, per step.
+    """
+    validation = validate(contender, bench, seed)
+    chosen = validation[bench.metric.best([score for _, score in validation])][0]
+    found = {"what": contender.what, "setting": chosen, "validation": validation, "scores": {}}
+    for condition, task in bench.tests.items():
+        stream = _sample(task, bench, TEST + seed)
+        began = time.process_time()
+        predicted = contender.predict(task, chosen)(stream)
+        spent = time.process_time() - began
+        found["scores"][condition] = score(stream, predicted, bench.metric).mean().item()
+        if condition == bench.headline:
+            found["microseconds"] = 1e6 * spent / stream.taught.numel()
+            each = bench.metric.each(predicted, stream.target)
+            found |= {curve.name: curve.points(stream, each) for curve in bench.curves}
+            found["sweep"] = _scores(contender, bench, task, stream) if contender.writes else []
+    return found | {"state_bytes": contender.nbytes}
+
+
+def validate(contender: Contender, bench: Benchmark, seed: int) -> list[Point]:
+    """Each setting with its mean score on the validation streams of a seed."""
+    found = [
+        _scores(contender, bench, task, _sample(task, bench, VALIDATION + seed))
+        for task in bench.validation
+    ]
+    return [
+        (setting, sum(points[i][1] for points in found) / len(found))
+        for i, setting in enumerate(contender.settings)
+    ]
+
+
+def _scores(contender: Contender, bench: Benchmark, task: Task, stream: Stream) -> list[Point]:
+    def of(setting: float | None) -> float:
+        predicted = contender.predict(task, setting)(stream)
+        return score(stream, predicted, bench.metric).mean().item()
+
+    return [(setting, of(setting)) for setting in contender.settings]
+
+
+def _sample(task: Task, bench: Benchmark, seed: int) -> Stream:
+    return task.sample(bench.streams, torch.Generator().manual_seed(seed))
+
+
+def held(model: StreamLearner, strength: float) -> StreamLearner:
+    """A copy that writes with one strength in (0, 1] at every step, whatever it learned."""
+    model = deepcopy(model)
+    assert isinstance(model.memory, SparseMemory)
+    model.memory.meta_learner.hold(strength)
+    return model
+
+
+class Among(nn.Module):
+    """A learner that is told that there are only so many labels, or values so wide."""
+
+    def __init__(self, learner: nn.Module, outputs: int):
+        super().__init__()
+        self.learner, self.outputs = learner, outputs
+
+    def forward(self, *stream: Tensor) -> tuple[Tensor, object]:
+        """Called like the learner."""
+        predicted, state = self.learner(*stream)
+        return predicted[..., : self.outputs], state
+
+
 class Flat(nn.Module):
     """A learner of vectors that is shown images, each scaled to mean 0 and variance 1 or not."""
 
@@ -106,21 +176,22 @@ def _learner(
     build: Callable[[Task, float | None], nn.Module],
     bench: Benchmark,
     what: str,
-    settings: tuple[float | None, ...] = (None,),
+    settings: tuple[float | None, ...],
     *,
     writes: bool = False,
 ) -> Contender:
     """A contender that is a module, called like a `StreamLearner`."""
-
-    def predict(task: Task, setting: float | None) -> Predict:
-        return partial(predictions, build(task, setting))
-
     headline = bench.tests[bench.headline]
     stream = headline.sample(1, torch.Generator().manual_seed(0))
-    first = (tensor[:, :1] for tensor in (stream.input, stream.feedback, stream.taught))
     with torch.no_grad():
-        _, state = build(headline, settings[0])(*first)
-    return Contender(predict, what, settings, writes, _nbytes(state))
+        _, state = build(headline, settings[0])(*(tensor[:, :1] for tensor in stream[:3]))
+    return Contender(
+        lambda task, setting: partial(predictions, build(task, setting)),
+        what,
+        settings,
+        writes,
+        _nbytes(state),
+    )
 
 
 def _nbytes(state: Any) -> int:

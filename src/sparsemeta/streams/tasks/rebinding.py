@@ -35,15 +35,8 @@ class Rebinding(Task, section="rebinding"):
     length: Annotated[int, AtLeast(2)] = 2048
     """Steps (T)."""
 
-    @property
-    @override
-    def input_shape(self) -> tuple[int, ...]:
-        return (self.width,)
-
-    @property
-    @override
-    def outputs(self) -> int:
-        return self.labels
+    input_shape = property(lambda self: (self.width,))
+    outputs = property(lambda self: self.labels)
 
     @override
     def sample(self, batch: int, generator: torch.Generator) -> Stream:

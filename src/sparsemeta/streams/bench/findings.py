@@ -1,19 +1,25 @@
-"""What was measured, as a table for people."""
+"""What was measured: as a table for people, and as one figure."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from rich.table import Table
 
 from sparsemeta.config import to_dict
-from sparsemeta.streams.bench.benchmark import Benchmark
-from sparsemeta.streams.bench.contenders import dense
+from sparsemeta.plotting import drawn
+from sparsemeta.streams.bench.benchmark import Benchmark, Curve
+from sparsemeta.streams.bench.contenders import dense, styles
 
 Seeds = Sequence[Mapping[str, Mapping[str, Any]]]
 """For each seed what was measured, by contender."""
+Points = list[tuple[float, float]]
+Lines = dict[str, Points]
+"""Points by contender."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,15 @@ class Findings:
     def conditions(self) -> list[str]:
         """What was tested."""
         return list(next(iter(self.seeds[0].values()))["scores"])
+
+    @property
+    def counted(self) -> str:
+        """How many seeds, in words."""
+        return f"{len(self.seeds)} {'seed' if len(self.seeds) == 1 else 'seeds'}"
+
+    def scores(self, name: str, condition: str) -> list[float]:
+        """What a contender scored with each seed."""
+        return [seed[name]["scores"][condition] for seed in self.seeds]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -51,7 +66,7 @@ def table(found: Findings) -> Table:
         result.add_column(heading, justify="right")
     for name, seen in seeds[0].items():
         row = [name, seen["what"]]
-        row += [metric.show(scores(seeds, name, condition)) for condition in found.conditions]
+        row += [metric.show(found.scores(name, condition)) for condition in found.conditions]
         row.append(", ".join(dict.fromkeys(chosen(seed[name]) for seed in seeds)))
         if metric.near is not None:
             swept = len(seen["sweep"]) > 1
@@ -64,11 +79,10 @@ def table(found: Findings) -> Table:
 
 def summary(found: Findings) -> str:
     """How the table is to be read, and sparse against the best dense control of each condition."""
-    bench, seeds = found.benchmark, found.seeds
-    metric = bench.metric
+    bench, metric, there = found.benchmark, found.benchmark.metric, found.seeds[0]
     lines = [
         f"{metric.unit} on streams that nothing was trained or chosen on, mean ± standard "
-        f"deviation over {counted(seeds)}",
+        f"deviation over {found.counted}",
         "chosen, on validation streams: the strength of a write, or of lda the shrinkage; own: as "
         "the model learned to write",
     ]
@@ -77,27 +91,17 @@ def summary(found: Findings) -> str:
             f"tolerance: decades of write strength within {metric.factor * metric.near:g} points "
             f"of the best, at {bench.headline}"
         )
-    rivals = [name for name, form in bench.forms.items() if dense(form) and name in seeds[0]]
-    for condition in found.conditions if rivals and "sparse" in seeds[0] else ():
-        means = [mean(scores(seeds, name, condition)) for name in rivals]
-        rival = rivals[metric.best(means)]
-        both = (scores(seeds, name, condition) for name in ("sparse", rival))
-        gains = [ours - theirs for ours, theirs in zip(*both, strict=True)]
+    rivals = [name for name, form in bench.forms.items() if dense(form) and name in there]
+    for condition in found.conditions if rivals and "sparse" in there else ():
+        theirs = [found.scores(name, condition) for name in rivals]
+        best = metric.best([mean(scores) for scores in theirs])
+        ours = found.scores("sparse", condition)
+        gains = [our - their for our, their in zip(ours, theirs[best], strict=True)]
         lines.append(
-            f"{condition}: sparse less {rival}, the best dense control: "
+            f"{condition}: sparse less {rivals[best]}, the best dense control: "
             f"{metric.show(gains, sign=True)}"
         )
     return "\n".join(lines)
-
-
-def counted(seeds: Seeds) -> str:
-    """How many seeds, in words."""
-    return f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}"
-
-
-def scores(seeds: Seeds, name: str, condition: str) -> list[float]:
-    """What a contender scored with each seed."""
-    return [seed[name]["scores"][condition] for seed in seeds]
 
 
 def chosen(seen: Mapping[str, Any]) -> str:
@@ -107,7 +111,7 @@ def chosen(seen: Mapping[str, Any]) -> str:
     return f"{seen['setting']:g}"
 
 
-def sweep(seeds: Seeds, name: str) -> list[tuple[float, float]]:
+def sweep(seeds: Seeds, name: str) -> Points:
     """The mean score over seeds at each write strength that was held."""
     grid = [strength for strength, _ in seeds[0][name]["sweep"] if strength is not None]
     found = [dict(map(tuple, seed[name]["sweep"])) for seed in seeds]
@@ -124,3 +128,46 @@ def tolerance(points: Sequence[tuple[float, float]], near: float) -> float:
     while high + 1 < len(found) and found[high + 1] >= enough:
         high += 1
     return math.log10(points[high][0] / points[low][0])
+
+
+def plot(found: Findings, path: str | Path) -> None:
+    """Draw means over seeds, a panel for each curve that has more than one point.
+
+    Args:
+        found: as `run` gives it.
+        path: a file that ends in one of `plotting.FORMATS`.
+    """
+    bench, shown, style = found.benchmark, panels(found), styles(found.benchmark)
+    count = max(1, len(shown))
+    with drawn(path, "tasks", size=(5 * count, 5), panels=count) as panel_axes:
+        figure, labelled = panel_axes[0].figure, {}
+        figure.suptitle(f"{bench.headline}, mean over {found.counted}")
+        for axes, (title, (scale, lines)) in zip(panel_axes, shown.items(), strict=False):
+            for name, points in lines.items():
+                x, y = zip(*points, strict=True)
+                labelled[name] = axes.plot(x, y, label=name, marker="o", ms=3, **style[name])[0]
+            metric = bench.metric
+            axes.set(xlabel=title, ylabel=metric.name, xscale=scale, yscale=metric.scale)
+        names = list(labelled)
+        figure.legend(labelled.values(), names, loc="outside right center", frameon=False)
+
+
+def panels(found: Findings) -> dict[str, tuple[str, Lines]]:
+    """By what is on its axis, each panel's scale, and its lines of more than one point."""
+    seeds, curves = found.seeds, found.benchmark.curves
+    every = [(c.axis, c.scale, {name: _mean(seeds, name, c) for name in seeds[0]}) for c in curves]
+    every.append(("write strength, held", "log", {name: sweep(seeds, name) for name in seeds[0]}))
+    several = {
+        axis: (scale, {name: points for name, points in lines.items() if len(points) > 1})
+        for axis, scale, lines in every
+    }
+    return {axis: (scale, lines) for axis, (scale, lines) in several.items() if lines}
+
+
+def _mean(seeds: Seeds, name: str, curve: Curve) -> Points:
+    """The mean over the seeds that have a point there."""
+    found = defaultdict(list)
+    for seed in seeds:
+        for x, score in seed[name][curve.name]:
+            found[x].append(score)
+    return [(x, mean(each)) for x, each in sorted(found.items())]
