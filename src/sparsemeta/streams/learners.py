@@ -22,12 +22,8 @@ class DenseCode(Addressing):
     """Every slot, weighted by a function of its score: a dense key of the memory's width N.
 
     Its parameters are those of `Addressing`, of which the temperature sets the function's scale;
-    with `addressing = "dense"` that one is the linear code. Scores have unit variance on average.
-
-    Args:
-        width: D, of the context.
-        config: the memory's settings, with dense addressing.
-        code: scores (B, T, H, N) to weights; they are then scaled to unit length.
+    with `addressing = "dense"` that one is the linear code. Scores have unit variance on average;
+    the code takes them, (B, T, H, N), to weights, which are then scaled to unit length.
     """
 
     def __init__(self, width: int, config: MemoryConfig, code: Callable[[Tensor], Tensor]):
@@ -61,6 +57,9 @@ def soft_threshold(scores: Tensor) -> Tensor:
     return (scores - 1).relu()
 
 
+DENSE_CODES = {"sign": sign, "centred-relu": centred_relu, "soft-threshold": soft_threshold}
+
+
 class LSTMState(NamedTuple):
     """What B streams have left in an LSTM: its output and its cell, each (1, B, hidden)."""
 
@@ -73,12 +72,7 @@ class LSTMState(NamedTuple):
 
 
 class LSTMMemory(nn.Module):
-    """An LSTM that is called like a `SparseMemory`: its state is its only memory.
-
-    Args:
-        width: D, of the layer's input, of the feedback and of what it gives.
-        hidden: width of its state.
-    """
+    """An LSTM called like a `SparseMemory`: its state, `hidden` wide, is its only memory."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
@@ -97,12 +91,7 @@ class LSTMMemory(nn.Module):
 
 
 class SoftmaxSGD(nn.Module):
-    """A linear softmax classifier that takes one step of gradient descent at every lesson.
-
-    Args:
-        outputs: the number of labels.
-        rate: the step's size.
-    """
+    """A linear softmax classifier; every lesson is a step of gradient descent, of size `rate`."""
 
     def __init__(self, outputs: int, rate: float):
         super().__init__()
@@ -115,8 +104,8 @@ class SoftmaxSGD(nn.Module):
         """Go through a segment; the state is the weights, (B, outputs, D + 1) with the bias."""
         x = torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=-1)
         label = one_hot(feedback, self.outputs).to(x.dtype)
-        blank = x.new_zeros(len(x), self.outputs, x.shape[-1])
-        weight = blank if state is None else state.clone()
+        size = len(x), self.outputs, x.shape[-1]
+        weight = x.new_zeros(size) if state is None else state.clone()
         logits = []
         for now, truth, told in zip(x.unbind(1), label.unbind(1), taught.unbind(1), strict=True):
             logits.append((weight @ now[..., None]).squeeze(-1))
@@ -138,11 +127,8 @@ class StreamingLDA(nn.Module):
 
     After t lessons, the next one, x of class y, gives
     $$\Sigma \leftarrow \frac{t}{t+1} \Sigma + \frac{t}{(t+1)^2} (x - \mu_y)(x - \mu_y)^\top$$
-    and then a new $\mu_y$. Classified is by $\Lambda = ((1 - \epsilon) \Sigma + \epsilon I)^{-1}$.
-
-    Args:
-        outputs: the number of labels.
-        shrinkage: $\epsilon$.
+    and then a new $\mu_y$. Classified is by $\Lambda = ((1 - \epsilon) \Sigma + \epsilon I)^{-1}$,
+    with the shrinkage $\epsilon$.
     """
 
     def __init__(self, outputs: int, shrinkage: float = 1e-4):
@@ -159,9 +145,8 @@ class StreamingLDA(nn.Module):
             sizes = (self.outputs, width), (self.outputs,), (width, width)
             state = LDAState(*(inputs.new_zeros(batch, *size) for size in sizes))
         now, (weight, bias) = state, self._readout(state)
-        steps = zip(inputs.unbind(1), feedback.unbind(1), taught.unbind(1), strict=True)
         logits = []
-        for x, label, told in steps:
+        for x, label, told in zip(*(t.unbind(1) for t in (inputs, feedback, taught)), strict=True):
             logits.append((weight @ x[..., None]).squeeze(-1) + bias)
             if told.any():
                 now = self._learned(now, x, label, told.to(x.dtype))

@@ -150,24 +150,26 @@ def score(stream: Stream, predictions: Tensor, metric: Metric | None = None) -> 
 
 
 @torch.no_grad()
-def predictions(model: nn.Module, stream: Stream, *, segment: int = 1024) -> Tensor:
+def predictions(
+    model: nn.Module, stream: Stream, *, segment: int = 1024, outputs: int | None = None
+) -> Tensor:
     """What a model says of streams, with its weights as they are, to be scored like an oracle.
 
     Args:
         model: called like a `StreamLearner`; on the stream's device.
         stream: of T steps.
         segment: steps at a time, which bounds memory and changes nothing else.
+        outputs: the model is told that there are only so many labels, or values so wide.
 
     Returns:
         Like `stream.target`: the likeliest labels, or values.
     """
     training, state, found = model.training, None, []
     model.eval()
-    seen = (stream.input, stream.feedback, stream.taught)
-    for part in zip(*(tensor.split(segment, dim=1) for tensor in seen), strict=True):
+    for part in zip(*(tensor.split(segment, dim=1) for tensor in stream[:3]), strict=True):
         predicted, state = model(*part, state)
-        values = stream.target.is_floating_point()
-        found.append(predicted if values else predicted.argmax(-1))
+        predicted = predicted[..., :outputs]
+        found.append(predicted if stream.target.is_floating_point() else predicted.argmax(-1))
     model.train(training)
     return torch.cat(found, dim=1)
 

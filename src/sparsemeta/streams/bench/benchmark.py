@@ -1,5 +1,6 @@
 """What a benchmark is: tasks, models that differ in their memory alone, and one budget for all."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self, cast
@@ -9,17 +10,9 @@ from torch import Tensor, nn
 from sparsemeta.config import Count, MemoryConfig, Settings
 from sparsemeta.errors import require
 from sparsemeta.nn import LessonLearner, SparseMemory, StreamLearner
-from sparsemeta.streams.learners import (
-    DenseCode,
-    LSTMMemory,
-    centred_relu,
-    sign,
-    soft_threshold,
-)
+from sparsemeta.streams.learners import DENSE_CODES, DenseCode, LSTMMemory
 from sparsemeta.streams.stream import Metric, Stream, Task, age, exposures
 from sparsemeta.streams.training import TrainingConfig
-
-DENSE_CODES = {"sign": sign, "centred-relu": centred_relu, "soft-threshold": soft_threshold}
 
 CONFIDENCE = 0.1
 """Of what is recalled at the start: with more, the likeliest label would be held for certain."""
@@ -43,6 +36,11 @@ class Form:
     """One of `DENSE_CODES`, for keys that are not those of the library."""
     lstm: int = 0
     """Width of an LSTM's state, in place of a memory."""
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is a dense memory, which sparse ones are compared with."""
+        return self.memory.addressing == "dense" and not self.lstm
 
     def __str__(self) -> str:
         if self.lstm:
@@ -88,33 +86,27 @@ class Network:
 
     def build(self, form: Form, rate: float) -> StreamLearner:
         """A new network, from torch's random state; `rate` is its write strength at the start."""
-        encoder, memory = self.encoder(), self._memory(form, rate)
-        return StreamLearner(
-            self.width, form.memory, self.outputs, kind=self.kind, encoder=encoder, memory=memory
-        )
-
-    def _memory(self, form: Form, rate: float) -> SparseMemory:
-        width, config = self.width, form.memory
+        width, config, encoder = self.width, form.memory, self.encoder()
         if form.lstm:
-            return cast(SparseMemory, LSTMMemory(width, form.lstm))  # it is called like one
-        code = DenseCode(width, config, DENSE_CODES[form.code]) if form.code else None
-        memory = SparseMemory(width, config, code, LessonLearner(width, config, rate))
-        if self.recalls:
+            memory = cast(SparseMemory, LSTMMemory(width, form.lstm))  # it is called like one
+        else:
+            code = DenseCode(width, config, DENSE_CODES[form.code]) if form.code else None
+            memory = SparseMemory(width, config, code, LessonLearner(width, config, rate))
+        if self.recalls and not form.lstm:
             memory.tie(CONFIDENCE)
-            if config.addressing == "dense" and not code:
+            if form.dense and not form.code:
                 memory.addressing.keep_angles()
-        return memory
+        return StreamLearner(
+            width, config, self.outputs, kind=self.kind, encoder=encoder, memory=memory
+        )
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Scores along an axis.
+    """Scores along an axis: its name among what was measured, and what a plot calls the axis.
 
-    Args:
-        name: of it among what was measured.
-        axis: what a plot calls its axis.
-        scale: of that axis, linear or log.
-        place: for a stream, where each step stands on it, and which steps count, (B, T) each.
+    Its scale is linear or log; `place` says where each step of a stream stands on it, and which
+    steps count, (B, T) each.
     """
 
     name: str
@@ -185,10 +177,8 @@ class Benchmark(Settings, section="bench"):
             ConfigError: there is no such model, or no batches or streams are left.
         """
         unknown = ", ".join(name for name in models if name not in self.forms)
-        require(
-            not unknown,
-            f"models: bench {self.name} has no {unknown}, only {', '.join(self.forms)}",
-        )
+        known = ", ".join(self.forms)
+        require(not unknown, f"models: bench {self.name} has no {unknown}, only {known}")
         training, names = self.training, models or self.forms
         return replace(
             self,
@@ -199,16 +189,9 @@ class Benchmark(Settings, section="bench"):
 
     def quick(self) -> Self:
         """The sparse memory alone, as it was known to do, with a quarter of training and tests."""
-        training = self.training
-        steps, warmup, streams = (
-            -(-number // 4) for number in (training.steps, training.warmup, self.streams)
-        )
-        return replace(
-            self,
-            training=replace(training, steps=steps, warmup=warmup),
-            strengths=(),
-            streams=streams,
-            forms={"sparse": self.forms["sparse"]},
-            learning_rates=self.learning_rates[:1],
-            rates=self.rates[:1],
-        )
+        steps, streams = (math.ceil(n / 4) for n in (self.training.steps, self.streams))
+        less = self.changed(["sparse"], steps, streams)
+        warmup = math.ceil(self.training.warmup / 4)
+        training = replace(less.training, warmup=warmup)
+        firsts = {"learning_rates": self.learning_rates[:1], "rates": self.rates[:1]}
+        return replace(less, training=training, strengths=(), **firsts)

@@ -23,8 +23,6 @@ VALIDATION, TEST = 1 << 30, 1 << 31
 """Seeds from which streams are drawn; those of training lie below."""
 
 Predict = Callable[[Stream], Tensor]
-Style = Mapping[str, Any]
-"""How a line is drawn, in the words of matplotlib."""
 
 
 @dataclass(frozen=True)
@@ -40,54 +38,50 @@ class Contender:
     """Whether those settings are write strengths."""
     nbytes: int | None = None
     """Of what a stream carries from step to step, in the headline's condition."""
-    style: Style = field(default_factory=lambda: {"linestyle": "--"})
+    style: Mapping[str, Any] = field(default_factory=lambda: {"linestyle": "--"})
+    """How its line is drawn, in the words of matplotlib."""
 
 
 def learned(model: StreamLearner, form: Form, bench: Benchmark) -> Contender:
     """A trained model, with the write strengths that it learned or with any other."""
 
     def build(task: Task, strength: float | None) -> nn.Module:
-        return Among(model if strength is None else held(model, strength), task.outputs)
+        return model if strength is None else held(model, strength)
 
     settings = () if form.lstm else bench.strengths
     return _learner(build, bench, str(form), (None, *settings), writes=not form.lstm)
 
 
 def untrained(bench: Benchmark) -> dict[str, Contender]:
-    """Those that need no training, and the oracle."""
+    """Those that need no training, and the oracle; images are vectors to them."""
     black = {"color": "black", "linestyle": ":"}
     oracle = Contender(lambda task, _: task.oracle, "the oracle", style=black)
     if bench.network.kind == "values":
         return {bench.train.oracle_name: oracle}
 
+    def nearest(task: Task, setting: float | None) -> Predict:
+        return partial(prototypes, outputs=task.outputs)
+
     def lda(task: Task, shrinkage: float | None) -> nn.Module:
-        return Flat(StreamingLDA(task.outputs, shrinkage or 0))
+        return StreamingLDA(task.outputs, shrinkage or 0)
 
     def sgd(task: Task, rate: float | None) -> nn.Module:
-        return Flat(SoftmaxSGD(task.outputs, rate or 0), scaled=True)
+        return SoftmaxSGD(task.outputs, rate or 0)
 
+    def flat(x: Tensor) -> Tensor:
+        return x.flatten(2)
+
+    def scaled(x: Tensor) -> Tensor:
+        """To mean 0 and variance 1."""
+        return layer_norm(flat(x), flat(x).shape[-1:])
+
+    about = "streaming discriminant analysis", "softmax by gradient descent"
     return {
-        "prototypes": Contender(
-            lambda task, _: partial(prototypes, outputs=task.outputs), "nearest running mean"
-        ),
-        "lda": _learner(lda, bench, "streaming discriminant analysis", SHRINKAGES),
-        "sgd": _learner(sgd, bench, "softmax by gradient descent", STRENGTHS, writes=True),
+        "prototypes": Contender(nearest, "nearest running mean"),
+        "lda": _learner(lda, bench, about[0], SHRINKAGES, flat),
+        "sgd": _learner(sgd, bench, about[1], STRENGTHS, scaled, writes=True),
         bench.train.oracle_name: oracle,
     }
-
-
-def dense(form: Form) -> bool:
-    """Whether a form is a dense memory, which sparse ones are compared with."""
-    return form.memory.addressing == "dense" and not form.lstm
-
-
-def styles(bench: Benchmark) -> dict[str, Style]:
-    """How the line of each contender is drawn: sparse memories are bold, the others have a dash."""
-    lines: dict[str, Style] = {}
-    for place, (name, form) in enumerate(bench.forms.items()):
-        bold = form.memory.addressing != "dense" and form.memory.rule == "delta"
-        lines[name] = {"color": f"C{place}", "linewidth": 2.5 if bold else 1.5}
-    return lines | {name: contender.style for name, contender in untrained(bench).items()}
 
 
 def measure(contender: Contender, bench: Benchmark, seed: int) -> dict[str, Any]:
@@ -110,7 +104,8 @@ def measure(contender: Contender, bench: Benchmark, seed: int) -> dict[str, Any]
             found["microseconds"] = 1e6 * spent / stream.taught.numel()
             each = bench.metric.each(predicted, stream.target)
             found |= {curve.name: curve.points(stream, each) for curve in bench.curves}
-            found["sweep"] = _scores(contender, bench, task, stream) if contender.writes else []
+            swept = _scores(contender, bench, task, stream) if contender.writes else ()
+            found["sweep"] = list(zip(contender.settings, swept, strict=False))
     return found | {"state_bytes": contender.nbytes}
 
 
@@ -120,18 +115,13 @@ def validate(contender: Contender, bench: Benchmark, seed: int) -> list[Point]:
         _scores(contender, bench, task, _sample(task, bench, VALIDATION + seed))
         for task in bench.validation
     ]
-    return [
-        (setting, sum(points[i][1] for points in found) / len(found))
-        for i, setting in enumerate(contender.settings)
-    ]
+    means = (sum(scores) / len(found) for scores in zip(*found, strict=True))
+    return list(zip(contender.settings, means, strict=True))
 
 
-def _scores(contender: Contender, bench: Benchmark, task: Task, stream: Stream) -> list[Point]:
-    def of(setting: float | None) -> float:
-        predicted = contender.predict(task, setting)(stream)
-        return score(stream, predicted, bench.metric).mean().item()
-
-    return [(setting, of(setting)) for setting in contender.settings]
+def _scores(contender: Contender, bench: Benchmark, task: Task, stream: Stream) -> list[float]:
+    found = (contender.predict(task, setting)(stream) for setting in contender.settings)
+    return [score(stream, predicted, bench.metric).mean().item() for predicted in found]
 
 
 def _sample(task: Task, bench: Benchmark, seed: int) -> Stream:
@@ -146,52 +136,29 @@ def held(model: StreamLearner, strength: float) -> StreamLearner:
     return model
 
 
-class Among(nn.Module):
-    """A learner that is told that there are only so many labels, or values so wide."""
-
-    def __init__(self, learner: nn.Module, outputs: int):
-        super().__init__()
-        self.learner, self.outputs = learner, outputs
-
-    def forward(self, *stream: Tensor) -> tuple[Tensor, object]:
-        """Called like the learner."""
-        predicted, state = self.learner(*stream)
-        return predicted[..., : self.outputs], state
-
-
-class Flat(nn.Module):
-    """A learner of vectors that is shown images, each scaled to mean 0 and variance 1 or not."""
-
-    def __init__(self, learner: nn.Module, *, scaled: bool = False):
-        super().__init__()
-        self.learner, self.scaled = learner, scaled
-
-    def forward(self, inputs: Tensor, *rest: Any) -> tuple[Tensor, Any]:
-        """Called like the learner."""
-        x = inputs.flatten(2)
-        return self.learner(layer_norm(x, x.shape[-1:]) if self.scaled else x, *rest)
-
-
 def _learner(
     build: Callable[[Task, float | None], nn.Module],
     bench: Benchmark,
     what: str,
     settings: tuple[float | None, ...],
+    shown: Callable[[Tensor], Tensor] = lambda x: x,
     *,
     writes: bool = False,
 ) -> Contender:
-    """A contender that is a module, called like a `StreamLearner`."""
+    """A contender that is a module, called like a `StreamLearner` with inputs as `shown`."""
+
+    def predict(task: Task, setting: float | None) -> Predict:
+        model = build(task, setting)
+        return lambda stream: predictions(
+            model, stream._replace(input=shown(stream.input)), outputs=task.outputs
+        )
+
     headline = bench.tests[bench.headline]
-    stream = headline.sample(1, torch.Generator().manual_seed(0))
+    x, feedback, taught, *_ = headline.sample(1, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        _, state = build(headline, settings[0])(*(tensor[:, :1] for tensor in stream[:3]))
-    return Contender(
-        lambda task, setting: partial(predictions, build(task, setting)),
-        what,
-        settings,
-        writes,
-        _nbytes(state),
-    )
+        model = build(headline, settings[0])
+        _, state = model(shown(x[:, :1]), feedback[:, :1], taught[:, :1])
+    return Contender(predict, what, settings, writes, _nbytes(state))
 
 
 def _nbytes(state: Any) -> int:

@@ -13,7 +13,7 @@ from rich.table import Table
 from sparsemeta.config import to_dict
 from sparsemeta.plotting import drawn
 from sparsemeta.streams.bench.benchmark import Benchmark, Curve
-from sparsemeta.streams.bench.contenders import dense, styles
+from sparsemeta.streams.bench.contenders import untrained
 
 Seeds = Sequence[Mapping[str, Mapping[str, Any]]]
 """For each seed what was measured, by contender."""
@@ -91,7 +91,7 @@ def summary(found: Findings) -> str:
             f"tolerance: decades of write strength within {metric.factor * metric.near:g} points "
             f"of the best, at {bench.headline}"
         )
-    rivals = [name for name, form in bench.forms.items() if dense(form) and name in there]
+    rivals = [name for name, form in bench.forms.items() if form.dense and name in there]
     for condition in found.conditions if rivals and "sparse" in there else ():
         theirs = [found.scores(name, condition) for name in rivals]
         best = metric.best([mean(scores) for scores in theirs])
@@ -133,11 +133,13 @@ def tolerance(points: Sequence[tuple[float, float]], near: float) -> float:
 def plot(found: Findings, path: str | Path) -> None:
     """Draw means over seeds, a panel for each curve that has more than one point.
 
-    Args:
-        found: as `run` gives it.
-        path: a file that ends in one of `plotting.FORMATS`.
+    The path ends in one of `plotting.FORMATS`.
     """
-    bench, shown, style = found.benchmark, panels(found), styles(found.benchmark)
+    bench, shown = found.benchmark, panels(found)
+    style = {name: contender.style for name, contender in untrained(bench).items()}
+    for place, (name, form) in enumerate(bench.forms.items()):  # sparse memories are bold
+        bold = form.memory.addressing != "dense" and form.memory.rule == "delta"
+        style[name] = {"color": f"C{place}", "linewidth": 2.5 if bold else 1.5}
     count = max(1, len(shown))
     with drawn(path, "tasks", size=(5 * count, 5), panels=count) as panel_axes:
         figure, labelled = panel_axes[0].figure, {}

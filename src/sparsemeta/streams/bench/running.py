@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sparsemeta.errors import ConfigError, require
+from sparsemeta.errors import require
 from sparsemeta.files import write_text
 from sparsemeta.run import Progress
 from sparsemeta.streams.bench.benchmark import Benchmark, Form
@@ -58,37 +58,23 @@ def run(
     """
     require(seeds >= 1, f"seeds = {seeds} must be at least 1")
     progress = progress or Progress(quiet=True)
-    folder = Path(folder) / (benchmark if isinstance(benchmark, str) else benchmark.name)
-    of_seed = _benchmarks(benchmark, data, folder, progress, quick=quick)
+    if isinstance(benchmark, Benchmark):
+        home, made = Path(folder) / benchmark.name, benchmark
+    else:
+        known = ", ".join(BENCHMARKS)
+        require(benchmark in BENCHMARKS, f"there is no bench {benchmark!r}, only {known}")
+        home, entry = Path(folder) / benchmark, BENCHMARKS[benchmark]
+        require(bool(data or not entry.data), f"bench {benchmark} needs --data: {entry.data}")
+        needs = (Path(data), home, progress, quick) if data and entry.data else ()
+        made = entry.load()(*needs)
     pairs: dict[str, Pair] = {}
     found = []
     for seed in range(1 if quick else seeds):
-        bench = of_seed(seed).changed(models, batches, streams)
-        one = _Seed(bench.quick() if quick else bench, seed, folder, progress)
+        bench = made if isinstance(made, Benchmark) else made(seed)
+        bench = bench.changed(models, batches, streams)
+        one = _Seed(bench.quick() if quick else bench, seed, home, progress)
         found.append((one.benchmark, one.run(pairs)))
     return Findings(found[0][0], [seen for _, seen in found])
-
-
-def _benchmarks(
-    asked: str | Benchmark,
-    data: str | Path | None,
-    folder: Path,
-    progress: Progress,
-    *,
-    quick: bool,
-) -> Callable[[int], Benchmark]:
-    """The benchmark of each seed."""
-    if isinstance(asked, Benchmark):
-        return lambda seed: asked
-    if asked not in BENCHMARKS:
-        raise ConfigError(f"there is no bench {asked!r}, only {', '.join(BENCHMARKS)}")
-    entry = BENCHMARKS[asked]
-    if not entry.data:
-        made = entry.load()()
-        return lambda seed: made
-    if data is None:
-        raise ConfigError(f"bench {asked} needs --data: {entry.data}")
-    return entry.load()(Path(data), folder, progress, quick=quick)
 
 
 @dataclass
@@ -106,38 +92,26 @@ class _Seed:
         for name, form in self.benchmark.forms.items():
             pair = pairs[name] = pairs.get(name) or self._choose(name, form)
             make = partial(self._trained, name, form, pair)
-            seen = self._measured(name, self._cell(name, pair), make, form)
+            seen = self._kept(name, "measured", make, measure, form, pair)
             found[name] = seen | {"learning_rate": pair[0], "first_strength": pair[1]}
         for name, contender in untrained(self.benchmark).items():
-            found[name] = self._measured(name, self._cell(name), lambda it=contender: it)
+            found[name] = self._kept(name, "measured", lambda it=contender: it, measure)
         return found
-
-    def _measured(
-        self, name: str, cell: Path, make: Callable[[], Contender], form: Form | None = None
-    ) -> dict[str, Any]:
-        def measured() -> dict[str, Any]:
-            contender = make()
-            self._say(name, "measured")
-            return measure(contender, self.benchmark, self.seed)
-
-        return self._kept(cell / "measured.json", form, measured)
 
     def _choose(self, name: str, form: Form) -> Pair:
         """The pair whose model does best on validation streams, at its best write strength."""
-        bench = self.benchmark
-        pairs = list(itertools.product(bench.learning_rates, bench.rates))
+        metric, grid = self.benchmark.metric, (self.benchmark.learning_rates, self.benchmark.rates)
+        pairs = list(itertools.product(*grid))
 
-        def validated(pair: Pair) -> float:
-            contender = self._trained(name, form, pair)
-            self._say(name, "validated")
-            scores = [score for _, score in validate(contender, bench, self.seed)]
-            return scores[bench.metric.best(scores)]
+        def best(*asked: Any) -> float:
+            scores = [score for _, score in validate(*asked)]
+            return scores[metric.best(scores)]
 
         def score(pair: Pair) -> float:
-            file = self._cell(name, pair) / "validated.json"
-            return self._kept(file, form, partial(validated, pair))
+            make = partial(self._trained, name, form, pair)
+            return self._kept(name, "validated", make, best, form, pair)
 
-        return pairs[bench.metric.best([score(pair) for pair in pairs])] if pairs[1:] else pairs[0]
+        return pairs[metric.best([score(pair) for pair in pairs])] if pairs[1:] else pairs[0]
 
     def _trained(self, name: str, form: Form, pair: Pair) -> Contender:
         bench, (rate, strength) = self.benchmark, pair
@@ -153,17 +127,27 @@ class _Seed:
         cell, steps = self.folder / f"{name}-{self.seed}", self.benchmark.training.steps
         return cell / f"{steps}-batches-{pair[0]:g}-{pair[1]:g}" if pair else cell
 
-    def _kept(self, file: Path, form: Form | None, make: Callable[[], Any]) -> Any:
-        """What a file holds, if it is about the same; else what `make` finds, which is kept there.
+    def _kept(
+        self,
+        name: str,
+        what: str,
+        make: Callable[[], Contender],
+        find: Callable[[Contender, Benchmark, int], Any],
+        form: Form | None = None,
+        pair: Pair | None = None,
+    ) -> Any:
+        """What is found of a contender, kept in a file that holds what it is about.
 
-        About is all that decides what is found; if it changes, what was kept no longer counts.
+        That is all that decides what is found; if it changes, what was kept no longer counts.
         """
-        bench = self.benchmark
+        bench, file = self.benchmark, self._cell(name, pair) / f"{what}.json"
         tasks = bench.train, bench.validation, bench.tests
         about = repr((*tasks, bench.streams, bench.strengths, bench.training, form))
         kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         if kept.get("about") != about:
-            text = json.dumps({"about": about, "found": make()})
+            contender = make()
+            self._say(name, what)
+            text = json.dumps({"about": about, "found": find(contender, bench, self.seed)})
             file.parent.mkdir(parents=True, exist_ok=True)
             write_text(file, text)
             kept = json.loads(text)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -79,19 +79,18 @@ def sine() -> Benchmark:
 def digits() -> Benchmark:
     """Ten digits, one after the other; asked about drawings that training did not have."""
     images = read_digits()
-    sparse = MemoryConfig(slots=1024, active=64, heads=1, value_width=32)
 
     def encoder() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64))
+
+    asked = ClassOrdered(images[:, 120:], classes=10, shots=10, queries=40)
+    sparse = MemoryConfig(slots=1024, active=64, heads=1, value_width=32)
 
     return Benchmark(
         name="digits",
         train=ClassOrdered(images[:, :90], classes=10, shots=5),
         validation=(ClassOrdered(images[:, 90:120], classes=10, shots=10, queries=20),),
-        tests={
-            f"{shots}-shot": ClassOrdered(images[:, 120:], classes=10, shots=shots, queries=40)
-            for shots in (1, 5, 10)
-        },
+        tests={f"{shots}-shot": replace(asked, shots=shots) for shots in (1, 5, 10)},
         headline="10-shot",
         network=Network(width=64, outputs=10, encoder=encoder),
         forms=forms(sparse, sparse, linear=64, lstm=128),
@@ -105,17 +104,12 @@ def digits() -> Benchmark:
 def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
     """Characters of alphabets that training did not have, in one pass.
 
-    Args:
-        background: embeddings (`TURNS` x characters, drawings, D) uint8, direction by direction;
-            the last fifth of the characters is for validation, the tenth before for training.
-        evaluation: of the characters to be asked about, (characters, drawings, D) uint8.
+    Both are embeddings (characters, drawings, D) uint8; of the background `TURNS` x characters,
+    direction by direction, whose last fifth is for validation, the tenth before for training.
     """
     _, train, validation = _parts(background)
     most = min(600, len(evaluation))
-    tests = {
-        f"{classes} classes": ClassOrdered(evaluation, classes=classes)
-        for classes in (50, 100, 200, most)
-    }
+    tests = {f"{n} classes": ClassOrdered(evaluation, classes=n) for n in (50, 100, 200, most)}
     tests["200, relabelled"] = ClassOrdered(evaluation, classes=200, shots=7, rebound=0.3)
     sparse = MemoryConfig(
         slots=16_384, active=16, heads=64, key_width=32, value_width=20, addressing="product"
@@ -124,9 +118,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
     seen = train.flatten(0, 1).float() / 255
     mean, scale = seen.mean(0), (seen - seen.mean(0)).std()
 
-    def encoder() -> nn.Module:
-        return GaussianFeatures(mean, BANDWIDTH * scale, WIDTH)
-
+    encoder = partial(GaussianFeatures, mean, BANDWIDTH * scale, WIDTH)
     return Benchmark(
         name="omniglot",
         train=ClassOrdered(train, classes=190, shots=7, queries=2, rebound=0.3, labels=most),
@@ -146,15 +138,11 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
 
 
 def characters(
-    data: Path, folder: Path, progress: engine.Progress, *, quick: bool = False
+    data: Path, folder: Path, progress: engine.Progress, quick: bool = False
 ) -> Callable[[int], Benchmark]:
-    """`omniglot` of each seed, whose embedding is trained when it is asked for.
+    """`omniglot` of each seed, whose embedding is trained when it is asked for, in the folder.
 
-    Args:
-        data: folder of Omniglot.
-        folder: where the embeddings are kept.
-        progress: where to show how it goes.
-        quick: whether an embedding, too, is trained for a quarter of the time.
+    If it is to be quick, an embedding, too, is trained for a quarter of the time.
     """
     progress.message(f"omniglot: reading {data}")
     background = read_omniglot(data, "background", rotations=True)
@@ -179,9 +167,9 @@ def _parts(background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     A memory that learned from the classes of the embedding would take new ones to be as distinct.
     """
     turned = background.unflatten(0, (TURNS, -1))
-    first, second = (turned.shape[1] * tenths // 10 for tenths in (7, 8))
-    embedding, memories = turned[:, :first], turned[:, first:second]
-    return embedding.flatten(0, 1), memories.flatten(0, 1), turned[:, second:].flatten(0, 1)
+    parts = turned.tensor_split([turned.shape[1] * tenths // 10 for tenths in (7, 8)], dim=1)
+    embedding, memories, validation = (part.flatten(0, 1) for part in parts)
+    return embedding, memories, validation
 
 
 class GaussianFeatures(nn.Module):
@@ -191,12 +179,8 @@ class GaussianFeatures(nn.Module):
       z(x)^\top z(y) / D \approx \exp(-\|x - y\|^2 / 2 \sigma^2)$$
 
     What is close is told apart finely, and whatever is far is equally far, as a memory needs that
-    sums what it was told about drawings of one class.
-
-    Args:
-        mean: of the inputs, (W).
-        bandwidth: $\sigma$, scalar.
-        width: D.
+    sums what it was told about drawings of one class. Inputs have a mean (W), $\sigma$ is the
+    bandwidth, D the width.
     """
 
     def __init__(self, mean: Tensor, bandwidth: Tensor, width: int):

@@ -42,13 +42,13 @@ class ClassOrdered(Task, section="ordered"):
 
     @override
     def check(self) -> None:
-        shape, classes = tuple(self.images.shape), self.classes
+        dtype, shape, classes = self.images.dtype, tuple(self.images.shape), self.classes
         require(
-            self.images.dtype == torch.uint8 and len(shape) >= 3,
-            "images must be uint8 of shape (classes, images of each, ...), not "
-            f"{self.images.dtype} of shape {shape}",
+            dtype == torch.uint8 and len(shape) >= 3,
+            f"images must be uint8 of shape (classes, images of each, ...), not {dtype} of shape "
+            f"{shape}",
         )
-        there, each, *_ = shape
+        there, each = self.images.shape[:2]
         require(classes <= there, f"classes = {classes} cannot be drawn from the images of {there}")
         require(
             self.outputs >= classes, f"labels = {self.labels} are too few for {classes} classes"
@@ -64,8 +64,15 @@ class ClassOrdered(Task, section="ordered"):
             f"{', twice,' if self._moved else ''} and queries = {self.queries}) but has {each}",
         )
 
-    input_shape = property(lambda self: tuple(self.images.shape[2:]))
-    outputs = property(lambda self: self.labels or self.classes)
+    @property
+    @override
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.images.shape[2:])
+
+    @property
+    @override
+    def outputs(self) -> int:
+        return self.labels or self.classes
 
     @property
     def _moved(self) -> int:
@@ -77,11 +84,11 @@ class ClassOrdered(Task, section="ordered"):
 
     @override
     def sample(self, batch: int, generator: torch.Generator) -> Stream:
-        there, each = self.images.shape[:2]
-        kind = _shuffled((batch, there), generator)[:, : self.classes]
-        drawing = _shuffled((batch, self.classes, each), generator)
-        label = _shuffled((batch, self.classes), generator)
-        moved = _shuffled((batch, self.classes), generator)[:, : self._moved]
+        (there, each), classes = self.images.shape[:2], self.classes
+        kind = _shuffled((batch, there), generator)[:, :classes]
+        drawing = _shuffled((batch, classes, each), generator)
+        label = _shuffled((batch, classes), generator)
+        moved = _shuffled((batch, classes), generator)[:, : self._moved]
         label_after = label.scatter(1, moved, label.gather(1, moved.roll(1, 1)))
 
         source, use, version = self._plan(moved, generator)
@@ -89,7 +96,7 @@ class ClassOrdered(Task, section="ordered"):
         taught = (torch.arange(source.shape[1], device=source.device) < lessons).expand(batch, -1)
         target = torch.where(version > 0, label_after.gather(1, source), label.gather(1, source))
         if self.labels:
-            target = _shuffled((batch, self.labels), generator)[:, : self.classes].gather(1, target)
+            target = _shuffled((batch, self.labels), generator)[:, :classes].gather(1, target)
         row = torch.arange(batch, device=source.device)[:, None]
         shown = (kind.gather(1, source), drawing[row, source, use])
         images = self.images[tuple(index.to(self.images.device) for index in shown)]
@@ -125,11 +132,7 @@ def _shuffled(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def prototypes(stream: Stream, outputs: int) -> Tensor:
-    """The label whose mean input so far is nearest: a memory of nothing but running means.
-
-    Args:
-        stream: of labelled inputs (B, T, *shape).
-        outputs: the number of labels.
+    """The label, of so many, whose mean input so far is nearest: a memory of nothing but means.
 
     Returns:
         (B, T) int64 labels; 0 where no stream is scored, and before anything was taught.

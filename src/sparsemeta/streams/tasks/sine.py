@@ -35,8 +35,15 @@ class Sine(Task, section="sine"):
     noise: Annotated[float, Above(0)] = 0.1
     """Standard deviation of the noise on what is revealed."""
 
-    input_shape = property(lambda self: (1,))
-    outputs = property(lambda self: 1)
+    @property
+    @override
+    def input_shape(self) -> tuple[int, ...]:
+        return (1,)
+
+    @property
+    @override
+    def outputs(self) -> int:
+        return 1
 
     @override
     def sample(self, batch: int, generator: torch.Generator) -> Stream:
