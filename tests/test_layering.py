@@ -41,9 +41,9 @@ HOMES = {
     "tokenizers": ("lm/",),
     "datasets": ("lm/text/sources.py",),
     "gymnasium": ("rl/",),
-    "sklearn": ("streams/tasks/digits.py",),
-    "PIL": ("streams/tasks/omniglot.py", "rl/"),
-    "matplotlib": ("plotting.py", "lm/", "streams/bench/plots.py", "rl/evaluation.py"),
+    "sklearn": ("streams/tasks/images.py",),
+    "PIL": ("streams/tasks/images.py", "rl/"),
+    "matplotlib": ("plotting.py", "lm/", "rl/evaluation.py"),
     "tyro": ("cli/",),
 }
 

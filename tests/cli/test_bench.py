@@ -37,10 +37,10 @@ def test_end_to_end(here, capsys):
 def test_quick_and_smaller(here, capsys):
     options = ["--quick", "--batches", "4", "--streams", "8", "--run", "elsewhere"]
     assert main(["bench", "rebinding", *options]) == 0
-    assert "step 1 " in capsys.readouterr().err  # a quarter of the batches
+    assert "step 1/1 " in capsys.readouterr().err  # a quarter of the batches
     assert (here / "elsewhere/rebinding/sparse-0").is_dir()
     assert main(["bench", "rebinding", *options[1:], "--seeds", "1", "--models", "sparse"]) == 0
-    assert "step 4 " in capsys.readouterr().err  # in the same folder
+    assert "step 4/4 " in capsys.readouterr().err  # in the same folder
 
 
 def test_help_names_every_benchmark_and_every_model(capsys):

@@ -5,7 +5,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch.nn.functional import cross_entropy
 
-from sparsemeta.streams.classifiers import SoftmaxSGD, StreamingLDA
+from sparsemeta.streams.learners import SoftmaxSGD, StreamingLDA
 
 
 def clusters(count=90):

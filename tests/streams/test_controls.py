@@ -5,7 +5,7 @@ import torch
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.nn import LessonLearner, SparseMemory, StreamLearner
-from sparsemeta.streams.controls import (
+from sparsemeta.streams.learners import (
     DenseCode,
     LSTMMemory,
     centred_relu,

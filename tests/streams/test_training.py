@@ -10,7 +10,7 @@ from sparsemeta.errors import CheckpointError, ConfigError, TrainingError
 from sparsemeta.nn.stream_learner import StreamLearner
 from sparsemeta.run import Interrupted, Progress
 from sparsemeta.streams import Rebinding, score
-from sparsemeta.streams.controls import LSTMMemory
+from sparsemeta.streams.learners import LSTMMemory
 from sparsemeta.streams.training import TrainingConfig, train
 from tests.streams.tasks import SMALL, seeded
 

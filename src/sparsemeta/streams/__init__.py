@@ -2,20 +2,16 @@
 
 Axes: B streams, T steps, C classes.
 
-    stream.py       Stream and Task: the one interface of all tasks; what a model predicts of one
-    metrics.py      accuracy and squared error: what is better, and how it is shown
-    tasks/          the tasks themselves, and the images that they show
+    stream.py       Stream, Task, Metric: the one interface of all tasks; what a model predicts
+    tasks/          the tasks themselves
       rebinding.py  Rebinding: cues whose labels change; a table of the last label of each
-      ordered.py    ClassOrdered: images class after class, in one pass; some may change meaning
-      prototypes.py the nearest running mean of a class: its oracle
-      omniglot.py   its images of handwritten characters
-      digits.py     its images of digits, bundled with scikit-learn
+      ordered.py    ClassOrdered: images class after class, in one pass; nearest running mean
+      images.py     its images: digits, and the handwritten characters of Omniglot
       sine.py       Sine: a wave that jumps; a Bayesian change-point filter
 
     training.py     meta-training of a `StreamLearner` on a task, in a run that is resumed
     online.py       learning example by example, as River and scikit-learn do it
-    controls.py     dense keys, and an LSTM, in place of a sparse memory
-    classifiers.py  learners that are not meta-trained: softmax by gradient descent, streaming LDA
+    learners.py     what a sparse memory is compared with: dense keys, an LSTM, classifiers
     embedding.py    a prototype network: images as vectors
     bench/          `sparsemeta bench`: all of them on a task, over seeds
 

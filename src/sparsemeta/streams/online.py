@@ -13,22 +13,22 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparsemeta.errors import CheckpointError, StateError, StreamError, installed, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.files import check_folder, write_folder
 from sparsemeta.nn import StreamLearner, StreamState
 
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError)
-"""What JSON that is none, or of something else, raises on its way to tensors."""
+# What JSON that is none, or of something else, raises on its way to tensors.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, CheckpointError)
 
 
 class OnlineState(NamedTuple):
     """What an `OnlineLearner` has learned: a value, to be kept, forked and restored."""
 
     stream: StreamState
-    labels: tuple[Hashable, ...] = ()
-    """The labels met so far, in the order in which they appeared."""
+    labels: tuple[Hashable, ...] = ()  # met so far, in the order in which they appeared
 
 
 class OnlineLearner(ABC):
@@ -52,10 +52,11 @@ class OnlineLearner(ABC):
     _supervised = True  # River asks
 
     def __init__(self, model: StreamLearner, features: Sequence[str] | None = None):
+        name, kind = type(self).__name__, self.kind
         require(
-            model.kind == self.kind,
-            f"{type(self).__name__} needs a StreamLearner of {self.kind}, and this one is of "
-            f"{model.kind}. Use the other of OnlineClassifier and OnlineRegressor.",
+            model.kind == kind,
+            f"{name} needs a StreamLearner of {kind}, and this one is of {model.kind}. Use the "
+            "other of OnlineClassifier and OnlineRegressor.",
         )
         self.model, self.features = model.eval(), features
         self.state = OnlineState(model.initial_state(1))
@@ -63,21 +64,25 @@ class OnlineLearner(ABC):
             getattr(import_module("river.base"), self.river_base).register(type(self))
 
     def learn_one(self, x: Any, y: Any) -> None:
-        """Learn one example.
-
-        Args:
-            x: its input: an array of the shape that the model takes, or a dictionary of features.
-            y: what it is.
+        """Learn that x, an array as the model takes it or a dictionary of features, is y.
 
         Raises:
             StreamError: y is one label more than the model can tell apart; nothing was learned.
         """
         self.partial_fit([x], [y])
 
+    def predict_one(self, x: Any) -> Any:
+        """The most probable label of one example, None before any was learned; or its value."""
+        return self.predict([x])[0]
+
+    @abstractmethod
+    def predict(self, X: Any) -> Any:
+        """The same of each example, each by itself."""
+
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Learn examples one after the other; the same as `learn_one` for each."""
         feedback, labels = self._feedback(y)
-        _, stream = self._forward(X, feedback, taught=True)
+        _, stream = self._forward(X, feedback)
         self.state = OnlineState(stream, labels)
         return self
 
@@ -88,12 +93,12 @@ class OnlineLearner(ABC):
             StateError: a label is neither text nor a number.
         """
         (memory, feedback, taught), labels = self.state
-        strange = [label for label in labels if not isinstance(label, str | int | float | None)]
-        if strange:
-            raise StateError(
-                f"the label {strange[0]!r} is neither text nor a number, so it cannot be saved. "
-                "Learn with names of your labels instead."
-            )
+        for label in labels:
+            if not isinstance(label, str | int | float | None):
+                raise StateError(
+                    f"the label {label!r} is neither text nor a number, so it cannot be saved. "
+                    "Learn with names of your labels instead."
+                )
         about = {"labels": labels, "feedback": feedback.tolist(), "taught": taught.tolist()}
         with write_folder(Path(path)) as folder:
             memory.save(folder / "memory.safetensors", self.model)
@@ -105,38 +110,35 @@ class OnlineLearner(ABC):
         Raises:
             StateError: it is missing, damaged, or was learned by another model.
         """
-        now, file = self.state.stream, Path(path) / "learner.json"
-        memory = FastWeights.load(Path(path) / "memory.safetensors", self.model)
+        now, folder, file = self.state.stream, Path(path), Path(path) / "learner.json"
+        memory = FastWeights.load(folder / "memory.safetensors", self.model)
         try:
-            check_folder(Path(path))
+            check_folder(folder)
             about = json.loads(file.read_text(encoding="utf-8"))
             feedback = now.feedback.new_tensor(about["feedback"]).view(now.feedback.shape)
             taught = now.taught.new_tensor(about["taught"]).view(now.taught.shape)
             labels = tuple(about["labels"])
-        except (*UNREADABLE, CheckpointError) as why:
+        except UNREADABLE as why:
             raise StateError(
                 f"{file}: damaged or not what a learner has saved ({why}). Restore the folder "
                 "from a copy, or begin anew."
             ) from None
-        memory = memory.to(now.taught.device)
-        self.state = OnlineState(StreamState(memory, feedback, taught), labels)
-
-    def _predictions(self, X: Any) -> Tensor:
-        """What the model says of each example by itself, (n, outputs)."""
-        feedback = self.state.stream.feedback
-        blank = feedback.new_zeros(len(X), *feedback.shape[1:])
-        return self._forward(X, blank, taught=False)[0]
+        self.state = OnlineState(StreamState(memory.to(taught.device), feedback, taught), labels)
 
     @torch.no_grad()
-    def _forward(self, X: Any, feedback: Tensor, *, taught: bool) -> tuple[Tensor, StreamState]:
-        now = self.state.stream
-        rows = [self._row(x) if isinstance(x, Mapping) else np.asarray(x) for x in X]
-        inputs = torch.as_tensor(np.stack(rows), dtype=torch.float32, device=now.taught.device)
-        told = now.taught.new_full((1, len(rows)), taught)
-        predicted, state = self.model(inputs[None], feedback[None], told, now)
+    def _forward(self, X: Any, feedback: Tensor | None = None) -> tuple[Tensor, StreamState]:
+        """What the model says of examples, (n, outputs), each by itself if nothing is fed back."""
+        now, taught = self.state.stream, feedback is not None
+        inputs = torch.as_tensor(np.stack([self._row(x) for x in X]), dtype=torch.float32)
+        if feedback is None:
+            feedback = now.feedback.new_zeros(len(inputs), *now.feedback.shape[1:])
+        told = now.taught.new_full((1, len(inputs)), taught)
+        predicted, state = self.model(inputs[None].to(told.device), feedback[None], told, now)
         return predicted[0], state
 
-    def _row(self, x: Mapping[str, Any]) -> np.ndarray:
+    def _row(self, x: Any) -> np.ndarray:
+        if not isinstance(x, Mapping):
+            return np.asarray(x)
         names = sorted(x) if self.features is None else self.features
         return np.array([float(x.get(name, 0)) for name in names])
 
@@ -161,31 +163,26 @@ class OnlineClassifier(OnlineLearner):
     kind = "labels"
     river_base = "Classifier"
 
-    def predict_one(self, x: Any) -> Hashable | None:
-        """The most probable label of one example; None before any was learned."""
-        return self.predict([x])[0]
-
     def predict_proba_one(self, x: Any) -> dict[Hashable, float]:
         """The probability of each label learned so far."""
         return dict(zip(self.state.labels, self._probabilities([x])[0].tolist(), strict=True))
 
+    @override
     def predict(self, X: Any) -> list[Hashable | None]:
-        """The most probable label of each example, each by itself."""
         if not self.state.labels:
             return [None] * len(X)
         return [self.state.labels[best] for best in self._probabilities(X).argmax(-1).tolist()]
 
     def _probabilities(self, X: Any) -> Tensor:
-        return self._predictions(X)[:, : len(self.state.labels)].softmax(-1)
+        return self._forward(X)[0][:, : len(self.state.labels)].softmax(-1)
 
     def _feedback(self, y: Any) -> tuple[Tensor, tuple[Hashable, ...]]:
         named = [label.item() if isinstance(label, np.generic | Tensor) else label for label in y]
-        table = {label: None for label in (*self.state.labels, *named)}
-        labels = tuple(table)
-        if len(labels) > self.model.outputs:
+        labels, most = tuple(dict.fromkeys((*self.state.labels, *named))), self.model.outputs
+        if len(labels) > most:
             raise StreamError(
-                f"{labels[self.model.outputs]!r} is label number {self.model.outputs + 1}, but "
-                f"this model tells {self.model.outputs} apart. Train one with more outputs."
+                f"{labels[most]!r} is label number {most + 1}, but this model tells {most} apart. "
+                "Train one with more outputs."
             )
         index = {label: number for number, label in enumerate(labels)}
         device = self.state.stream.taught.device
@@ -198,13 +195,10 @@ class OnlineRegressor(OnlineLearner):
     kind = "values"
     river_base = "Regressor"
 
-    def predict_one(self, x: Any) -> Any:
-        """The value of one example: a number, or an array (W,) if values have several."""
-        return self.predict([x])[0]
-
+    @override
     def predict(self, X: Any) -> np.ndarray:
         """The value of each example by itself: (n,), or (n, W) if values have several."""
-        values = self._predictions(X)
+        values = self._forward(X)[0]
         return (values.squeeze(-1) if self.model.outputs == 1 else values).cpu().numpy()
 
     def _feedback(self, y: Any) -> tuple[Tensor, tuple[Hashable, ...]]:

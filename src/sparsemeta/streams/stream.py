@@ -1,6 +1,10 @@
 """The one interface of all tasks: streams, and how predictions on them are scored."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import ClassVar, NamedTuple, Self
 
 import torch
@@ -8,7 +12,60 @@ from torch import Tensor, nn
 
 from sparsemeta.config import Settings
 from sparsemeta.errors import StreamError
-from sparsemeta.streams.metrics import ACCURACY, SQUARED_ERROR, Metric
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How predictions are scored, step by step, and how scores are compared and shown.
+
+    Args:
+        name: as an axis of a plot is called.
+        unit: as the figures of a table are called.
+        each: predictions (B, T, ..) and targets like them to scores of single steps, (B, T).
+        more_is_better: whether the highest score is best.
+        factor: from a score to what a table shows.
+        digits: of that, after the point.
+        scale: of an axis of a plot, linear or log.
+        near: a score this close to the best one is as good; None where no such margin is known.
+    """
+
+    name: str
+    unit: str
+    each: Callable[[Tensor, Tensor], Tensor]
+    more_is_better: bool = True
+    factor: float = 1.0
+    digits: int = 3
+    scale: str = "linear"
+    near: float | None = None
+
+    def best(self, scores: Sequence[float]) -> int:
+        """The place of the best score, the first of equals; NaN is never best."""
+        sign = 1 if self.more_is_better else -1
+        ranks = [-math.inf if math.isnan(score) else sign * score for score in scores]
+        return ranks.index(max(ranks))
+
+    def show(self, scores: Sequence[float], *, sign: bool = False) -> str:
+        """Mean and standard deviation, which one score has none of; `sign` writes a plus too."""
+        text = f"{self.factor * mean(scores):{'+' if sign else ''}.{self.digits}f}"
+        spread = f" ± {self.factor * stdev(scores):.{self.digits}f}" if len(scores) > 1 else ""
+        return text + spread
+
+
+ACCURACY = Metric(
+    name="accuracy",
+    unit="accuracy in percent",
+    each=lambda predictions, target: (predictions == target).float(),
+    factor=100,
+    digits=1,
+    near=0.05,
+)
+SQUARED_ERROR = Metric(
+    name="mean squared error",
+    unit="mean squared error",
+    each=lambda predictions, target: (predictions - target).square().mean(-1),
+    more_is_better=False,
+    scale="log",
+)
 
 
 class Stream(NamedTuple):
@@ -71,15 +128,12 @@ class Task(Settings, ABC):
 
 
 def score(stream: Stream, predictions: Tensor, metric: Metric | None = None) -> Tensor:
-    """The mean score of each stream's scored steps.
+    """The mean score of each stream's scored steps, (B,) float32.
 
     Args:
         stream: of T steps.
         predictions: like `stream.target`.
         metric: None is accuracy of labels, or mean squared error of values.
-
-    Returns:
-        (B,) float32.
 
     Raises:
         StreamError: the predictions have another shape than the targets.
@@ -96,23 +150,26 @@ def score(stream: Stream, predictions: Tensor, metric: Metric | None = None) -> 
 
 
 @torch.no_grad()
-def predictions(model: nn.Module, stream: Stream, *, segment: int = 1024) -> Tensor:
+def predictions(
+    model: nn.Module, stream: Stream, *, segment: int = 1024, outputs: int | None = None
+) -> Tensor:
     """What a model says of streams, with its weights as they are, to be scored like an oracle.
 
     Args:
         model: called like a `StreamLearner`; on the stream's device.
         stream: of T steps.
         segment: steps at a time, which bounds memory and changes nothing else.
+        outputs: the model is told that there are only so many labels, or values so wide.
 
     Returns:
         Like `stream.target`: the likeliest labels, or values.
     """
     training, state, found = model.training, None, []
     model.eval()
-    for cut in zip(*(tensor.split(segment, dim=1) for tensor in stream), strict=True):
-        part = Stream(*cut)
-        predicted, state = model(part.input, part.feedback, part.taught, state)
-        found.append(predicted if part.target.is_floating_point() else predicted.argmax(-1))
+    for part in zip(*(tensor.split(segment, dim=1) for tensor in stream[:3]), strict=True):
+        predicted, state = model(*part, state)
+        predicted = predicted[..., :outputs]
+        found.append(predicted if stream.target.is_floating_point() else predicted.argmax(-1))
     model.train(training)
     return torch.cat(found, dim=1)
 
@@ -124,7 +181,7 @@ def exposures(stream: Stream) -> Tensor:
         (B, T) int64. Where it is 0 the answer cannot be known; errors by it are the recovery curve.
     """
     fact = stream.source * (int(stream.version.max()) + 1) + stream.version
-    return torch.stack([seen for seen, _ in _lessons(fact, stream.taught)], dim=1)
+    return _lessons(fact, stream.taught)[0]
 
 
 def age(stream: Stream) -> Tensor:
@@ -133,22 +190,18 @@ def age(stream: Stream) -> Tensor:
     Returns:
         (B, T) int64, -1 where it never was.
     """
-    ages = [
-        torch.where(last < 0, -1, step - last)
-        for step, (_, last) in enumerate(_lessons(stream.source, stream.taught))
-    ]
-    return torch.stack(ages, dim=1)
+    last = _lessons(stream.source, stream.taught)[1]
+    return torch.where(last < 0, -1, torch.arange(last.shape[1], device=last.device) - last)
 
 
-def _lessons(key: Tensor, taught: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _lessons(key: Tensor, taught: Tensor) -> tuple[Tensor, ...]:
     """Before each step: how often its key (B, T) was taught, and at which step last, or -1."""
     row = torch.arange(len(key), device=key.device)
     count = key.new_zeros(len(key), int(key.max()) + 1)
-    latest = torch.full_like(count, -1)
-    lessons = []
+    latest = count - 1
+    found = []
     for step, (k, real) in enumerate(zip(key.unbind(1), taught.unbind(1), strict=True)):
-        seen, last = count[row, k], latest[row, k]
-        lessons.append((seen, last))
-        count[row, k] = seen + real
-        latest[row, k] = torch.where(real, step, last)
-    return lessons
+        found.append(torch.stack([count[row, k], latest[row, k]]))
+        count[row, k] += real
+        latest[row, k] = torch.where(real, step, latest[row, k])
+    return torch.stack(found, dim=-1).unbind()

@@ -2,7 +2,7 @@
 
 import torch
 
-from sparsemeta.streams.bench.characters import TURNS, GaussianFeatures, omniglot
+from sparsemeta.streams.bench.suite import TURNS, GaussianFeatures, omniglot
 
 
 def test_no_class_is_in_two_parts():

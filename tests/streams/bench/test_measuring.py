@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from sparsemeta.streams import ACCURACY, SQUARED_ERROR, Sine
-from sparsemeta.streams.bench.contenders import Contender, learned, untrained
-from sparsemeta.streams.bench.curves import RECOVERY, RETENTION
-from sparsemeta.streams.bench.measuring import measure
+from sparsemeta.streams.bench import RECOVERY, RETENTION
+from sparsemeta.streams.bench.contenders import Contender, learned, measure, untrained
 from tests.streams.bench.small import small
 
 BENCH = small()

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sparsemeta.streams.bench.models import Among, Form, forms, held
-from sparsemeta.streams.controls import DenseCode, LSTMMemory
+from sparsemeta.streams import predictions
+from sparsemeta.streams.bench import Form, forms
+from sparsemeta.streams.bench.contenders import held
+from sparsemeta.streams.learners import DenseCode, LSTMMemory
 from tests.streams.bench.small import MEMORY, small
 
 BENCH = small(forms=forms(replace(MEMORY, slots=64), MEMORY, linear=8, lstm=8))
@@ -74,10 +76,11 @@ def test_a_held_model_writes_with_that_strength_alone(strength):
     torch.testing.assert_close(model.memory.meta_learner(*x).rate, before)  # it is a copy
 
 
-def test_among():
-    stream = torch.randn(1, 3, 8), torch.zeros(1, 3).long(), torch.ones(1, 3).bool()
-    logits, _ = Among(build("sparse"), 2)(*stream)
-    assert logits.shape == (1, 3, 2)
+def test_predictions_are_among_the_labels_that_there_are():
+    stream, model = BENCH.train.sample(8, torch.Generator().manual_seed(0)), build("sparse")
+    torch.nn.init.normal_(model.memory.output.weight)
+    assert predictions(model, stream).max() == 3
+    assert predictions(model, stream, outputs=2).max() == 1
 
 
 def test_what_a_form_says():

@@ -3,7 +3,7 @@ import pytest
 from sparsemeta.errors import ConfigError
 from sparsemeta.plotting import require_plotting
 from sparsemeta.streams.bench import Findings, plot
-from sparsemeta.streams.bench.plots import panels
+from sparsemeta.streams.bench.findings import panels
 from tests.streams.bench.small import small
 from tests.streams.tasks import SMALL
 

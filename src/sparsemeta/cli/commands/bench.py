@@ -1,9 +1,8 @@
 """`sparsemeta bench BENCHMARK`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from sparsemeta.streams.bench import BENCHMARKS, MODELS
 _ABOUT = "; ".join(f"{name}: {entry.about}" for name, entry in BENCHMARKS.items())
 _MODELS = "; ".join(f"{name}, {what}" for name, what in MODELS.items())
 _DATA = "; ".join(f"{name} needs {entry.data}" for name, entry in BENCHMARKS.items() if entry.data)
+_ONLY = f"Train only these of the models that the benchmark has, of all: {_MODELS}."
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,7 @@ class Bench:
     ]
     seeds: int = 5
     """How often, from other weights and on other streams; all models of a seed meet the same."""
-    models: Annotated[
-        tuple[str, ...],
-        tyro.conf.arg(
-            help=f"Train only these of the models that the benchmark has, of all: {_MODELS}."
-        ),
-    ] = ()
+    models: Annotated[tuple[str, ...], tyro.conf.arg(help=_ONLY)] = ()
     data: Annotated[Path | None, tyro.conf.arg(help=f"Files to read: {_DATA}.")] = None
     batches: int | None = None
     """How many batches of streams each model is trained on; if left out, what the task needs."""
@@ -59,27 +54,12 @@ class Bench:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the benchmark, print, and write what was asked for."""
-    command = tyro.cli(Bench, args=list(arguments), prog="sparsemeta bench")
-    delivery = Delivery(command.json, command.plot, extra="tasks")
+    asked = asdict(tyro.cli(Bench, args=list(arguments), prog="sparsemeta bench"))
+    delivery = Delivery(asked.pop("json"), asked.pop("plot"), extra="tasks")
 
     from sparsemeta.run import Progress
     from sparsemeta.streams.bench import plot, run, summary, table
 
-    found = run(
-        command.benchmark,
-        seeds=command.seeds,
-        models=command.models,
-        batches=command.batches,
-        streams=command.streams,
-        quick=command.quick,
-        data=command.data,
-        folder=command.run,
-        progress=Progress(),
-    )
-    delivery.deliver(
-        table(found),
-        summary(found),
-        data=found.to_dict,
-        draw=lambda path: plot(found, path),
-        width=180,
-    )
+    found = run(folder=asked.pop("run"), progress=Progress(), **asked)
+    shown = table(found), summary(found)
+    delivery.deliver(*shown, data=found.to_dict, draw=partial(plot, found), width=180)

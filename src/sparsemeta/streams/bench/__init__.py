@@ -1,16 +1,11 @@
 """Benchmarks: every learner on a task, trained, tuned and tested alike, over seeds.
 
 registry.py    what there is to bench; to add one is a row here
-suite.py       the benchmarks that need no files
-characters.py  the one on Omniglot, and its embedding
-benchmark.py   Benchmark: what a benchmark is
-models.py      the learned models: one network, a memory of each kind
-contenders.py  them, learners that need no training, and the oracle
-curves.py      recovery after a switch, retention by age
-measuring.py   what is measured of a contender
+suite.py       the benchmarks themselves, and the embedding of Omniglot
+benchmark.py   Benchmark: what one is: tasks, network, memories, curves, budget
+contenders.py  its models, learners that need no training, the oracle; what is measured of them
 running.py     `run`: from end to end, gone on with where it stopped
-report.py      Findings, and their table
-plots.py       their figure
+findings.py    what was found, its table and its figure
 
 found = run("digits", quick=True)
 rich.print(table(found), summary(found))

@@ -1,14 +1,20 @@
-from .benchmark import Benchmark as Benchmark
-from .curves import RECOVERY as RECOVERY, RETENTION as RETENTION, Curve as Curve
-from .models import Form as Form, Network as Network, forms as forms
-from .plots import plot as plot
-from .registry import BENCHMARKS as BENCHMARKS, MODELS as MODELS, Entry as Entry
-from .report import (
+from .benchmark import (
+    RECOVERY as RECOVERY,
+    RETENTION as RETENTION,
+    Benchmark as Benchmark,
+    Curve as Curve,
+    Form as Form,
+    Network as Network,
+    forms as forms,
+)
+from .findings import (
     Findings as Findings,
     chosen as chosen,
+    plot as plot,
     summary as summary,
     sweep as sweep,
     table as table,
     tolerance as tolerance,
 )
+from .registry import BENCHMARKS as BENCHMARKS, MODELS as MODELS, Entry as Entry
 from .running import run as run

@@ -1,19 +1,140 @@
-"""What a benchmark is: tasks, models, and the budget that every model gets."""
+"""What a benchmark is: tasks, models that differ in their memory alone, and one budget for all."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self, cast
 
-from sparsemeta.config import Count, Settings
+from torch import Tensor, nn
+
+from sparsemeta.config import Count, MemoryConfig, Settings
 from sparsemeta.errors import require
-from sparsemeta.streams.bench.curves import RECOVERY, RETENTION, Curve
-from sparsemeta.streams.bench.models import Form, Network
-from sparsemeta.streams.metrics import Metric
-from sparsemeta.streams.stream import Task
+from sparsemeta.nn import LessonLearner, SparseMemory, StreamLearner
+from sparsemeta.streams.learners import DENSE_CODES, DenseCode, LSTMMemory
+from sparsemeta.streams.stream import Metric, Stream, Task, age, exposures
 from sparsemeta.streams.training import TrainingConfig
 
+CONFIDENCE = 0.1
+"""Of what is recalled at the start: with more, the likeliest label would be held for certain."""
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 """The one grid of write strengths, of gradient descent too."""
+LESSONS = 10
+"""After a switch, that the curve of recovery shows."""
+MIN_STEPS = 20
+"""Steps that a point of a curve is at least the mean of."""
+
+Point = tuple[float | None, float]
+"""A place on an axis, or a setting; and a score."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a learned model remembers with."""
+
+    memory: MemoryConfig
+    code: str = ""
+    """One of `DENSE_CODES`, for keys that are not those of the library."""
+    lstm: int = 0
+    """Width of an LSTM's state, in place of a memory."""
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is a dense memory, which sparse ones are compared with."""
+        return self.memory.addressing == "dense" and not self.lstm
+
+    def __str__(self) -> str:
+        if self.lstm:
+            return f"LSTM of width {self.lstm}"
+        memory = self.memory
+        what = "" if memory.addressing == "dense" else f", {memory.active} written"
+        what += ", signed" if memory.addressing == "signed" else ""
+        rule = ", additive" if memory.rule == "hebbian" else ""
+        return f"{memory.heads} x {memory.slots:,} slots{what}{rule}"
+
+
+def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) -> dict[str, Form]:
+    """The sparse memory and its controls.
+
+    Args:
+        sparse: the memory as one would use it.
+        equal: a sparse memory of the width of the dense controls, whose parameters are as many.
+        linear: width of the linear dense key.
+        lstm: width of the LSTM.
+    """
+    dense = replace(equal, addressing="dense", active=1)
+    return {
+        "sparse": Form(sparse),
+        **({} if equal == sparse else {"sparse-equal": Form(equal)}),
+        "linear": Form(replace(dense, slots=linear)),
+        **{code: Form(dense, code=code) for code in DENSE_CODES},
+        "additive": Form(replace(sparse, rule="hebbian")),
+        "lstm": Form(replace(dense, slots=1), lstm=lstm),
+    }
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is around the memory, the same for all forms."""
+
+    width: int
+    outputs: int
+    kind: Literal["labels", "values"] = "labels"
+    encoder: Callable[[], nn.Module] = nn.Identity
+    recalls: bool = False
+    """Whether memories recall labels from the start, on a way in and out that is not trained:
+    where labels are many, training on few spoils it. An LSTM has no such way."""
+
+    def build(self, form: Form, rate: float) -> StreamLearner:
+        """A new network, from torch's random state; `rate` is its write strength at the start."""
+        width, config, encoder = self.width, form.memory, self.encoder()
+        if form.lstm:
+            memory = cast(SparseMemory, LSTMMemory(width, form.lstm))  # it is called like one
+        else:
+            code = DenseCode(width, config, DENSE_CODES[form.code]) if form.code else None
+            memory = SparseMemory(width, config, code, LessonLearner(width, config, rate))
+        if self.recalls and not form.lstm:
+            memory.tie(CONFIDENCE)
+            if form.dense and not form.code:
+                memory.addressing.keep_angles()
+        return StreamLearner(
+            width, config, self.outputs, kind=self.kind, encoder=encoder, memory=memory
+        )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Scores along an axis: its name among what was measured, and what a plot calls the axis.
+
+    Its scale is linear or log; `place` says where each step of a stream stands on it, and which
+    steps count, (B, T) each.
+    """
+
+    name: str
+    axis: str
+    scale: str
+    place: Callable[[Stream], tuple[Tensor, Tensor]]
+
+    def points(self, stream: Stream, scores: Tensor) -> list[Point]:
+        """The mean of the scores (B, T) at every place that enough steps have."""
+        place, counts = self.place(stream)
+        x, y = place[counts], scores[counts]
+        places, steps = x.unique(return_counts=True)
+        return [(float(at), y[x == at].mean().item()) for at in places[steps >= MIN_STEPS]]
+
+
+def _since_the_switch(stream: Stream) -> tuple[Tensor, Tensor]:
+    lessons = exposures(stream)
+    return lessons, stream.scored & (stream.version > 0) & (lessons <= LESSONS)
+
+
+def _since_the_last_lesson(stream: Stream) -> tuple[Tensor, Tensor]:
+    """Ages, pooled between powers of two: each stands for their lower end."""
+    steps = age(stream)
+    return 2 ** steps.clamp(min=1).log2().floor(), stream.scored & (steps > 0)
+
+
+RECOVERY = Curve("recovery", "lessons since the switch", "linear", _since_the_switch)
+RETENTION = Curve("retention", "steps since the last lesson", "log", _since_the_last_lesson)
 
 
 @dataclass(frozen=True)
@@ -56,29 +177,21 @@ class Benchmark(Settings, section="bench"):
             ConfigError: there is no such model, or no batches or streams are left.
         """
         unknown = ", ".join(name for name in models if name not in self.forms)
-        require(
-            not unknown,
-            f"models: bench {self.name} has no {unknown}, only {', '.join(self.forms)}",
-        )
-        training = self.training
+        known = ", ".join(self.forms)
+        require(not unknown, f"models: bench {self.name} has no {unknown}, only {known}")
+        training, names = self.training, models or self.forms
         return replace(
             self,
-            forms={name: form for name, form in self.forms.items() if name in models or not models},
+            forms={name: form for name, form in self.forms.items() if name in names},
             training=training if batches is None else replace(training, steps=batches),
             streams=self.streams if streams is None else streams,
         )
 
     def quick(self) -> Self:
         """The sparse memory alone, as it was known to do, with a quarter of training and tests."""
-        training = self.training
-        return replace(
-            self,
-            training=replace(
-                training, steps=-(-training.steps // 4), warmup=-(-training.warmup // 4)
-            ),
-            strengths=(),
-            streams=-(-self.streams // 4),
-            forms={"sparse": self.forms["sparse"]},
-            learning_rates=self.learning_rates[:1],
-            rates=self.rates[:1],
-        )
+        steps, streams = (math.ceil(n / 4) for n in (self.training.steps, self.streams))
+        less = self.changed(["sparse"], steps, streams)
+        warmup = math.ceil(self.training.warmup / 4)
+        training = replace(less.training, warmup=warmup)
+        firsts = {"learning_rates": self.learning_rates[:1], "rates": self.rates[:1]}
+        return replace(less, training=training, strengths=(), **firsts)

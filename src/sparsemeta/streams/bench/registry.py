@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-_SUITE = "sparsemeta.streams.bench.suite"
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -18,7 +16,7 @@ class Entry:
     about: str
     home: str
     """`module:function`: of nothing, giving a `Benchmark`; or, where data is needed, like
-    `characters`, giving the benchmark of each seed."""
+    `suite.characters`, giving the benchmark of each seed."""
     data: str = ""
     """The files that it needs, if any."""
 
@@ -28,13 +26,14 @@ class Entry:
         return getattr(import_module(module), name)
 
 
+_SUITE = "sparsemeta.streams.bench.suite"
 BENCHMARKS = {
     "rebinding": Entry(
         "cues whose labels change, up to 512 of them live at once", f"{_SUITE}:rebinding"
     ),
     "omniglot": Entry(
         "handwritten characters, class after class in one pass without replay",
-        "sparsemeta.streams.bench.characters:characters",
+        f"{_SUITE}:characters",
         data="the folder of images_background and images_evaluation, each a .zip or .npz file, "
         "from https://github.com/brendenlake/omniglot",
     ),

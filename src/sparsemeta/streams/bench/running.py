@@ -10,15 +10,13 @@ from typing import Any
 
 import torch
 
-from sparsemeta.errors import ConfigError, require
+from sparsemeta.errors import require
 from sparsemeta.files import write_text
 from sparsemeta.run import Progress
-from sparsemeta.streams.bench.benchmark import Benchmark
-from sparsemeta.streams.bench.contenders import Contender, learned, untrained
-from sparsemeta.streams.bench.measuring import measure, validate
-from sparsemeta.streams.bench.models import Form
+from sparsemeta.streams.bench.benchmark import Benchmark, Form
+from sparsemeta.streams.bench.contenders import Contender, learned, measure, untrained, validate
+from sparsemeta.streams.bench.findings import Findings
 from sparsemeta.streams.bench.registry import BENCHMARKS
-from sparsemeta.streams.bench.report import Findings
 from sparsemeta.streams.training import train
 
 Pair = tuple[float, float]
@@ -60,33 +58,23 @@ def run(
     """
     require(seeds >= 1, f"seeds = {seeds} must be at least 1")
     progress = progress or Progress(quiet=True)
-    if isinstance(benchmark, str):
-        folder = Path(folder) / benchmark
-        of_seed = _benchmarks(benchmark, data, folder, progress, quick=quick)
+    if isinstance(benchmark, Benchmark):
+        home, made = Path(folder) / benchmark.name, benchmark
     else:
-        folder, of_seed = Path(folder) / benchmark.name, lambda seed: benchmark
+        known = ", ".join(BENCHMARKS)
+        require(benchmark in BENCHMARKS, f"there is no bench {benchmark!r}, only {known}")
+        home, entry = Path(folder) / benchmark, BENCHMARKS[benchmark]
+        require(bool(data or not entry.data), f"bench {benchmark} needs --data: {entry.data}")
+        needs = (Path(data), home, progress, quick) if data and entry.data else ()
+        made = entry.load()(*needs)
     pairs: dict[str, Pair] = {}
     found = []
     for seed in range(1 if quick else seeds):
-        bench = of_seed(seed).changed(models, batches, streams)
-        one = _Seed(bench.quick() if quick else bench, seed, folder, progress)
+        bench = made if isinstance(made, Benchmark) else made(seed)
+        bench = bench.changed(models, batches, streams)
+        one = _Seed(bench.quick() if quick else bench, seed, home, progress)
         found.append((one.benchmark, one.run(pairs)))
     return Findings(found[0][0], [seen for _, seen in found])
-
-
-def _benchmarks(
-    name: str, data: str | Path | None, folder: Path, progress: Progress, *, quick: bool
-) -> Callable[[int], Benchmark]:
-    """The registered benchmark of each seed."""
-    if name not in BENCHMARKS:
-        raise ConfigError(f"there is no bench {name!r}, only {', '.join(BENCHMARKS)}")
-    entry = BENCHMARKS[name]
-    if not entry.data:
-        made = entry.load()()
-        return lambda seed: made
-    if data is None:
-        raise ConfigError(f"bench {name} needs --data: {entry.data}")
-    return entry.load()(Path(data), folder, progress, quick=quick)
 
 
 @dataclass
@@ -102,44 +90,28 @@ class _Seed:
         """Train and measure all contenders; pairs that are missing are chosen, and added."""
         found = {}
         for name, form in self.benchmark.forms.items():
-            if name not in pairs:
-                pairs[name] = self._choose(name, form)
-            pair = dict(zip(("learning_rate", "first_strength"), pairs[name], strict=True))
-            found[name] = self._measured(name, form, pairs[name]) | pair
+            pair = pairs[name] = pairs.get(name) or self._choose(name, form)
+            make = partial(self._trained, name, form, pair)
+            seen = self._kept(name, "measured", make, measure, form, pair)
+            found[name] = seen | {"learning_rate": pair[0], "first_strength": pair[1]}
         for name, contender in untrained(self.benchmark).items():
-            file = self.folder / f"{name}-{self.seed}" / "measured.json"
-            found[name] = _kept(file, self._about(), partial(self._measure, name, contender))
+            found[name] = self._kept(name, "measured", lambda it=contender: it, measure)
         return found
-
-    def _measured(self, name: str, form: Form, pair: Pair) -> dict[str, Any]:
-        def make() -> dict[str, Any]:
-            return self._measure(name, self._trained(name, form, pair))
-
-        return _kept(self._cell(name, pair) / "measured.json", self._about(form), make)
-
-    def _measure(self, name: str, contender: Contender) -> dict[str, Any]:
-        self._say(name, "measured")
-        return measure(contender, self.benchmark, self.seed)
 
     def _choose(self, name: str, form: Form) -> Pair:
         """The pair whose model does best on validation streams, at its best write strength."""
-        bench = self.benchmark
-        pairs = list(itertools.product(bench.learning_rates, bench.rates))
-        if len(pairs) == 1:
-            return pairs[0]
-        scores = []
-        for pair in pairs:
-            make = partial(self._validated, name, form, pair)
-            file = self._cell(name, pair) / "validated.json"
-            scores.append(_kept(file, self._about(form), make))
-        return pairs[bench.metric.best(scores)]
+        metric, grid = self.benchmark.metric, (self.benchmark.learning_rates, self.benchmark.rates)
+        pairs = list(itertools.product(*grid))
 
-    def _validated(self, name: str, form: Form, pair: Pair) -> float:
-        """The score of a pair's model on validation streams, at its best write strength."""
-        contender = self._trained(name, form, pair)
-        self._say(name, "validated")
-        scores = [score for _, score in validate(contender, self.benchmark, self.seed)]
-        return scores[self.benchmark.metric.best(scores)]
+        def best(*asked: Any) -> float:
+            scores = [score for _, score in validate(*asked)]
+            return scores[metric.best(scores)]
+
+        def score(pair: Pair) -> float:
+            make = partial(self._trained, name, form, pair)
+            return self._kept(name, "validated", make, best, form, pair)
+
+        return pairs[metric.best([score(pair) for pair in pairs])] if pairs[1:] else pairs[0]
 
     def _trained(self, name: str, form: Form, pair: Pair) -> Contender:
         bench, (rate, strength) = self.benchmark, pair
@@ -150,28 +122,36 @@ class _Seed:
         train(model, bench.train, config, self._cell(name, pair), progress=self.progress)
         return learned(model, form, bench)
 
-    def _cell(self, name: str, pair: Pair) -> Path:
-        rate, strength = pair
-        steps = self.benchmark.training.steps
-        return self.folder / f"{name}-{self.seed}" / f"{steps}-batches-{rate:g}-{strength:g}"
+    def _cell(self, name: str, pair: Pair | None = None) -> Path:
+        """The folder of a contender, or of one way to train it."""
+        cell, steps = self.folder / f"{name}-{self.seed}", self.benchmark.training.steps
+        return cell / f"{steps}-batches-{pair[0]:g}-{pair[1]:g}" if pair else cell
 
-    def _about(self, form: Form | None = None) -> str:
-        """All that decides what is found; if it changes, what was kept no longer counts."""
-        bench = self.benchmark
+    def _kept(
+        self,
+        name: str,
+        what: str,
+        make: Callable[[], Contender],
+        find: Callable[[Contender, Benchmark, int], Any],
+        form: Form | None = None,
+        pair: Pair | None = None,
+    ) -> Any:
+        """What is found of a contender, kept in a file that holds what it is about.
+
+        That is all that decides what is found; if it changes, what was kept no longer counts.
+        """
+        bench, file = self.benchmark, self._cell(name, pair) / f"{what}.json"
         tasks = bench.train, bench.validation, bench.tests
-        return repr((*tasks, bench.streams, bench.strengths, bench.training, form))
+        about = repr((*tasks, bench.streams, bench.strengths, bench.training, form))
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if kept.get("about") != about:
+            contender = make()
+            self._say(name, what)
+            text = json.dumps({"about": about, "found": find(contender, bench, self.seed)})
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(file, text)
+            kept = json.loads(text)
+        return kept["found"]
 
     def _say(self, name: str, what: str) -> None:
         self.progress.message(f"{self.benchmark.name}, seed {self.seed}: {name} is {what}")
-
-
-def _kept(file: Path, about: str, make: Callable[[], Any]) -> Any:
-    """What a file holds, if it is about the same; else what `make` finds, which is kept there."""
-    if file.exists():
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept["about"] == about:
-            return kept["found"]
-    text = json.dumps({"about": about, "found": make()})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, text)
-    return json.loads(text)["found"]

@@ -1,5 +1,6 @@
 """Images class after class, in one pass without replay, and their baseline: running means."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -41,24 +42,21 @@ class ClassOrdered(Task, section="ordered"):
 
     @override
     def check(self) -> None:
+        dtype, shape, classes = self.images.dtype, tuple(self.images.shape), self.classes
         require(
-            self.images.dtype == torch.uint8 and self.images.dim() >= 3,
-            f"images must be uint8 of shape (classes, images of each, ...), not "
-            f"{self.images.dtype} of shape {tuple(self.images.shape)}",
+            dtype == torch.uint8 and len(shape) >= 3,
+            f"images must be uint8 of shape (classes, images of each, ...), not {dtype} of shape "
+            f"{shape}",
         )
         there, each = self.images.shape[:2]
+        require(classes <= there, f"classes = {classes} cannot be drawn from the images of {there}")
         require(
-            self.classes <= there,
-            f"classes = {self.classes} cannot be drawn from the images of {there}",
-        )
-        require(
-            self.outputs >= self.classes,
-            f"labels = {self.labels} are too few for {self.classes} classes",
+            self.outputs >= classes, f"labels = {self.labels} are too few for {classes} classes"
         )
         require(
             self._moved != 1,
-            f"rebound = {self.rebound} of {self.classes} classes is one of them: give a share that "
-            "is none of them, or at least two that exchange their labels",
+            f"rebound = {self.rebound} of {classes} classes is one of them: give a share that is "
+            "none of them, or at least two that exchange their labels",
         )
         require(
             self._needed <= each,
@@ -86,62 +84,46 @@ class ClassOrdered(Task, section="ordered"):
 
     @override
     def sample(self, batch: int, generator: torch.Generator) -> Stream:
-        there, each = self.images.shape[:2]
-        kind = _shuffled((batch, there), generator)[:, : self.classes]
-        drawing = _shuffled((batch, self.classes, each), generator)
-        label = _shuffled((batch, self.classes), generator)
-        moved = _shuffled((batch, self.classes), generator)[:, : self._moved]
+        (there, each), classes = self.images.shape[:2], self.classes
+        kind = _shuffled((batch, there), generator)[:, :classes]
+        drawing = _shuffled((batch, classes, each), generator)
+        label = _shuffled((batch, classes), generator)
+        moved = _shuffled((batch, classes), generator)[:, : self._moved]
         label_after = label.scatter(1, moved, label.gather(1, moved.roll(1, 1)))
 
-        source, use, version, taught = self._plan(moved, generator)
+        source, use, version = self._plan(moved, generator)
+        lessons = (self.classes + self._moved) * self.shots
+        taught = (torch.arange(source.shape[1], device=source.device) < lessons).expand(batch, -1)
         target = torch.where(version > 0, label_after.gather(1, source), label.gather(1, source))
         if self.labels:
-            target = _shuffled((batch, self.labels), generator)[:, : self.classes].gather(1, target)
+            target = _shuffled((batch, self.labels), generator)[:, :classes].gather(1, target)
         row = torch.arange(batch, device=source.device)[:, None]
         shown = (kind.gather(1, source), drawing[row, source, use])
         images = self.images[tuple(index.to(self.images.device) for index in shown)]
-        return Stream(
-            input=images.to(source.device).float() / 255,
-            feedback=torch.where(taught, target, 0),
-            taught=taught,
-            target=target,
-            scored=~taught,
-            source=source,
-            version=version,
-        )
+        x = images.to(source.device).float() / 255
+        feedback = torch.where(taught, target, 0)
+        return Stream(x, feedback, taught, target, ~taught, source, version)
 
     @override
     def oracle(self, stream: Stream) -> Tensor:
         """The nearest prototype, of images or of whatever embedding the stream is in."""
         return prototypes(stream, self.outputs)
 
-    def _plan(
-        self, moved: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Which class each step shows, which of its images, in which version, and if it is taught.
+    def _plan(self, moved: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+        """Which class each step shows, which of its images, in which version.
 
         Of its images a class shows those of the first lesson, of the second, of the queries.
         """
-        batch, device = len(moved), moved.device
+        batch, shots = len(moved), self.shots
         asked = _shuffled((batch, self.classes * self.queries), generator)
-        first = torch.arange(self.classes * self.shots, device=device).expand(batch, -1)
-        again = torch.arange(self._moved * self.shots, device=device).expand(batch, -1)
-        source = [first // self.shots, moved.gather(1, again // self.shots), asked // self.queries]
-        use = [
-            first % self.shots,
-            self.shots + again % self.shots,
-            self._needed - self.queries + asked % self.queries,
-        ]
+        first = torch.arange(self.classes * shots, device=moved.device).expand(batch, -1)
+        again = torch.arange(self._moved * shots, device=moved.device).expand(batch, -1)
+        source = [first // shots, moved.gather(1, again // shots), asked // self.queries]
+        asked_use = self._needed - self.queries + asked % self.queries
+        use = [first % shots, shots + again % shots, asked_use]
         changed = moved.new_zeros(batch, self.classes).scatter(1, moved, 1)
         version = [torch.zeros_like(first), torch.ones_like(again), changed.gather(1, source[2])]
-        lessons = first.shape[1] + again.shape[1]
-        taught = torch.arange(lessons + asked.shape[1], device=device) < lessons
-        return (
-            torch.cat(source, 1),
-            torch.cat(use, 1),
-            torch.cat(version, 1),
-            taught.expand(batch, -1),
-        )
+        return (torch.cat(parts, 1) for parts in (source, use, version))
 
 
 def _shuffled(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -150,11 +132,7 @@ def _shuffled(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def prototypes(stream: Stream, outputs: int) -> Tensor:
-    """The label whose mean input so far is nearest: a memory of nothing but running means.
-
-    Args:
-        stream: of labelled inputs (B, T, *shape).
-        outputs: the number of labels.
+    """The label, of so many, whose mean input so far is nearest: a memory of nothing but means.
 
     Returns:
         (B, T) int64 labels; 0 where no stream is scored, and before anything was taught.

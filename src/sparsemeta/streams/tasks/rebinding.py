@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from sparsemeta.config import AtLeast, Count, Within
-from sparsemeta.streams.stream import Stream, Task
+from sparsemeta.streams.stream import Stream, Task, age
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,9 @@ class Rebinding(Task, section="rebinding"):
     @override
     def oracle(self, stream: Stream) -> Tensor:
         """The label that a cue had when it was last shown; 0 if it never was."""
-        row = torch.arange(len(stream.source), device=stream.source.device)
-        table = stream.source.new_zeros(len(row), self.cues)
-        recalled = []
-        for cue, label in zip(stream.source.unbind(1), stream.feedback.unbind(1), strict=True):
-            recalled.append(table[row, cue])
-            table[row, cue] = label
-        return torch.stack(recalled, dim=1)
+        ago, label = age(stream), stream.feedback
+        last = torch.arange(ago.shape[1], device=ago.device) - ago
+        return torch.where(ago < 0, 0, label.gather(1, last.clamp(max=ago.shape[1] - 1)))
 
     def expected_accuracy(self) -> float:
         r"""The oracle's expected accuracy over the scored steps, exactly.

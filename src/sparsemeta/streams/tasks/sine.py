@@ -9,8 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from sparsemeta.config import Above, Count, Within
-from sparsemeta.streams.metrics import SQUARED_ERROR
-from sparsemeta.streams.stream import Stream, Task
+from sparsemeta.streams.stream import SQUARED_ERROR, Stream, Task
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = math.pi  # from 0
@@ -60,16 +59,9 @@ class Sine(Task, section="sine"):
         x = uniform(-REACH, REACH)
         target = amplitude * torch.sin(x + phase)
         feedback = target + self.noise * torch.randn(steps, **chance)
-        always = torch.ones_like(jump)
-        return Stream(
-            input=x[..., None],
-            feedback=feedback[..., None],
-            taught=always,
-            target=target[..., None],
-            scored=always,
-            source=torch.zeros_like(version),
-            version=version,
-        )
+        x, feedback, target = (values[..., None] for values in (x, feedback, target))
+        always, wave = torch.ones_like(jump), torch.zeros_like(version)
+        return Stream(x, feedback, always, target, always, wave, version)
 
     @override
     def oracle(self, stream: Stream) -> Tensor:

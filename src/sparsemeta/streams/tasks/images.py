@@ -1,5 +1,9 @@
-"""Omniglot: 1,623 handwritten characters, each drawn by 20 people (Lake et al. 2015)."""
+"""Images for `ClassOrdered`: scikit-learn's digits, and Omniglot.
 
+Omniglot is 1,623 handwritten characters, each drawn by 20 people (Lake et al. 2015).
+"""
+
+import io
 import zipfile
 import zlib
 from itertools import groupby
@@ -19,6 +23,25 @@ HOME = "https://github.com/brendenlake/omniglot"
 DAMAGE = (OSError, ValueError, LookupError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
+def read_digits() -> Tensor:
+    """The digits of scikit-learn, of each as many as there are of the rarest; no download.
+
+    Returns:
+        (10, 174, 8, 8) uint8, 255 is full ink.
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+    """
+    require_installed("sklearn", "tasks")
+    from sklearn.datasets import load_digits
+
+    pixels, digits = load_digits(return_X_y=True)
+    ink = torch.as_tensor(pixels * (255 / 16)).round().to(torch.uint8).view(-1, 8, 8)
+    labels = torch.as_tensor(digits)
+    each = int(labels.bincount().min())
+    return torch.stack([ink[labels == digit][:each] for digit in range(10)])
+
+
 def read_omniglot(
     folder: str | Path,
     split: Literal["background", "evaluation"] = "background",
@@ -26,7 +49,7 @@ def read_omniglot(
     size: int = 28,
     rotations: bool = False,
 ) -> Tensor:
-    """Read a split of Omniglot for `ClassOrdered`, averaged down to size x size pixels.
+    """Read a split of Omniglot, averaged down to size x size pixels.
 
     Args:
         folder: holds images_SPLIT.npz, or else the official images_SPLIT.zip. The .npz has an array
@@ -51,38 +74,36 @@ def read_omniglot(
     paper = _read_paper(Path(folder) / f"images_{split}")
     ink = torch.stack([adaptive_avg_pool2d(1 - torch.from_numpy(c).float(), size) for c in paper])
     images = (255 * ink).round().to(torch.uint8)
-    turns = range(4 if rotations else 1)
-    return torch.cat([images.rot90(turn, (-2, -1)) for turn in turns])
+    return torch.cat([images.rot90(turn, (-2, -1)) for turn in range(4 if rotations else 1)])
 
 
 def _read_paper(stem: Path) -> np.ndarray:
     """Drawings (characters, drawings, height, width) bool, True where the paper is white."""
-    for path, read in ((stem.with_suffix(".npz"), _npz), (stem.with_suffix(".zip"), _zip)):
-        if path.is_file():
-            try:
-                paper = read(path)
-            except DAMAGE as error:
-                raise CorpusError(
-                    f"{path}: cannot be read as Omniglot ({error}). Get it again from {HOME}"
-                ) from None
-            if paper.dtype != bool or paper.ndim != 4:
-                raise CorpusError(
-                    f"{path}: holds {paper.dtype} of shape {paper.shape}, not drawings (characters,"
-                    f" drawings, height, width) in black and white. Get it again from {HOME}"
-                )
-            return paper
-    raise CorpusError(
-        f"{stem.parent}: holds neither {stem.name}.npz nor {stem.name}.zip. Put {stem.name}.zip "
-        f"there, from the folder `python` of {HOME}"
-    )
+    found = [path for path in map(stem.with_suffix, (".npz", ".zip")) if path.is_file()]
+    if not found:
+        raise CorpusError(
+            f"{stem.parent}: holds neither {stem.name}.npz nor {stem.name}.zip. Put "
+            f"{stem.name}.zip there, from the folder `python` of {HOME}"
+        )
+    path = found[0]
+    try:
+        if path.suffix == ".zip":
+            paper = _unzipped(path)
+        else:
+            paper = np.load(io.BytesIO(path.read_bytes()))["images"]
+        if paper.dtype != bool or paper.ndim != 4:
+            raise ValueError(
+                f"{paper.dtype} of shape {paper.shape}, not drawings (characters, drawings, "
+                "height, width) in black and white"
+            )
+    except DAMAGE as error:
+        raise CorpusError(
+            f"{path}: cannot be read as Omniglot ({error}). Get it again from {HOME}"
+        ) from None
+    return paper
 
 
-def _npz(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        return np.load(file)["images"]
-
-
-def _zip(path: Path) -> np.ndarray:
+def _unzipped(path: Path) -> np.ndarray:
     """Drawings of the official archive, in the order of alphabet/character/drawing.png."""
     require_installed("PIL", "tasks")
     from PIL import Image
