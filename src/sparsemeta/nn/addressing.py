@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sparsemeta.config import MemoryConfig
-from sparsemeta.ops import ADDRESSINGS, Address
-from sparsemeta.ops.compiled import usable
+from sparsemeta.ops import ADDRESSINGS, Address, nearest, usable
 
 FEW_CONTEXTS = 16
 """Up to this many of each stream one compiled loop is faster than torch's operations."""
@@ -40,8 +39,6 @@ class Addressing(nn.Module):
         """Address contexts x (B, T, D): (B, T, H, A), with weights never coarser than float32."""
         query = self._query(x)
         if self._few(query):
-            from sparsemeta.ops.address.nearest import nearest
-
             keys, temperature = _parts(self.keys), self.temperature.exp().flatten()
             return nearest(query.transpose(1, 2), keys, temperature, self.config.active)
         query, keys = self._scaled(query)

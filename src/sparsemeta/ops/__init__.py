@@ -7,15 +7,19 @@ table/       a table that holds only the rows of slots that were written
 compiled.py  whether compiled loops can be used, and running them on several threads
 """
 
-from sparsemeta.ops.address.kinds import ADDRESSINGS, Kind
-from sparsemeta.ops.address.product import product_address
-from sparsemeta.ops.address.signed import dense_address, signed_address
-from sparsemeta.ops.address.topk import topk_address
+from sparsemeta.ops.address.kinds import (
+    ADDRESSINGS,
+    Kind,
+    dense_address,
+    nearest,
+    product_address,
+    signed_address,
+    topk_address,
+)
+from sparsemeta.ops.compiled import usable
 from sparsemeta.ops.table.slots import Held, locate
 from sparsemeta.ops.types import Address, Segment
-from sparsemeta.ops.update.backends import BACKENDS, Backend
-from sparsemeta.ops.update.checks import checked
-from sparsemeta.ops.update.scan import scan
+from sparsemeta.ops.update.scan import BACKENDS, Backend, checked, scan
 
 __all__ = [
     "ADDRESSINGS",
@@ -28,8 +32,10 @@ __all__ = [
     "checked",
     "dense_address",
     "locate",
+    "nearest",
     "product_address",
     "scan",
     "signed_address",
     "topk_address",
+    "usable",
 ]

@@ -3,8 +3,8 @@
 Needs no numba itself: a kernel is any function.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -30,10 +30,9 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="sparsemeta")
 
 
-Group = Tensor | tuple[Tensor, ...]
-
-
-def spread(kernel, items: int, groups: tuple[Group, ...], *options: bool) -> None:
+def spread(
+    kernel, items: int, groups: tuple[Tensor | tuple[Tensor, ...], ...], *options: bool
+) -> None:
     """Run a kernel over independent items, split evenly over torch's threads.
 
     Args:
@@ -44,23 +43,17 @@ def spread(kernel, items: int, groups: tuple[Group, ...], *options: bool) -> Non
         options: what else it is told.
     """
     arrays = [
-        group.detach().numpy()
-        if isinstance(group, Tensor)
-        else tuple([x.detach().numpy() for x in group])
+        tuple([x.detach().numpy() for x in group])
+        if isinstance(group, tuple)
+        else group.detach().numpy()
         for group in groups
     ]
     threads = min(torch.get_num_threads(), items)
-    if threads == 1 or _size(arrays[0]) < WORTH_A_THREAD:
+    size = arrays[0][0].size if isinstance(arrays[0], tuple) else arrays[0].size
+    if threads == 1 or size < WORTH_A_THREAD:
         kernel(0, items, *options, *arrays)
         return
     cuts = np.linspace(0, items, threads + 1).astype(int)
-    jobs: list[Future] = [
-        _pool(threads).submit(kernel, first, last, *options, *arrays)
-        for first, last in pairwise(cuts)
-    ]
-    for job in jobs:
+    run = partial(_pool(threads).submit, kernel)
+    for job in [run(first, last, *options, *arrays) for first, last in pairwise(cuts)]:
         job.result()
-
-
-def _size(group: np.ndarray | tuple[np.ndarray, ...]) -> int:
-    return (group[0] if isinstance(group, tuple) else group).size

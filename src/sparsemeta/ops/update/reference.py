@@ -47,11 +47,10 @@ def scan_reference(
     rule: str,
 ) -> tuple[Float[Tensor, "B T H V"], Memory]:
     """Retain, write, read, step by step; arguments and returns are those of `scan`."""
-    (w, w_weight), value, rate, log_retention, (r, r_weight) = segment
-    everywhere = torch.ones_like(rate[..., 0], dtype=torch.bool)
-    kept = torch.zeros_like(rate) if log_retention is None else log_retention
-    mask = everywhere if mask is None else mask
-    reset = ~everywhere if reset is None else reset
+    (w, w_weight), value, rate, kept, (r, r_weight) = segment
+    kept = torch.zeros_like(rate) if kept is None else kept
+    mask = torch.ones_like(rate[..., 0], dtype=torch.bool) if mask is None else mask
+    reset = torch.zeros_like(mask) if reset is None else reset
     reads = []
     # unbind, not indexing by t: each index would make a full-size gradient in the backward pass.
     steps = (x.unbind(1) for x in (w, w_weight, value, rate, kept, r, r_weight, mask, reset))
