@@ -164,14 +164,9 @@ class MemoryConfig(Settings, section="memory"):
 
 
 def read_toml(path: str | Path, schema: type[T]) -> T:
-    """Read a TOML file into a dataclass.
+    """Read a TOML file into a dataclass of dataclasses, tuples, literals and plain values.
 
-    Args:
-        path: the file.
-        schema: a dataclass whose fields may be dataclasses, tuples, literals and plain values.
-
-    Returns:
-        An instance; what the file leaves out keeps its default.
+    What the file leaves out keeps its default.
 
     Raises:
         ConfigError: the file is missing or not TOML, a key is unknown, or a value has a wrong type.

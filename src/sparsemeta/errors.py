@@ -41,12 +41,7 @@ class TrainingError(SparseMetaError):
 
 
 class MissingExtra(SparseMetaError, ImportError):
-    """An optional dependency that is not installed.
-
-    Args:
-        package: what is missing, as it is imported.
-        extra: the extra of sparsemeta that brings it.
-    """
+    """An optional package, as it is imported, that is not installed; an extra of ours brings it."""
 
     def __init__(self, package: str, extra: str):
         super().__init__(

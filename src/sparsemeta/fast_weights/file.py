@@ -42,11 +42,7 @@ class Origin(NamedTuple):
 
 
 def save(path: Path, layers: Mapping[str, LayerWeights], origin: Origin) -> None:
-    """Write the touched rows, aside first, then renamed into place.
-
-    Raises:
-        StateError: the file cannot be written; what was there is there still.
-    """
+    """See `FastWeights.save`."""
     stored, shapes = {}, {}
     for name, layer in layers.items():
         found = (*layer.touched(), layer.last, layer.steps)
@@ -64,16 +60,7 @@ def save(path: Path, layers: Mapping[str, LayerWeights], origin: Origin) -> None
 
 
 def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
-    """Read what `save` wrote.
-
-    Args:
-        path: the file.
-        model: decides the form of each layer; None takes the file as it is, in the growing form.
-
-    Raises:
-        StateError: the file is missing, damaged, holds values that are not finite, was made by
-            another model, or is more than the model has capacity for.
-    """
+    """See `FastWeights.load`."""
     wanted = [getattr(module, "layout", None) for module in model.modules()] if model else []
     layouts = {layout[:3]: layout for layout in wanted if isinstance(layout, Layout)}
     layers = {}

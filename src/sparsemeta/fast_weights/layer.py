@@ -21,14 +21,10 @@ START = 64
 class Layout(NamedTuple):
     """What a layer wants its state to be; a module says so by an attribute `layout`."""
 
-    heads: int
-    """H."""
-    slots: int
-    """N, per head."""
-    width: int
-    """V."""
-    capacity: int | None
-    """Rows held per head at most, in the growing form; None is the dense form."""
+    heads: int  # H
+    slots: int  # N, per head
+    width: int  # V
+    capacity: int | None  # rows held per head at most, in the growing form; None is the dense form
 
 
 @dataclass(frozen=True)
@@ -54,14 +50,9 @@ class LayerWeights:
 
     @classmethod
     def empty(cls, layout: Layout, batch: int, width: int, rows: int = 1, **where: object) -> Self:
-        """An empty memory for B streams.
+        """An empty memory for B streams of a layer whose input has width D, on a device of `where`.
 
-        Args:
-            layout: its shape and form.
-            batch: B.
-            width: D, of the layer's input.
-            rows: C at the least, in the growing form.
-            where: device and dtype.
+        In the growing form it has C = `rows` at the least.
         """
         heads, slots, value_width, capacity = layout
         last = torch.zeros(batch, width, **where)  # type: ignore[call-overload]

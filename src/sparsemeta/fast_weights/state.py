@@ -173,6 +173,9 @@ class FastWeights:
             path: the file.
             model: the model whose memory this is; its fingerprint goes into the file. Or the origin
                 of this memory, as `read_origin` gives it.
+
+        Raises:
+            StateError: the file cannot be written; what was there is there still.
         """
         origin = model if isinstance(model, Origin) else Origin(file.fingerprint(model))
         file.save(Path(path), self.layers, origin)

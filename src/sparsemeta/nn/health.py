@@ -52,25 +52,16 @@ class Health:
         top = self.uses.topk(max(1, self.uses.shape[-1] // 100), dim=-1).values
         return (top.sum() / self.uses.sum().clamp(min=1)).item()
 
-    @property
-    def rate(self) -> float:
-        """Mean write strength."""
-        return self._mean("rate")
-
-    @property
-    def write_norm(self) -> float:
-        """Mean norm of what a step writes before it is corrected, rate times value."""
-        return self._mean("write_norm")
-
-    @property
-    def gate(self) -> float:
-        """Mean openness of the read gate."""
-        return self._mean("gate")
-
-    @property
-    def contribution(self) -> float:
-        """Norm of what the memory adds, relative to the norm of the layer's input."""
-        return self._mean("contribution")
+    rate = property(lambda self: self._mean("rate"), doc="Mean write strength.")
+    write_norm = property(
+        lambda self: self._mean("write_norm"),
+        doc="Mean norm of what a step writes before it is corrected, rate times value.",
+    )
+    gate = property(lambda self: self._mean("gate"), doc="Mean openness of the read gate.")
+    contribution = property(
+        lambda self: self._mean("contribution"),
+        doc="Norm of what the memory adds, relative to the norm of the layer's input.",
+    )
 
     def warnings(self) -> list[str]:
         """What is wrong, in plain words, and what may help; nothing if all is well."""

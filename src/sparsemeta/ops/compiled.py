@@ -35,12 +35,9 @@ def spread(
 ) -> None:
     """Run a kernel over independent items, split evenly over torch's threads.
 
-    Args:
-        kernel: called as kernel(first item, last item, *options, *arrays); it holds no GIL.
-        items: how many there are.
-        groups: what it reads and writes, as tensors or tuples of them, which become arrays or
-            tuples of them; the size of the first tells how much work it is.
-        options: what else it is told.
+    It is called as kernel(first item, last item, *options, *arrays), and holds no GIL. Groups, of
+    what it reads and writes, are tensors or tuples of them, which become arrays or tuples of them;
+    the size of the first tells how much work it is.
     """
     arrays = [
         tuple([x.detach().numpy() for x in group])

@@ -80,15 +80,8 @@ def signed_address(
     r"""The A slots whose scores $l = K q$ are largest in size, weighted $w = l / \|l\|_2$.
 
     Weights of either sign: what is learned of a context says the opposite of the opposite context,
-    as with a dense key, of which these are the A largest entries.
-
-    Args:
-        query: one for each head and step.
-        keys: one for each head and slot.
-        active: A, from 1 to N.
-
-    Returns:
-        Slot indices (int64), largest first, and their weights.
+    as with a dense key, of which these are the A largest entries. Arguments and result are those of
+    `topk_address`; largest first.
 
     >>> keys = torch.tensor([[[0.0], [-4.0], [3.0], [1.0]]])
     >>> index, weight = signed_address(torch.ones(1, 1, 1), keys, active=2)
@@ -102,14 +95,8 @@ def signed_address(
 def dense_address(query: Float[Tensor, "*batch H T K"], keys: Float[Tensor, "H N K"]) -> Address:
     r"""Every slot, weighted $w = l / \|l\|_2$: the signed dense key of a delta-rule network.
 
-    The control for the others: same interface, with A = N.
-
-    Args:
-        query: one for each head and step.
-        keys: one for each head and slot.
-
-    Returns:
-        Slot indices 0 to N-1 (int64) and their weights.
+    The control for the others: arguments and result are those of `topk_address`, with A = N and
+    slots in their order.
     """
     logits = query @ keys.mT
     slots = torch.arange(logits.shape[-1], device=logits.device)

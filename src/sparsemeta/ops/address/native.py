@@ -44,15 +44,10 @@ def nearest(query: Tensor, keys: Tensor, temperature: Tensor, active: int) -> tu
 
 
 def chosen_scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
-    """Score the keys that an address names, a dot product each: (..., H, T, A), differentiable.
+    """Score the keys (P, H, S, K/P) that an address (..., H, T, A) names, a dot product each.
 
-    The gradient reaches the chosen keys and no other, so it costs the same however many there are.
-
-    Args:
-        query: (..., H, T, K).
-        keys: (P, H, S, K/P), of the same dtype: P parts of a key, named by the P digits of an
-            index to base S.
-        index: (..., H, T, A) int64 in [0, S^P).
+    A key has P parts, named by the P digits of an index to base S. The gradient reaches the chosen
+    keys and no other, so it costs the same however many there are.
     """
     query, keys, index = query.contiguous(), keys.contiguous(), index.contiguous()
     flat = (query.view(-1, *query.shape[-3:]), keys, index.view(-1, *index.shape[-3:]))

@@ -32,10 +32,9 @@ def buckets(slot: Tensor) -> Tensor:
 def claim(
     slot: Tensor, bucket: Tensor, segment: Segment, written: Tensor, reset: Tensor
 ) -> tuple[Tensor, Tensor, bool]:
-    """Find and claim rows, in place; arguments are those of `locate`.
+    """Find and claim rows, in place: both addresses in rows, and whether there were enough.
 
-    Returns:
-        Both addresses in rows, and whether there were rows enough; if not, all is left half done.
+    If not, all is left half done. Arguments are those of `locate`.
     """
     index = segment.write.index.contiguous(), segment.read.index.contiguous()
     write, read = (torch.empty_like(x) for x in index)

@@ -18,20 +18,12 @@ Form = Callable[[Segment, Tensor, Tensor | None, Tensor | None, str], tuple[Tens
 
 
 class Rows(NamedTuple):
-    """The rows of a table (B, H, N, V) that a segment touches, U at most in any head.
+    """The rows of a table (B, H, N, V) that a segment touches, U at most in any head."""
 
-    Attributes:
-        slot: (B, H, U) int64, the slot of each row; N where a head has fewer than U rows.
-        opened: (B, H, U) bool, True for rows that begin empty, after a reset.
-        kept: (B, H, U) bool, True for rows that outlive the segment: no later reset empties them.
-        write: the write address in rows.
-        read: the read address in rows.
-    """
-
-    slot: Tensor
-    opened: Tensor
-    kept: Tensor
-    write: Address
+    slot: Tensor  # (B, H, U) int64, of each row; N where a head has fewer than U rows
+    opened: Tensor  # (B, H, U) bool, True for rows that begin empty, after a reset
+    kept: Tensor  # (B, H, U) bool, True for rows that outlive the segment: none resets them later
+    write: Address  # both addresses in rows
     read: Address
 
 
@@ -40,9 +32,8 @@ def over_rows(
 ) -> Form:
     """Make a form of the update that knows no masks and no resets into one of `BACKENDS`.
 
-    Args:
-        form: called with a segment, the rows (B, H, U, V) before it, and the rule.
-        whole: whether it works in place, so that it is given the whole table where it can be.
+    It is called with a segment, the rows (B, H, U, V) before it, and the rule. If it works in
+    place, it is given the `whole` table where it can be.
     """
 
     def run(
