@@ -7,28 +7,22 @@ meta_rnn.py        `SparseMetaRNN`: a network for control
 health.py          `observe`: how well a memory is used; `usage_losses`: a remedy where it is not
 """
 
-from sparsemeta.config import MemoryConfig
-from sparsemeta.nn.health import Health, observe, usage_losses
-from sparsemeta.nn.meta_rnn import MetaRNNState, Percept, SparseMetaRNN
-from sparsemeta.nn.parts import Addressing, Generated, InitialMemory, MetaLearner
-from sparsemeta.nn.sparse_memory import SparseMemory, memory_off
-from sparsemeta.nn.stream_learner import LessonLearner, StreamLearner, StreamState
-
-__all__ = [
-    "Addressing",
-    "Generated",
-    "Health",
-    "InitialMemory",
-    "LessonLearner",
-    "MemoryConfig",
-    "MetaLearner",
-    "MetaRNNState",
-    "Percept",
-    "SparseMemory",
-    "SparseMetaRNN",
-    "StreamLearner",
-    "StreamState",
-    "memory_off",
-    "observe",
-    "usage_losses",
-]
+from sparsemeta.config import MemoryConfig as MemoryConfig
+from sparsemeta.nn.health import Health as Health, observe as observe, usage_losses as usage_losses
+from sparsemeta.nn.meta_rnn import (
+    MetaRNNState as MetaRNNState,
+    Percept as Percept,
+    SparseMetaRNN as SparseMetaRNN,
+)
+from sparsemeta.nn.parts import (
+    Addressing as Addressing,
+    Generated as Generated,
+    InitialMemory as InitialMemory,
+    MetaLearner as MetaLearner,
+)
+from sparsemeta.nn.sparse_memory import SparseMemory as SparseMemory, memory_off as memory_off
+from sparsemeta.nn.stream_learner import (
+    LessonLearner as LessonLearner,
+    StreamLearner as StreamLearner,
+    StreamState as StreamState,
+)

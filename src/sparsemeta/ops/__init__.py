@@ -8,34 +8,20 @@ compiled.py  whether compiled loops can be used, and running them on several thr
 """
 
 from sparsemeta.ops.address.kinds import (
-    ADDRESSINGS,
-    Kind,
-    dense_address,
-    nearest,
-    product_address,
-    signed_address,
-    topk_address,
+    ADDRESSINGS as ADDRESSINGS,
+    Kind as Kind,
+    dense_address as dense_address,
+    nearest as nearest,
+    product_address as product_address,
+    signed_address as signed_address,
+    topk_address as topk_address,
 )
-from sparsemeta.ops.compiled import usable
-from sparsemeta.ops.table.slots import Held, locate
-from sparsemeta.ops.types import Address, Segment
-from sparsemeta.ops.update.scan import BACKENDS, Backend, checked, scan
-
-__all__ = [
-    "ADDRESSINGS",
-    "BACKENDS",
-    "Address",
-    "Backend",
-    "Held",
-    "Kind",
-    "Segment",
-    "checked",
-    "dense_address",
-    "locate",
-    "nearest",
-    "product_address",
-    "scan",
-    "signed_address",
-    "topk_address",
-    "usable",
-]
+from sparsemeta.ops.compiled import usable as usable
+from sparsemeta.ops.table.slots import Held as Held, locate as locate
+from sparsemeta.ops.types import Address as Address, Segment as Segment
+from sparsemeta.ops.update.scan import (
+    BACKENDS as BACKENDS,
+    Backend as Backend,
+    checked as checked,
+    scan as scan,
+)

@@ -187,17 +187,15 @@ def _forward(first, last, indices, queries, keys, scores):
     batch, _, time, active = indices.shape
     parts, _, side, width = keys.shape
     for h in range(first, last):
-        for b in range(batch):
-            for t in range(time):
-                for a in range(active):
-                    slot, total = indices[b, h, t, a], queries.dtype.type(0)
-                    for part in range(parts - 1, -1, -1):
-                        key = keys[part, h, slot % side]
-                        query = queries[b, h, t, part * width : (part + 1) * width]
-                        for k in range(width):
-                            total += query[k] * key[k]
-                        slot //= side
-                    scores[b, h, t, a] = total
+        for b, t, a in np.ndindex(batch, time, active):
+            slot, total = indices[b, h, t, a], queries.dtype.type(0)
+            for part in range(parts - 1, -1, -1):
+                key = keys[part, h, slot % side]
+                query = queries[b, h, t, part * width : (part + 1) * width]
+                for k in range(width):
+                    total += query[k] * key[k]
+                slot //= side
+            scores[b, h, t, a] = total
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -205,15 +203,13 @@ def _backward(first, last, indices, queries, keys, d_scores, d_queries, d_keys):
     batch, _, time, active = indices.shape
     parts, _, side, width = keys.shape
     for h in range(first, last):
-        for b in range(batch):
-            for t in range(time):
-                for a in range(active):
-                    slot, d_score = indices[b, h, t, a], d_scores[b, h, t, a]
-                    for part in range(parts - 1, -1, -1):
-                        key, d_key = keys[part, h, slot % side], d_keys[part, h, slot % side]
-                        query = queries[b, h, t, part * width : (part + 1) * width]
-                        d_query = d_queries[b, h, t, part * width : (part + 1) * width]
-                        for k in range(width):
-                            d_query[k] += d_score * key[k]
-                            d_key[k] += d_score * query[k]
-                        slot //= side
+        for b, t, a in np.ndindex(batch, time, active):
+            slot, d_score = indices[b, h, t, a], d_scores[b, h, t, a]
+            for part in range(parts - 1, -1, -1):
+                key, d_key = keys[part, h, slot % side], d_keys[part, h, slot % side]
+                query = queries[b, h, t, part * width : (part + 1) * width]
+                d_query = d_queries[b, h, t, part * width : (part + 1) * width]
+                for k in range(width):
+                    d_query[k] += d_score * key[k]
+                    d_key[k] += d_score * query[k]
+                slot //= side
