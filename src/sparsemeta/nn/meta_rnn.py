@@ -104,10 +104,8 @@ class SparseMetaRNN(nn.Module):
         """That of B lives which have not begun."""
         like = next(self.parameters())
         hidden = like.new_zeros(len(self.cores), self.parts, batch, self.width)
-        memories = {}
-        for i, memory in enumerate(self.memories):
-            assert isinstance(memory, SparseMemory)
-            memories[str(i)] = memory.initial_state(batch)
+        named = self.memories.named_children()
+        memories = {i: m.initial_state(batch) for i, m in named if isinstance(m, SparseMemory)}
         return MetaRNNState(hidden, FastWeights.join(memories) if memories else None)
 
     def forward(

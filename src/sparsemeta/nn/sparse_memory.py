@@ -164,9 +164,8 @@ class SparseMemory(nn.Module):
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""
         if tuple(state.layers) != (NAME,):
-            raise StateError(
-                f"expected the state of one SparseMemory, got layers {list(state.layers)}"
-            )
+            found = list(state.layers)
+            raise StateError(f"expected the state of one SparseMemory, got layers {found}")
         layer, layout = state.layers[NAME], self.layout
         expected = (batch, *layout[:3])
         if layer.shape != expected:
@@ -189,8 +188,7 @@ class SparseMemory(nn.Module):
     def tie(self, confidence: float) -> None:
         """Let values go in, and what is recalled come out, by one orthogonal map: never trained.
 
-        Args:
-            confidence: what is recalled comes out multiplied by this.
+        What is recalled comes out multiplied by `confidence`.
         """
         with torch.no_grad():
             way = nn.init.orthogonal_(self.output.weight)

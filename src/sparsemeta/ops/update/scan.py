@@ -174,14 +174,14 @@ def _check(segment: Segment, slots: int, initial: Tensor, mask: Tensor | None, r
             )
     if _checked.get():
         floats = {name: tensor for name, (tensor, _) in expected.items()}
-        if log_retention is not None:
-            floats["log_retention"] = log_retention
-        _check_values(floats, mask)
+        _check_values({**floats, "log_retention": log_retention}, mask)
 
 
-def _check_values(floats: dict[str, Tensor], mask: Tensor | None) -> None:
+def _check_values(floats: dict[str, Tensor | None], mask: Tensor | None) -> None:
     """Refuse values that would spoil a memory; what stands at masked steps does not matter."""
     for name, tensor in floats.items():
+        if tensor is None:
+            continue
         real = tensor if mask is None or name == "initial" else tensor[mask]
         wrong = real.isnan() if name == "log_retention" else ~real.isfinite()  # -inf forgets all
         if wrong.any():
