@@ -215,8 +215,8 @@ def test_doors():
     for file in ("sparsemeta.cli.commands.bench", "sparsemeta.rl.agent"):
         assert through_the_door(file, "sparsemeta.nn")
         assert through_the_door(file, "sparsemeta.errors")
-        assert not through_the_door(file, "sparsemeta.nn.addressing")
-    assert through_the_door("sparsemeta.nn.health", "sparsemeta.nn.addressing")
+        assert not through_the_door(file, "sparsemeta.nn.parts")
+    assert through_the_door("sparsemeta.nn.health", "sparsemeta.nn.parts")
     assert through_the_door("sparsemeta.cli.commands.bench", "sparsemeta.streams.bench")
 
 

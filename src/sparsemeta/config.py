@@ -4,11 +4,10 @@ A field's docstring is its help on the command line. Unknown keys, wrong types a
 bounds are errors that name the file, the key and what would be right.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import functools
+import inspect
 import math
 import tomllib
 import types
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
+from typing_extensions import override
+
 from sparsemeta.errors import ConfigError, require
 from sparsemeta.files import write_text
 
@@ -25,15 +26,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What a number must keep to: `Annotated[int, AtLeast(1)]`."""
+class Within:
+    """What a number must keep to, as `Annotated[int, AtLeast(1)]` or `Within(0, 1)` declares it.
+
+    Both bounds are included unless they are open.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False
-    """Whether `low` itself is out of bounds."""
     open_high: bool = False
-    """Whether `high` itself is."""
 
     def __contains__(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low
@@ -48,19 +50,8 @@ class Bounds:
         return f"must be {'above' if self.open_low else 'at least'} {self.low:g}"
 
 
-def AtLeast(low: float) -> Bounds:
-    """`low` or more."""
-    return Bounds(low)
-
-
-def Above(low: float) -> Bounds:
-    """More than `low`."""
-    return Bounds(low, open_low=True)
-
-
-def Within(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Bounds:
-    """From `low` to `high`, both included unless they are open."""
-    return Bounds(low, high, open_low, open_high)
+AtLeast = Within
+Above = functools.partial(Within, open_low=True)
 
 
 class Settings:
@@ -98,22 +89,21 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 @functools.cache
-def _bounds(kind: type) -> tuple[tuple[str, Bounds], ...]:
+def _bounds(kind: type) -> tuple[tuple[str, Within], ...]:
     """The fields of a dataclass that declare bounds, and these."""
     hints = _hints(kind).items()
     return tuple((name, found) for name, hint in hints for found in _declared(hint))
 
 
-def _declared(hint: Any) -> Iterator[Bounds]:
+def _declared(hint: Any) -> Iterator[Within]:
     """The bounds in a type hint, also within a union or tuple."""
-    yield from (item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Bounds))
+    yield from (item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Within))
     for inner in typing.get_args(hint):
         yield from _declared(inner)
 
 
 Count = Annotated[int, AtLeast(1)]
 """A number of things that there must be."""
-
 
 AddressKind = Literal["topk", "product", "signed", "dense"]
 
@@ -150,8 +140,8 @@ class MemoryConfig(Settings, section="memory"):
     """The form in which the memory is updated, of equal results: native, a compiled loop for CPUs;
     chunked, parallel over time; reference, a plain loop; auto takes what is fastest."""
 
+    @override
     def check(self) -> None:
-        """Raise `ConfigError` where settings do not go together."""
         require(
             self.active <= self.slots,
             f"memory.active is {self.active} but there are only {self.slots} slots (memory.slots)",
@@ -174,27 +164,19 @@ class MemoryConfig(Settings, section="memory"):
 
 
 def read_toml(path: str | Path, schema: type[T]) -> T:
-    """Read a TOML file into a dataclass.
+    """Read a TOML file into a dataclass of dataclasses, tuples, literals and plain values.
 
-    Args:
-        path: the file.
-        schema: a dataclass whose fields may be dataclasses, tuples, literals and plain values.
-
-    Returns:
-        An instance; what the file leaves out keeps its default.
+    What the file leaves out keeps its default.
 
     Raises:
         ConfigError: the file is missing or not TOML, a key is unknown, or a value has a wrong type.
     """
-    path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")), schema)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    try:
-        return from_dict(data, schema)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -208,14 +190,14 @@ def write_toml(path: str | Path, config: Any) -> None:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass as plain nested dictionaries and lists; fields that are None are left out."""
+    items = ((field.name, getattr(config, field.name)) for field in dataclasses.fields(config))
+    return {name: _plain(item) for name, item in items if item is not None}
 
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value):
-            items = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-            return {name: plain(item) for name, item in items if item is not None}
-        return [plain(item) for item in value] if isinstance(value, tuple) else value
 
-    return plain(config)
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return to_dict(value) if dataclasses.is_dataclass(value) else value
 
 
 def from_dict(data: dict[str, Any], schema: type[T], where: str = "") -> T:
@@ -230,13 +212,8 @@ def from_dict(data: dict[str, Any], schema: type[T], where: str = "") -> T:
             near = difflib.get_close_matches(key, hints, n=1)
             hint = f"did you mean {where}{near[0]}?" if near else f"valid keys: {', '.join(hints)}"
             raise ConfigError(f"unknown key {where}{key}; {hint}")
-    missing = [
-        f"{where}{field.name}"
-        for field in dataclasses.fields(schema)  # type: ignore[arg-type]
-        if field.name not in data
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
+    given = inspect.signature(schema).parameters.values()
+    missing = [where + x.name for x in given if x.default is x.empty and x.name not in data]
     require(not missing, f"missing key {', '.join(missing)}")
     return schema(**{key: _coerce(item, hints[key], where + key) for key, item in data.items()})
 

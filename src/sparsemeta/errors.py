@@ -1,15 +1,5 @@
 """Every error that sparsemeta raises on purpose.
 
-    SparseMetaError
-    ├── ConfigError      a recipe or a setting that cannot be used      (also a ValueError)
-    ├── CorpusError      text or images that cannot be read or trained on
-    ├── CheckpointError  a model folder that is missing, damaged or foreign
-    ├── StateError       a memory that is damaged or belongs to another model
-    ├── ScanError        tensors that do not describe a memory update   (also a ValueError)
-    ├── StreamError      what does not fit a stream or an environment   (also a ValueError)
-    ├── TrainingError    training that cannot go on
-    └── MissingExtra     an optional dependency that is not installed   (also an ImportError)
-
 A message says what is wrong, where, and how to mend it. The command line prints it and exits
 with 2.
 """
@@ -27,7 +17,7 @@ class ConfigError(SparseMetaError, ValueError):
 
 
 class CorpusError(SparseMetaError):
-    """Text that cannot be read or trained on."""
+    """Text or images that cannot be read or trained on."""
 
 
 class CheckpointError(SparseMetaError):
@@ -51,12 +41,7 @@ class TrainingError(SparseMetaError):
 
 
 class MissingExtra(SparseMetaError, ImportError):
-    """An optional dependency that is not installed.
-
-    Args:
-        package: what is missing, as it is imported.
-        extra: the extra of sparsemeta that brings it.
-    """
+    """An optional package, as it is imported, that is not installed; an extra of ours brings it."""
 
     def __init__(self, package: str, extra: str):
         super().__init__(
@@ -78,11 +63,6 @@ def installed(package: str) -> bool:
 
 
 def require_installed(package: str, extra: str) -> None:
-    """Raise `MissingExtra` unless an optional package can be imported.
-
-    Args:
-        package: as it is imported.
-        extra: the extra of sparsemeta that brings it.
-    """
+    """Raise `MissingExtra(package, extra)` unless an optional package can be imported."""
     if not installed(package):
         raise MissingExtra(package, extra)

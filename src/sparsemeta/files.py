@@ -51,9 +51,9 @@ def write_folder(path: Path) -> Iterator[Path]:
 
     If the block raises, it is removed and `path` is as it was.
     """
-    settle(path)
+    old = settle(path)
     _sweep(path)
-    aside, old = _aside(path), _old(path)
+    aside = _aside(path)
     shutil.rmtree(old, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
@@ -71,11 +71,15 @@ def write_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def settle(path: Path) -> None:
-    """Bring the old folder back if a kill fell between the two renames of `write_folder`."""
-    old = _old(path)
+def settle(path: Path) -> Path:
+    """Bring the old folder back if a kill fell between the two renames of `write_folder`.
+
+    Returns where the old one is put aside.
+    """
+    old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():
         old.rename(path)
+    return old
 
 
 def check_folder(path: Path) -> None:
@@ -143,10 +147,6 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part{path.suffix}")
 
 
-def _old(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
-
-
 def _sweep(path: Path) -> None:
     """Remove what processes that are no more left half-written beside a path."""
     for left in path.parent.glob(glob.escape(f".{path.stem}.") + f"*-*.part{path.suffix}"):
@@ -167,8 +167,8 @@ def _alive(process: int) -> bool:
 
 def _digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of a folder but that of the digests, by its relative path."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != DIGESTS)
     return {
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in files
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != DIGESTS
     }

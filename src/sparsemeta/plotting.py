@@ -12,19 +12,14 @@ FORMATS = (".png", ".pdf", ".svg")
 
 
 def require_plotting(path: Path, extra: str) -> None:
-    """Check that a plot can be drawn at the end.
-
-    Args:
-        path: where it shall go.
-        extra: the extra of sparsemeta that brings matplotlib there.
+    """Check that a plot can be drawn at the end; `extra` of sparsemeta brings matplotlib there.
 
     Raises:
         MissingExtra: matplotlib is not installed.
         ConfigError: the file name does not end like a picture.
     """
-    require(
-        path.suffix in FORMATS, f"{path}: a plot's name ends in {', '.join(FORMATS)}. Rename it."
-    )
+    endings = ", ".join(FORMATS)
+    require(path.suffix in FORMATS, f"{path}: a plot's name ends in {endings}. Rename it.")
     require_installed("matplotlib", extra)
 
 

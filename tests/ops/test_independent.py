@@ -159,7 +159,7 @@ def test_product_address_is_the_exact_top(side, active, form):
 def test_a_search_in_parts_finds_the_same(form, monkeypatch):
     halves, whole = queries_and_keys(4, parts=(2,)), queries_and_keys(6)
     at_once = product_address(*halves, 3), topk_address(*whole, 3)
-    monkeypatch.setattr("sparsemeta.ops.address.search.AT_ONCE", 60)  # 2 steps of 5, then 1
+    monkeypatch.setattr("sparsemeta.ops.address.kinds.AT_ONCE", 60)  # 2 steps of 5, then 1
     in_parts = product_address(*halves, 3), topk_address(*whole, 3)
     for found, expected in zip(in_parts, at_once, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

@@ -8,7 +8,7 @@ is allocated; then the digest is.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,9 @@ from sparsemeta.files import write_file
 FORMAT = "sparsemeta.fast_weights/2"
 PARTS = ("table.index", "table.rows", "last", "steps")
 """Of every layer."""
+DAMAGE = (OSError, SafetensorError, ArithmeticError, AttributeError, LookupError, MemoryError)
+DAMAGE += (RuntimeError, TypeError, ValueError)
+"""What reading a file of any bytes may raise."""
 
 
 class Origin(NamedTuple):
@@ -39,40 +42,25 @@ class Origin(NamedTuple):
 
 
 def save(path: Path, layers: Mapping[str, LayerWeights], origin: Origin) -> None:
-    """Write the touched rows, aside first, then renamed into place.
-
-    Raises:
-        StateError: the file cannot be written; what was there is there still.
-    """
+    """See `FastWeights.save`."""
     stored, shapes = {}, {}
     for name, layer in layers.items():
         found = (*layer.touched(), layer.last, layer.steps)
         tensors = (tensor.detach().cpu().contiguous() for tensor in found)
         stored |= {f"{name}.{part}": x for part, x in zip(PARTS, tensors, strict=True)}
         shapes[f"{name}.table"] = layer.shape
-    about = {name: str(value) for name, value in origin._asdict().items()}
-    header = {"format": FORMAT, **about, "shapes": json.dumps(shapes)}
+    header = {name: str(value) for name, value in origin._asdict().items()}
+    header |= {"format": FORMAT, "shapes": json.dumps(shapes)}
     try:
         with write_file(path) as aside:
             save_file(stored, aside, metadata=header | {"digest": digest(header, stored)})
     except (OSError, SafetensorError) as error:
-        raise StateError(
-            f"{path}: cannot be written: {error}. Nothing was changed. Make room, or choose "
-            "another place."
-        ) from None
+        advice = "Nothing was changed. Make room, or choose another place."
+        raise StateError(f"{path}: cannot be written: {error}. {advice}") from None
 
 
 def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
-    """Read what `save` wrote.
-
-    Args:
-        path: the file.
-        model: decides the form of each layer; None takes the file as it is, in the growing form.
-
-    Raises:
-        StateError: the file is missing, damaged, holds values that are not finite, was made by
-            another model, or is more than the model has capacity for.
-    """
+    """See `FastWeights.load`."""
     wanted = [getattr(module, "layout", None) for module in model.modules()] if model else []
     layouts = {layout[:3]: layout for layout in wanted if isinstance(layout, Layout)}
     layers = {}
@@ -116,18 +104,18 @@ def read_origin(path: str | Path) -> Origin:
 
 def fingerprint(model: nn.Module) -> str:
     """Identify a model by its slow weights: their names, shapes and values (sha256, hex)."""
-    return _sha256([], sorted(model.state_dict().items()))
+    return _sha256("", model.state_dict())
 
 
 def digest(header: Mapping[str, str], stored: Mapping[str, Tensor]) -> str:
     """Of all that a file says and holds, but for the digest itself."""
-    about = [f"{key}={header[key]}\n" for key in sorted(header) if key != "digest"]
-    return _sha256(about, sorted(stored.items()))
+    about = "".join(f"{key}={header[key]}\n" for key in sorted(header) if key != "digest")
+    return _sha256(about, stored)
 
 
-def _sha256(about: Iterable[str], tensors: Iterable[tuple[str, Tensor]]) -> str:
-    hashed = hashlib.sha256("".join(about).encode())
-    for name, tensor in tensors:
+def _sha256(about: str, tensors: Mapping[str, Tensor]) -> str:
+    hashed = hashlib.sha256(about.encode())
+    for name, tensor in sorted(tensors.items()):
         hashed.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return hashed.hexdigest()
@@ -161,17 +149,7 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, str], Any]]:
                     f"(format {header.get('format')!r}, expected {FORMAT!r})"
                 )
             yield header, file
-    except (
-        OSError,
-        SafetensorError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except DAMAGE as error:
         raise StateError(
             f"{path}: damaged or not a memory file ({error}). Restore it from a copy, "
             "or start with an empty memory."

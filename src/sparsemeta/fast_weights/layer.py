@@ -1,14 +1,12 @@
-"""`LayerWeights`: the state of one adapted layer, in one of two forms.
+"""`LayerWeights`: the state of one adapted layer, in one of two forms, which compare row by row.
 
 The dense form keeps a row for every slot. The growing form keeps the rows of slots that were
 written, and doubles when they become too many; `sparsemeta.ops.locate` finds a slot's row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -23,14 +21,10 @@ START = 64
 class Layout(NamedTuple):
     """What a layer wants its state to be; a module says so by an attribute `layout`."""
 
-    heads: int
-    """H."""
-    slots: int
-    """N, per head."""
-    width: int
-    """V."""
-    capacity: int | None
-    """Rows held per head at most, in the growing form; None is the dense form."""
+    heads: int  # H
+    slots: int  # N, per head
+    width: int  # V
+    capacity: int | None  # rows held per head at most, in the growing form; None is the dense form
 
 
 @dataclass(frozen=True)
@@ -55,17 +49,10 @@ class LayerWeights:
     bucket: Tensor | None = None
 
     @classmethod
-    def empty(
-        cls, layout: Layout, batch: int, width: int, rows: int = 1, **where: object
-    ) -> LayerWeights:
-        """An empty memory for B streams.
+    def empty(cls, layout: Layout, batch: int, width: int, rows: int = 1, **where: object) -> Self:
+        """An empty memory for B streams of a layer whose input has width D, on a device of `where`.
 
-        Args:
-            layout: its shape and form.
-            batch: B.
-            width: D, of the layer's input.
-            rows: C at the least, in the growing form.
-            where: device and dtype.
+        In the growing form it has C = `rows` at the least.
         """
         heads, slots, value_width, capacity = layout
         last = torch.zeros(batch, width, **where)  # type: ignore[call-overload]
@@ -79,7 +66,7 @@ class LayerWeights:
     @classmethod
     def of_rows(
         cls, layout: Layout, index: Tensor, rows: Tensor, last: Tensor, steps: Tensor
-    ) -> LayerWeights:
+    ) -> Self:
         """The inverse of `touched`, in either form.
 
         Raises:
@@ -137,8 +124,22 @@ class LayerWeights:
         index, order = (owner * slots + self.slot)[used].sort()
         return index, table[used][order]
 
-    @staticmethod
-    def concat(parts: Sequence[LayerWeights]) -> LayerWeights:
+    def stats(self) -> dict[str, float]:
+        """Slots, rows in use, their share and their norms, steps read, bytes."""
+        batch, heads, slots, _ = self.shape
+        norms = self.touched()[1].norm(dim=-1)
+        return {
+            "slots": batch * heads * slots,
+            "rows": len(norms),
+            "used": len(norms) / (batch * heads * slots),
+            "mean_norm": norms.sum().item() / max(1, len(norms)),
+            "max_norm": norms.max().item() if len(norms) else 0.0,
+            "steps": self.steps.float().mean().item(),
+            "bytes": float(sum(tensor.nbytes for tensor in self.tensors().values())),
+        }
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
         """Streams of several states of one layer side by side; growing forms to the longest.
 
         Raises:
@@ -147,22 +148,86 @@ class LayerWeights:
         kinds = {(part.slot is None, part.shape[1:], part.last.shape[1:]) for part in parts}
         if len(kinds) != 1:
             raise StateError("concat needs states of one model: their shapes or forms differ")
-        last, steps = (torch.cat([getattr(p, name) for p in parts]) for name in ("last", "steps"))
-        if parts[0].slot is None:
-            return LayerWeights(torch.cat([part.table for part in parts]), last, steps)
         rows, slots = max(part.table.shape[2] for part in parts), parts[0].shape[2]
         more = [rows - part.table.shape[2] for part in parts]
-        tables = [pad(p.table, (0, 0, 0, n)) for p, n in zip(parts, more, strict=True)]
-        owners = [p.slot for p in parts if p.slot is not None]
-        owners = [pad(slot, (0, n), value=slots) for slot, n in zip(owners, more, strict=True)]
-        return LayerWeights(torch.cat(tables), last, steps, torch.cat(owners))
+        table = torch.cat([pad(p.table, (0, 0, 0, n)) for p, n in zip(parts, more, strict=True)])
+        last, steps = (torch.cat([getattr(p, name) for p in parts]) for name in ("last", "steps"))
+        owners = [
+            pad(part.slot, (0, n), value=slots)
+            for part, n in zip(parts, more, strict=True)
+            if part.slot is not None
+        ]
+        return cls(table, last, steps, torch.cat(owners) if owners else None)
 
-    def reset(self, mask: Tensor) -> LayerWeights:
+    def reset(self, mask: Tensor) -> Self:
         """Empty the streams where `mask` (B,) is True: their rows are free."""
 
         def clear(tensor: Tensor, blank: Tensor | int = 0) -> Tensor:
             return torch.where(mask.view(-1, *[1] * (tensor.dim() - 1)), blank, tensor)
 
-        made = {name: clear(tensor) for name, tensor in self.tensors().items() if name != "slot"}
-        slot = None if self.slot is None else clear(self.slot, self.slot[..., :1])
-        return LayerWeights(**made, slot=slot)
+        made = {name: clear(tensor) for name, tensor in self.tensors().items()}
+        if self.slot is not None:
+            made["slot"] = clear(self.slot, self.slot[..., :1])
+        return replace(self, **made)
+
+    def diff(self, earlier: Self) -> dict[str, float]:
+        """How many rows were `added`, `removed` and `changed`, and the L2 `norm` of the change."""
+        _, (now, before) = _align(self, earlier)
+        is_now, was = now.any(-1), before.any(-1)
+        return {
+            "added": int((is_now & ~was).sum()),
+            "removed": int((was & ~is_now).sum()),
+            "changed": int((is_now & was & (now != before).any(-1)).sum()),
+            "norm": (now - before).norm().item(),
+        }
+
+    def merge(self, other: Self, base: Self | None) -> Self:
+        r"""What this state A and another B learned since their common ancestor $M_0$.
+
+        $$M[i] = \begin{cases} A[i] & B[i] = M_0[i] \\ B[i] & A[i] = M_0[i] \\
+        (n_A A[i] + n_B B[i]) / (n_A + n_B) & \text{otherwise} \end{cases}$$
+
+        with n the steps each has read since: a row that only one of them touched is taken as it is;
+        where both wrote, the mean by what they have read, as federated averaging takes it (McMahan
+        et al. 2017), keeps the size of what is recalled, where a sum would double it.
+
+        Args:
+            other: B; the context that the next write is keyed by is B's, if B has read anything.
+            base: $M_0$; None is an empty memory.
+
+        Raises:
+            StateError: one of them has read less than the base.
+        """
+        _, heads, slots, width = self.shape
+        began = torch.zeros_like(self.steps) if base is None else base.steps
+        read, also_read = self.steps - began, other.steps - began
+        if (read < 0).any() or (also_read < 0).any():
+            raise StateError(
+                "a memory has read less than the base, so it did not grow from it. Name the memory "
+                "that both began with as the base, or none if they began empty."
+            )
+        index, rows = _align(self, other, *([] if base is None else [base]))
+        a, b, start = rows if base else (*rows, torch.zeros_like(rows[0]))
+        share = (also_read / (read + also_read).clamp(min=1)).to(a.dtype)
+        mean = a.lerp(b, share[index // (heads * slots), None])
+        untouched, also_untouched = ((x == start).all(-1, keepdim=True) for x in (a, b))
+        merged = torch.where(also_untouched, a, torch.where(untouched, b, mean))
+        kept = merged.any(-1)
+        return self.of_rows(
+            Layout(heads, slots, width, capacity=None if self.slot is None else slots),
+            index[kept],
+            merged[kept],
+            torch.where((also_read > 0)[:, None], other.last, self.last),
+            began + read + also_read,
+        )
+
+
+def _align(*states: LayerWeights) -> tuple[Tensor, list[Tensor]]:
+    """The rows that any of some states holds: their places (R,), and each state's rows (R, V)."""
+    found = [state.touched() for state in states]
+    every = torch.cat([index for index, _ in found]).unique()
+    aligned = []
+    for index, rows in found:
+        aligned.append(rows.new_zeros(len(every), rows.shape[1]))
+        aligned[-1][torch.searchsorted(every, index)] = rows
+    return every, aligned

@@ -5,19 +5,18 @@ kept, forked, compared and erased, and distributed wrappers, which broadcast buf
 it. On disk it holds the touched rows only, with the fingerprint of the model that made it.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights import compare, file
+from sparsemeta.fast_weights import file
 from sparsemeta.fast_weights.file import Origin
 from sparsemeta.fast_weights.layer import LayerWeights
 
@@ -31,8 +30,8 @@ class FastWeights:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> FastWeights:
-        return FastWeights.from_tensors({k: change(t) for k, t in self.tensors().items()})
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return self.from_tensors({k: change(t) for k, t in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, as `from_tensors` takes them."""
@@ -43,7 +42,7 @@ class FastWeights:
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> FastWeights:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """The inverse of `tensors`."""
         parts = defaultdict(dict)
         for key, tensor in tensors.items():
@@ -51,16 +50,16 @@ class FastWeights:
             parts[name][part] = tensor
         return cls({name: LayerWeights(**found) for name, found in parts.items()})
 
-    def child(self, name: str) -> FastWeights:
+    def child(self, name: str) -> Self:
         """The part of one sub-module: the inverse of `join`."""
         prefix = name + "."
         found = {k.removeprefix(prefix): v for k, v in self.layers.items() if k.startswith(prefix)}
-        return FastWeights(found)
+        return type(self)(found)
 
-    @staticmethod
-    def join(children: Mapping[str, FastWeights]) -> FastWeights:
+    @classmethod
+    def join(cls, children: Mapping[str, Self]) -> Self:
         """The states of named sub-modules as the state of the module around them."""
-        return FastWeights(
+        return cls(
             {f"{name}.{k}": v for name, child in children.items() for k, v in child.layers.items()}
         )
 
@@ -74,24 +73,24 @@ class FastWeights:
         """Size in memory, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors().values())
 
-    def detach(self) -> FastWeights:
+    def detach(self) -> Self:
         """The same values, cut off from the graph: the end of a truncated segment."""
         return self._map(Tensor.detach)
 
-    def clone(self) -> FastWeights:
+    def clone(self) -> Self:
         """A copy that shares no storage."""
         return self._map(Tensor.clone)
 
-    def to(self, device: torch.device | str) -> FastWeights:
+    def to(self, device: torch.device | str) -> Self:
         """The same state on another device; its dtypes never change."""
         return self._map(lambda tensor: tensor.to(device))
 
-    def select(self, rows: Tensor | list[int] | slice) -> FastWeights:
+    def select(self, rows: Tensor | list[int] | slice) -> Self:
         """Some of the streams: indices or a boolean mask over B."""
         return self._map(lambda tensor: tensor[rows])
 
-    @staticmethod
-    def concat(states: list[FastWeights]) -> FastWeights:
+    @classmethod
+    def concat(cls, states: list[Self]) -> Self:
         """Streams of several states of one model side by side.
 
         Raises:
@@ -100,13 +99,9 @@ class FastWeights:
         names = {tuple(state.layers) for state in states}
         if len(names) != 1:
             raise StateError("concat needs states of one model: their layers differ")
-        return FastWeights(
-            {name: LayerWeights.concat([s.layers[name] for s in states]) for name in names.pop()}
-        )
+        return cls({k: LayerWeights.concat([s.layers[k] for s in states]) for k in names.pop()})
 
-    def reset(
-        self, mask: Tensor | None = None, *, layers: Collection[str] | None = None
-    ) -> FastWeights:
+    def reset(self, mask: Tensor | None = None, *, layers: Collection[str] | None = None) -> Self:
         """Forget: an empty memory.
 
         Args:
@@ -126,45 +121,25 @@ class FastWeights:
             device = next(iter(self.layers.values())).steps.device
             mask = torch.ones(self.batch, dtype=torch.bool, device=device)
         chosen = self.layers.keys() if layers is None else layers
-        return FastWeights(
+        return type(self)(
             {k: layer.reset(mask) if k in chosen else layer for k, layer in self.layers.items()}
         )
 
     def stats(self) -> dict[str, dict[str, float]]:
         """Per layer: slots, rows in use, their share and their norms, steps read, bytes."""
-        report = {}
-        for name, layer in self.layers.items():
-            batch, heads, slots, _ = layer.shape
-            norms = layer.touched()[1].norm(dim=-1)
-            report[name] = {
-                "slots": batch * heads * slots,
-                "rows": len(norms),
-                "used": len(norms) / (batch * heads * slots),
-                "mean_norm": norms.sum().item() / max(1, len(norms)),
-                "max_norm": norms.max().item() if len(norms) else 0.0,
-                "steps": layer.steps.float().mean().item(),
-                "bytes": float(sum(tensor.nbytes for tensor in layer.tensors().values())),
-            }
-        return report
+        return {name: layer.stats() for name, layer in self.layers.items()}
 
-    def diff(self, earlier: FastWeights) -> dict[str, dict[str, float]]:
-        """What changed since an earlier state of the same streams, in whichever form either is.
-
-        Returns:
-            Per layer: how many rows were `added`, `removed` and `changed`, and the L2 `norm` of the
-            change of the whole table.
+    def diff(self, earlier: Self) -> dict[str, dict[str, float]]:
+        """What changed since an earlier state of the same streams, per layer: `LayerWeights.diff`.
 
         Raises:
             StateError: the states do not have the same layers, streams and shapes.
         """
         self._require_alike(earlier)
-        return {k: compare.diff(layer, earlier.layers[k]) for k, layer in self.layers.items()}
+        return {k: layer.diff(earlier.layers[k]) for k, layer in self.layers.items()}
 
-    def merge(self, other: FastWeights, base: FastWeights | None = None) -> FastWeights:
-        """What this state and another learned since their common ancestor, as one memory.
-
-        A row that only one of them changed is taken as it is; where both did, the mean, weighted by
-        the steps that each has read since.
+    def merge(self, other: Self, base: Self | None = None) -> Self:
+        """What this state and another learned since their common ancestor: `LayerWeights.merge`.
 
         Args:
             other: a state of the same model and streams.
@@ -180,13 +155,11 @@ class FastWeights:
         self._require_alike(other)
         if base is not None:
             self._require_alike(base)
-        merged = {
-            name: compare.merge(layer, other.layers[name], base and base.layers[name])
-            for name, layer in self.layers.items()
-        }
-        return FastWeights(merged)
+        return type(self)(
+            {k: a.merge(other.layers[k], base and base.layers[k]) for k, a in self.layers.items()}
+        )
 
-    def _require_alike(self, other: FastWeights) -> None:
+    def _require_alike(self, other: Self) -> None:
         shapes, others = (
             {name: layer.shape for name, layer in state.layers.items()} for state in (self, other)
         )
@@ -200,12 +173,15 @@ class FastWeights:
             path: the file.
             model: the model whose memory this is; its fingerprint goes into the file. Or the origin
                 of this memory, as `read_origin` gives it.
+
+        Raises:
+            StateError: the file cannot be written; what was there is there still.
         """
         origin = model if isinstance(model, Origin) else Origin(file.fingerprint(model))
         file.save(Path(path), self.layers, origin)
 
     @classmethod
-    def load(cls, path: str | Path, model: nn.Module | None) -> FastWeights:
+    def load(cls, path: str | Path, model: nn.Module | None) -> Self:
         """Read a memory back, bit for bit, in the form that the model's layers want.
 
         Args:

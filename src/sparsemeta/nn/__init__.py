@@ -1,40 +1,28 @@
 """Modules: a layer with a memory, what it is made of, and networks around it.
 
 sparse_memory.py   `SparseMemory`: augments a layer of any network
-addressing.py      `Addressing`: where a context is kept
-meta_learner.py    `MetaLearner`: what is written of it, how strongly, and what is forgotten
-initial.py         `InitialMemory`: what is recalled before anything is written
-stream_learner.py  `StreamLearner`: a network for streams that are taught; heads.py: its ends
+parts.py           what it is made of: `Addressing`, `MetaLearner`, `InitialMemory`
+stream_learner.py  `StreamLearner`: a network for streams that are taught
 meta_rnn.py        `SparseMetaRNN`: a network for control
-health.py          `observe`: how well a memory is used
-usage.py           `usage_losses`: a remedy against slots that fall out of use
+health.py          `observe`: how well a memory is used; `usage_losses`: a remedy where it is not
 """
 
-from sparsemeta.config import MemoryConfig
-from sparsemeta.nn.addressing import Addressing
-from sparsemeta.nn.health import Health, observe
-from sparsemeta.nn.initial import InitialMemory
-from sparsemeta.nn.meta_learner import Generated, MetaLearner
-from sparsemeta.nn.meta_rnn import MetaRNNState, Percept, SparseMetaRNN
-from sparsemeta.nn.sparse_memory import SparseMemory, memory_off
-from sparsemeta.nn.stream_learner import LessonLearner, StreamLearner, StreamState
-from sparsemeta.nn.usage import usage_losses
-
-__all__ = [
-    "Addressing",
-    "Generated",
-    "Health",
-    "InitialMemory",
-    "LessonLearner",
-    "MemoryConfig",
-    "MetaLearner",
-    "MetaRNNState",
-    "Percept",
-    "SparseMemory",
-    "SparseMetaRNN",
-    "StreamLearner",
-    "StreamState",
-    "memory_off",
-    "observe",
-    "usage_losses",
-]
+from sparsemeta.config import MemoryConfig as MemoryConfig
+from sparsemeta.nn.health import Health as Health, observe as observe, usage_losses as usage_losses
+from sparsemeta.nn.meta_rnn import (
+    MetaRNNState as MetaRNNState,
+    Percept as Percept,
+    SparseMetaRNN as SparseMetaRNN,
+)
+from sparsemeta.nn.parts import (
+    Addressing as Addressing,
+    Generated as Generated,
+    InitialMemory as InitialMemory,
+    MetaLearner as MetaLearner,
+)
+from sparsemeta.nn.sparse_memory import SparseMemory as SparseMemory, memory_off as memory_off
+from sparsemeta.nn.stream_learner import (
+    LessonLearner as LessonLearner,
+    StreamLearner as StreamLearner,
+    StreamState as StreamState,
+)

@@ -1,6 +1,7 @@
-"""How well a memory is used: watched while a model runs, reported in numbers and in plain words."""
+"""How well a memory is used: watched while a model runs, reported in numbers and in plain words.
 
-from __future__ import annotations
+And a remedy against slots that fall out of use: a loss to train with, beside the model's own.
+"""
 
 import math
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from sparsemeta.nn.parts import Addressing
 from sparsemeta.nn.sparse_memory import SparseMemory
 
 
@@ -22,16 +24,16 @@ class Health:
     """
 
     uses: Tensor
-    _sums: dict[str, float] = field(default_factory=dict)
-    _counts: dict[str, int] = field(default_factory=dict)
+    _sums: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def add(self, name: str, values: Tensor) -> None:
         """Take values into the mean of that name."""
-        self._sums[name] = self._sums.get(name, 0.0) + values.double().sum().item()
-        self._counts[name] = self._counts.get(name, 0) + values.numel()
+        total, count = self._sums.get(name, (0.0, 0))
+        self._sums[name] = total + values.double().sum().item(), count + values.numel()
 
     def _mean(self, name: str) -> float:
-        return self._sums[name] / self._counts[name] if name in self._counts else math.nan
+        total, count = self._sums.get(name, (math.nan, 1))
+        return total / count
 
     @property
     def occupancy(self) -> float:
@@ -50,25 +52,16 @@ class Health:
         top = self.uses.topk(max(1, self.uses.shape[-1] // 100), dim=-1).values
         return (top.sum() / self.uses.sum().clamp(min=1)).item()
 
-    @property
-    def rate(self) -> float:
-        """Mean write strength."""
-        return self._mean("rate")
-
-    @property
-    def write_norm(self) -> float:
-        """Mean norm of what a step writes before it is corrected, rate times value."""
-        return self._mean("write_norm")
-
-    @property
-    def gate(self) -> float:
-        """Mean openness of the read gate."""
-        return self._mean("gate")
-
-    @property
-    def contribution(self) -> float:
-        """Norm of what the memory adds, relative to the norm of the layer's input."""
-        return self._mean("contribution")
+    rate = property(lambda self: self._mean("rate"), doc="Mean write strength.")
+    write_norm = property(
+        lambda self: self._mean("write_norm"),
+        doc="Mean norm of what a step writes before it is corrected, rate times value.",
+    )
+    gate = property(lambda self: self._mean("gate"), doc="Mean openness of the read gate.")
+    contribution = property(
+        lambda self: self._mean("contribution"),
+        doc="Norm of what the memory adds, relative to the norm of the layer's input.",
+    )
 
     def warnings(self) -> list[str]:
         """What is wrong, in plain words, and what may help; nothing if all is well."""
@@ -116,18 +109,17 @@ def observe(model: nn.Module) -> Iterator[dict[str, Health]]:
     >>> health[""].warnings()[0][:34]
     'the model ignores this memory: it '
     """
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, SparseMemory)}
     found: dict[str, Health] = {}
     with ExitStack() as hooks:
-        for name, layer in layers.items():
-            uses = torch.zeros(layer.config.heads, layer.config.slots, dtype=torch.int64)
-            found[name] = health = Health(uses)
-            for handle in _watch(layer, health):
-                hooks.callback(handle.remove)
+        for name, layer in model.named_modules():
+            if isinstance(layer, SparseMemory):
+                uses = torch.zeros(layer.config.heads, layer.config.slots, dtype=torch.int64)
+                found[name] = Health(uses)
+                _watch(layer, found[name], hooks)
         yield found
 
 
-def _watch(layer: SparseMemory, health: Health) -> list[torch.utils.hooks.RemovableHandle]:
+def _watch(layer: SparseMemory, health: Health, hooks: ExitStack) -> None:
     def addressed(_module, _inputs, address):
         index = address.index.detach().cpu().movedim(2, 0).flatten(1)
         health.uses.scatter_add_(1, index, torch.ones_like(index))
@@ -143,9 +135,36 @@ def _watch(layer: SparseMemory, health: Health) -> list[torch.utils.hooks.Remova
         x, y = inputs[0].detach().float(), outputs[0].detach().float()
         health.add("contribution", y.norm(dim=-1) / x.norm(dim=-1).clamp(min=1e-12))
 
-    return [
-        layer.addressing.register_forward_hook(addressed),
-        layer.meta_learner.register_forward_hook(generated),
-        layer.gate.register_forward_hook(gated),
-        layer.register_forward_hook(contributed),
-    ]
+    parts = (layer.addressing, layer.meta_learner, layer.gate, layer)
+    for part, seen in zip(parts, (addressed, generated, gated, contributed), strict=True):
+        hooks.callback(part.register_forward_hook(seen).remove)
+
+
+@contextmanager
+def usage_losses(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the `Addressing.usage_loss` of every memory of a model that runs inside this block.
+
+    Masked steps count like others. Signed and dense addresses, no softmax, have no loss. Leave the
+    block after the backward pass: a model that recomputes its activations then runs once more.
+
+    Yields:
+        A scalar for each memory and run, as it runs; add a little of their sum to the loss.
+
+    >>> from sparsemeta.nn import MemoryConfig
+    >>> layer = SparseMemory(16, MemoryConfig(slots=64))
+    >>> with usage_losses(layer) as losses:
+    ...     y, _ = layer(torch.randn(1, 100, 16))
+    ...     (y.square().mean() + 0.01 * sum(losses)).backward()
+    >>> len(losses), layer.addressing.keys.grad.any().item()
+    (1, True)
+    """
+    losses: list[Tensor] = []
+
+    def used(addressing: Addressing, inputs: tuple[Tensor], _output: object) -> None:
+        losses.append(addressing.usage_loss(*inputs))
+
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if isinstance(module, Addressing) and module.kind.softmax:
+                hooks.callback(module.register_forward_hook(used).remove)
+        yield losses

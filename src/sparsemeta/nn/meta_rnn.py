@@ -1,9 +1,7 @@
 """`SparseMetaRNN`: a recurrent network for control, whose layers carry sparse fast weights."""
 
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -43,13 +41,13 @@ class MetaRNNState(NamedTuple):
     hidden: Tensor
     memory: FastWeights | None
 
-    def clone(self) -> MetaRNNState:
+    def clone(self) -> Self:
         """A copy that shares no storage."""
-        return MetaRNNState(self.hidden.clone(), self.memory and self.memory.clone())
+        return self._make((self.hidden.clone(), self.memory and self.memory.clone()))
 
-    def select(self, rows: Tensor) -> MetaRNNState:
+    def select(self, rows: Tensor) -> Self:
         """Some of the lives: indices or a boolean mask over B."""
-        return MetaRNNState(self.hidden[:, :, rows], self.memory and self.memory.select(rows))
+        return self._make((self.hidden[:, :, rows], self.memory and self.memory.select(rows)))
 
 
 class SparseMetaRNN(nn.Module):
@@ -106,10 +104,8 @@ class SparseMetaRNN(nn.Module):
         """That of B lives which have not begun."""
         like = next(self.parameters())
         hidden = like.new_zeros(len(self.cores), self.parts, batch, self.width)
-        memories = {}
-        for i, memory in enumerate(self.memories):
-            assert isinstance(memory, SparseMemory)
-            memories[str(i)] = memory.initial_state(batch)
+        named = self.memories.named_children()
+        memories = {i: m.initial_state(batch) for i, m in named if isinstance(m, SparseMemory)}
         return MetaRNNState(hidden, FastWeights.join(memories) if memories else None)
 
     def forward(
@@ -143,12 +139,9 @@ class SparseMetaRNN(nn.Module):
         memories, hidden = {}, []
         for i, (core, mlp) in enumerate(zip(self.cores, self.mlps, strict=True)):
             if state.memory is not None:
+                before = state.memory.child(str(i))
                 recalled, memories[str(i)] = self.memories[i](
-                    x,
-                    state.memory.child(str(i)),
-                    feedback=feedback,
-                    reset=reset,
-                    donate=donate,
+                    x, before, feedback=feedback, reset=reset, donate=donate
                 )
                 x = x + recalled
             y, after = _recur(core, x, state.hidden[i], seen.done)
@@ -174,10 +167,8 @@ def _recur(core: nn.Module, x: Tensor, hidden: Tensor, begins: Tensor) -> tuple[
     found = []
     for start, end in pairwise(sorted({0, *cuts, x.shape[1]})):
         hidden = hidden * ~begins[:, start, None]
-        if len(hidden) == 2:
-            y, after = core(x[:, start:end], (hidden[:1], hidden[1:]))
-            hidden = torch.cat(after)
-        else:
-            y, hidden = core(x[:, start:end], hidden)
+        lstm = len(hidden) == 2
+        y, after = core(x[:, start:end], (hidden[:1], hidden[1:]) if lstm else hidden)
+        hidden = torch.cat(after) if lstm else after
         found.append(y)
     return torch.cat(found, dim=1), hidden

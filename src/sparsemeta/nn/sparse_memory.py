@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
-from sparsemeta.nn.addressing import Addressing
-from sparsemeta.nn.initial import InitialMemory
-from sparsemeta.nn.meta_learner import MetaLearner
+from sparsemeta.nn.parts import Addressing, InitialMemory, MetaLearner
 from sparsemeta.ops import BACKENDS, Held, Segment, locate, scan
 
 DENSE_SLOTS = 2**14
@@ -87,8 +85,7 @@ class SparseMemory(nn.Module):
         weight = self.output.weight
         # Never coarser than float32, however coarse the activations: a memory in bf16 drifts.
         where = {"device": weight.device, "dtype": torch.promote_types(weight.dtype, torch.float32)}
-        layer = LayerWeights.empty(self.layout, batch, self.width, **where)
-        return FastWeights({NAME: layer})
+        return FastWeights({NAME: LayerWeights.empty(self.layout, batch, self.width, **where)})
 
     def forward(
         self,
@@ -138,11 +135,13 @@ class SparseMemory(nn.Module):
         known = follows.known[..., None]  # nothing precedes a stream's first step: nothing to write
         kept = None if made.log_retention is None else made.log_retention * known
         segment = Segment(write, value, made.rate * known, kept, read)
-        if before.slot is not None:
+        capacity = self.layout.capacity
+        if before.slot is not None and capacity is not None:
             written = follows.known if mask is None else follows.known & mask
-            segment, grown = self._in_rows(segment, before, written, reset, donate)
-            donate = donate or grown.table is not before.table  # it was copied when it grew
-            before = grown
+            held = Held(before.table, before.slot, before.bucket)
+            segment, held = locate(held, segment, written, reset, capacity=capacity, donate=donate)
+            donate = donate or held.table is not before.table  # it was copied when it grew
+            before = replace(before, **held._asdict())
         recalled, table = scan(
             segment,
             slots=before.table.shape[2],
@@ -165,9 +164,8 @@ class SparseMemory(nn.Module):
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""
         if tuple(state.layers) != (NAME,):
-            raise StateError(
-                f"expected the state of one SparseMemory, got layers {list(state.layers)}"
-            )
+            found = list(state.layers)
+            raise StateError(f"expected the state of one SparseMemory, got layers {found}")
         layer, layout = state.layers[NAME], self.layout
         expected = (batch, *layout[:3])
         if layer.shape != expected:
@@ -176,41 +174,21 @@ class SparseMemory(nn.Module):
                 "(streams, heads, slots, value_width). Pass the state that this layer returned "
                 "for the same streams, or None to start empty."
             )
-        if (layer.slot is None) != (layout.capacity is None):
-            forms = ["every slot", "written slots only"]
-            forms = forms if layer.slot is None else forms[::-1]
+        has, wants = (
+            "every slot" if dense else "written slots only"
+            for dense in (layer.slot is None, layout.capacity is None)
+        )
+        if has != wants:
             raise StateError(
-                f"the state holds {forms[0]}, but this layer has a table of {forms[1]}. Save the "
+                f"the state holds {has}, but this layer has a table of {wants}. Save the "
                 "state and load it with this model: that brings it into the layer's form."
             )
         return layer
 
-    def _in_rows(
-        self,
-        segment: Segment,
-        before: LayerWeights,
-        written: Tensor,
-        reset: Tensor | None,
-        donate: bool,
-    ) -> tuple[Segment, LayerWeights]:
-        """A segment with its addresses in rows of the table, and the table that has them."""
-        assert before.slot is not None
-        assert self.layout.capacity is not None
-        segment, held = locate(
-            Held(before.table, before.slot, before.bucket),
-            segment,
-            written,
-            reset,
-            capacity=self.layout.capacity,
-            donate=donate,
-        )
-        return segment, replace(before, **held._asdict())
-
     def tie(self, confidence: float) -> None:
         """Let values go in, and what is recalled come out, by one orthogonal map: never trained.
 
-        Args:
-            confidence: what is recalled comes out multiplied by this.
+        What is recalled comes out multiplied by `confidence`.
         """
         with torch.no_grad():
             way = nn.init.orthogonal_(self.output.weight)
@@ -261,12 +239,11 @@ def _take_steps(tensor: Tensor, position: Tensor | slice) -> Tensor:
 @contextmanager
 def memory_off(model: nn.Module) -> Iterator[None]:
     """Run a model as its base network: its memories neither read nor write inside this block."""
-    layers = [m for m in model.modules() if isinstance(m, SparseMemory)]
-    before = [layer.enabled for layer in layers]
+    before = [(m, m.enabled) for m in model.modules() if isinstance(m, SparseMemory)]
     try:
-        for layer in layers:
+        for layer, _ in before:
             layer.enabled = False
         yield
     finally:
-        for layer, enabled in zip(layers, before, strict=True):
+        for layer, enabled in before:
             layer.enabled = enabled

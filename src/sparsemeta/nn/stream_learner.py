@@ -1,15 +1,15 @@
 """`StreamLearner`: a network that is taught step by step, by a forward pass alone."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from typing_extensions import override
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.nn.heads import LabelHead, ValueHead
-from sparsemeta.nn.meta_learner import Generated, MetaLearner
+from sparsemeta.nn.parts import Generated, MetaLearner
 from sparsemeta.nn.sparse_memory import SparseMemory
 
 
@@ -27,7 +27,7 @@ class StreamState(NamedTuple):
     feedback: Tensor
     taught: Tensor
 
-    def detach(self) -> "StreamState":
+    def detach(self) -> Self:
         """The same values, cut off from the graph: the end of a truncated segment."""
         return self._replace(memory=self.memory.detach())
 
@@ -81,15 +81,10 @@ class StreamLearner(nn.Module):
 
     def initial_state(self, batch: int) -> StreamState:
         """Nothing taught to B streams."""
-        memory = self.memory.initial_state(batch)
-        return StreamState(memory, *self.head.nothing(batch))
+        return StreamState(self.memory.initial_state(batch), *self.head.nothing(batch))
 
     def forward(
-        self,
-        inputs: Tensor,
-        feedback: Tensor,
-        taught: Tensor,
-        state: StreamState | None = None,
+        self, inputs: Tensor, feedback: Tensor, taught: Tensor, state: StreamState | None = None
     ) -> tuple[Tensor, StreamState]:
         """Go through a segment of B streams.
 
@@ -132,8 +127,8 @@ class LessonLearner(MetaLearner):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(self.value.weight[:, :width])  # the part of the step
 
+    @override
     def forward(self, previous: Tensor, x: Tensor, feedback: Tensor) -> Generated:
-        """Generate a segment's fast weights; arguments and result as those of `MetaLearner`."""
         lesson = feedback + self.mix(torch.cat([previous, feedback], dim=-1))
         value, rate, kept = super().forward(torch.zeros_like(x), previous, lesson)
         taught = feedback.any(-1, keepdim=True)
@@ -143,3 +138,47 @@ class LessonLearner(MetaLearner):
     def embed(self, way: Tensor) -> None:
         super().embed(way)
         self.mix.requires_grad_(False)
+
+
+class LabelHead(nn.Module):
+    """Labels by fixed random codes of width D, so that one never met is as good as any."""
+
+    codes: Tensor
+
+    def __init__(self, width: int, labels: int):
+        super().__init__()
+        codes = nn.init.orthogonal_(torch.empty(labels, width))
+        self.register_buffer("codes", normalize(codes, dim=-1) * width**0.5)
+
+    def nothing(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Feedback that B streams never got, and that they did not."""
+        taught = torch.zeros(batch, dtype=torch.bool, device=self.codes.device)
+        return taught.long(), taught
+
+    def embed(self, feedback: Tensor) -> Tensor:
+        """Labels (..) as vectors (.., D)."""
+        return self.codes[feedback]
+
+    def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
+        """The logits (.., labels) of what was recalled (.., D)."""
+        return recalled @ self.codes.mT
+
+
+class ValueHead(nn.Module):
+    """Values of width W, embedded in width D and predicted by learned maps."""
+
+    def __init__(self, width: int, outputs: int):
+        super().__init__()
+        self.embed = nn.Linear(outputs, width)
+        self.predict = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, outputs)
+        )
+
+    def nothing(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Feedback that B streams never got, and that they did not."""
+        blank = self.embed.weight.new_zeros(batch, self.embed.in_features)
+        return blank, blank.new_zeros(batch, dtype=torch.bool)
+
+    def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
+        """The value (.., W) at x (.., D), given what was recalled (.., D)."""
+        return self.predict(torch.cat([x, recalled], dim=-1))

@@ -7,29 +7,21 @@ table/       a table that holds only the rows of slots that were written
 compiled.py  whether compiled loops can be used, and running them on several threads
 """
 
-from sparsemeta.ops.address.kinds import ADDRESSINGS, Kind
-from sparsemeta.ops.address.product import product_address
-from sparsemeta.ops.address.signed import dense_address, signed_address
-from sparsemeta.ops.address.topk import topk_address
-from sparsemeta.ops.table.slots import Held, locate
-from sparsemeta.ops.types import Address, Segment
-from sparsemeta.ops.update.backends import BACKENDS, Backend
-from sparsemeta.ops.update.checks import checked
-from sparsemeta.ops.update.scan import scan
-
-__all__ = [
-    "ADDRESSINGS",
-    "BACKENDS",
-    "Address",
-    "Backend",
-    "Held",
-    "Kind",
-    "Segment",
-    "checked",
-    "dense_address",
-    "locate",
-    "product_address",
-    "scan",
-    "signed_address",
-    "topk_address",
-]
+from sparsemeta.ops.address.kinds import (
+    ADDRESSINGS as ADDRESSINGS,
+    Kind as Kind,
+    dense_address as dense_address,
+    nearest as nearest,
+    product_address as product_address,
+    signed_address as signed_address,
+    topk_address as topk_address,
+)
+from sparsemeta.ops.compiled import usable as usable
+from sparsemeta.ops.table.slots import Held as Held, locate as locate
+from sparsemeta.ops.types import Address as Address, Segment as Segment
+from sparsemeta.ops.update.scan import (
+    BACKENDS as BACKENDS,
+    Backend as Backend,
+    checked as checked,
+    scan as scan,
+)

@@ -3,8 +3,8 @@
 Needs no numba itself: a kernel is any function.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -30,37 +30,27 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="sparsemeta")
 
 
-Group = Tensor | tuple[Tensor, ...]
-
-
-def spread(kernel, items: int, groups: tuple[Group, ...], *options: bool) -> None:
+def spread(
+    kernel, items: int, groups: tuple[Tensor | tuple[Tensor, ...], ...], *options: bool
+) -> None:
     """Run a kernel over independent items, split evenly over torch's threads.
 
-    Args:
-        kernel: called as kernel(first item, last item, *options, *arrays); it holds no GIL.
-        items: how many there are.
-        groups: what it reads and writes, as tensors or tuples of them, which become arrays or
-            tuples of them; the size of the first tells how much work it is.
-        options: what else it is told.
+    It is called as kernel(first item, last item, *options, *arrays), and holds no GIL. Groups, of
+    what it reads and writes, are tensors or tuples of them, which become arrays or tuples of them;
+    the size of the first tells how much work it is.
     """
     arrays = [
-        group.detach().numpy()
-        if isinstance(group, Tensor)
-        else tuple([x.detach().numpy() for x in group])
+        tuple([x.detach().numpy() for x in group])
+        if isinstance(group, tuple)
+        else group.detach().numpy()
         for group in groups
     ]
     threads = min(torch.get_num_threads(), items)
-    if threads == 1 or _size(arrays[0]) < WORTH_A_THREAD:
+    size = arrays[0][0].size if isinstance(arrays[0], tuple) else arrays[0].size
+    if threads == 1 or size < WORTH_A_THREAD:
         kernel(0, items, *options, *arrays)
         return
     cuts = np.linspace(0, items, threads + 1).astype(int)
-    jobs: list[Future] = [
-        _pool(threads).submit(kernel, first, last, *options, *arrays)
-        for first, last in pairwise(cuts)
-    ]
-    for job in jobs:
+    run = partial(_pool(threads).submit, kernel)
+    for job in [run(first, last, *options, *arrays) for first, last in pairwise(cuts)]:
         job.result()
-
-
-def _size(group: np.ndarray | tuple[np.ndarray, ...]) -> int:
-    return (group[0] if isinstance(group, tuple) else group).size

@@ -16,25 +16,25 @@ MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(3
 
 
 def occupied(slot: Tensor) -> int:
-    """How many rows (B, H, C) the fullest head has claimed, in O(log C)."""
-    return _fullest(slot.numpy())
+    """How many rows (B, H, C) the fullest head has claimed, in O(B H log C)."""
+    return max(_occupied(rows) for rows in slot.flatten(0, 1).numpy())
 
 
 def buckets(slot: Tensor) -> Tensor:
     """The hash table (B, H, M) of rows (B, H, C), where M is a power of two and at least 2 C."""
     length = 1 << (2 * slot.shape[2] - 1).bit_length()
     bucket = torch.zeros(*slot.shape[:2], length, dtype=torch.int32)
-    _rebuild(slot.numpy(), bucket.numpy())
+    for rows, found in zip(slot.flatten(0, 1), bucket.flatten(0, 1), strict=True):
+        _rebuild(rows.numpy(), found.numpy())
     return bucket
 
 
 def claim(
     slot: Tensor, bucket: Tensor, segment: Segment, written: Tensor, reset: Tensor
 ) -> tuple[Tensor, Tensor, bool]:
-    """Find and claim rows, in place; arguments are those of `locate`.
+    """Find and claim rows, in place: both addresses in rows, and whether there were enough.
 
-    Returns:
-        Both addresses in rows, and whether there were rows enough; if not, all is left half done.
+    If not, all is left half done. Arguments are those of `locate`.
     """
     index = segment.write.index.contiguous(), segment.read.index.contiguous()
     write, read = (torch.empty_like(x) for x in index)
@@ -48,11 +48,7 @@ def claim(
 def number(w_index, r_index, w_row, r_row):
     """Number the slots of one head 1, 2, ... as they come; returns the slot of each, from 1.
 
-    Args:
-        w_index: (T, A), slots written.
-        r_index: (T, R), slots read.
-        w_row: (T, A) int32, set to their numbers.
-        r_row: (T, R) int32, likewise.
+    The numbers of slots written (T, A) and read (T, R) go to `w_row` and `r_row`, of these shapes.
     """
     most = w_index.size + r_index.size
     size = 2
@@ -91,21 +87,9 @@ def _occupied(slot):
 
 
 @njit(nogil=True, cache=True)
-def _fullest(slots):
-    most = 0
-    for b in range(slots.shape[0]):
-        for h in range(slots.shape[1]):
-            most = max(most, _occupied(slots[b, h]))
-    return most
-
-
-@njit(nogil=True, cache=True)
-def _rebuild(slots, buckets):
-    for b in range(slots.shape[0]):
-        for h in range(slots.shape[1]):
-            slot, bucket = slots[b, h], buckets[b, h]
-            for row in range(1, _occupied(slot) + 1):
-                bucket[_search(slot[row], slot, bucket)] = row
+def _rebuild(slot, bucket):
+    for row in range(1, _occupied(slot) + 1):
+        bucket[_search(slot[row], slot, bucket)] = row
 
 
 @njit(nogil=True, cache=True)

@@ -92,14 +92,13 @@ def _by_hash(
 ) -> Search:
     from sparsemeta.ops.table.hashing import buckets, claim, occupied
 
-    slot, bucket, address = held.slot, held.bucket, (segment, written, reset)
-    size, free = slot.shape[2], int(slot[0, 0, 0])
+    address = (segment, written, reset)
+    slot, bucket, rows = held.slot, held.bucket, held.slot.shape[2]
+    size, free = rows, int(slot[0, 0, 0])
     _, time, _, active = segment.write.index.shape
     if donate and (size > free or occupied(slot) + time * active < size):  # it fits, whatever comes
         bucket = buckets(slot) if bucket is None else bucket
-        write, read, _ = claim(slot, bucket, *address)
-        return write, read, slot, bucket
-    rows = size
+        return *claim(slot, bucket, *address)[:2], slot, bucket
     while True:  # on copies: they are thrown away when they prove too small
         slot = pad(held.slot, (0, rows - size), value=free)
         bucket = held.bucket

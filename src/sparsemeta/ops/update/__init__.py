@@ -1,8 +1,6 @@
 """Equations (3)-(5): retain, write, read. One entry, and its forms, which agree exactly.
 
-scan.py       the entry: checks its input, then runs a form of it
-checks.py     what is refused
-backends.py   the table of forms
+scan.py       the entry: what it refuses, and the table of forms
 reference.py  a plain loop: the truth
 chunked.py    parallel over chunks of time
 native.py     a compiled loop for CPUs

@@ -18,6 +18,7 @@ chunk after chunk; everything else is computed for the whole segment at once.
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sparsemeta.ops.types import Address, Segment
 from sparsemeta.ops.update.compact import compact
@@ -30,15 +31,9 @@ FORGOTTEN = -1e4
 
 
 def scan_chunked(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
-    """Run a segment over its touched rows.
+    """Run a segment, its addresses in [0, U), over its touched rows (B, H, U, V).
 
-    Args:
-        segment: its addresses in [0, U).
-        rows: (B, H, U, V), before the segment.
-        rule: delta or hebbian.
-
-    Returns:
-        What was read, (B, T, H, V), and the rows after the segment, (B, H, U, V).
+    Returns what was read, (B, T, H, V), and the rows after the segment.
     """
     with torch.autocast(rows.device.type, enabled=False):  # a memory in bf16 would drift
         return _scan(segment, rows, rule)
@@ -52,8 +47,7 @@ def _scan(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
         missing = -time % length
         if missing:
             x = torch.cat([x, x.new_zeros(batch, missing, *x.shape[2:])], dim=1)
-        x = x.movedim(2, 1).flatten(0, 1)
-        return x.unflatten(1, (-1, length))
+        return x.movedim(2, 1).flatten(0, 1).unflatten(1, (-1, length))
 
     write, read = segment.write.map(chunks), segment.read.map(chunks)
     write, read, slots = _local(write, read, rows.shape[2])
@@ -134,10 +128,8 @@ def _decayed_products(x: Tensor, y: Tensor, log_decay: Tensor | None) -> Tensor:
         _decayed_products(x[..., part, :], y[..., part, :], log_decay[..., part, :])
         for part in (early, late)
     )
-    above = top.new_zeros(*top.shape[:-1], length - half)
-    return torch.cat(
-        [torch.cat([top, above], dim=-1), torch.cat([between, bottom], dim=-1)], dim=-2
-    )
+    below = torch.cat([between, bottom], dim=-1)
+    return torch.cat([pad(top, (0, length - half)), below], dim=-2)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -153,38 +145,32 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *given):
         slots, corrected, fresh, reads, recalled, left, decay, table = given
-        spare = table.new_zeros(table.shape[0], 1, table.shape[2])  # for the slots that pad U
-        table = torch.cat([table, spare], dim=1)
-        outputs, before, updates = [], [], []
+        table = torch.cat([table, torch.zeros_like(table[:, :1])], dim=1)  # for what pads U
+        steps = []
         for c in range(slots.shape[1]):
             at = slots[:, c, :, None].expand(-1, -1, table.shape[2])
             rows = table.gather(1, at)
             update = fresh[:, c] - corrected[:, c] @ rows
-            outputs.append(reads[:, c] @ rows + recalled[:, c] @ update)
             table.scatter_(1, at, decay[:, c, :, None] * rows + left[:, c].mT @ update)
-            before.append(rows)
-            updates.append(update)
-        rows, updates = torch.stack(before, dim=1), torch.stack(updates, dim=1)
-        ctx.save_for_backward(slots, corrected, reads, recalled, left, decay, rows, updates)
-        return torch.stack(outputs, dim=1), table[:, :-1].contiguous()
+            steps.append((reads[:, c] @ rows + recalled[:, c] @ update, rows, update))
+        output, *saved = (torch.stack(found, dim=1) for found in zip(*steps, strict=True))
+        ctx.save_for_backward(slots, corrected, reads, recalled, left, decay, *saved)
+        return output, table[:, :-1].contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_output, d_table):  # type: ignore[override]
         slots, corrected, reads, recalled, left, decay, rows, updates = ctx.saved_tensors
-        spare = d_table.new_zeros(d_table.shape[0], 1, d_table.shape[2])
-        d_table = torch.cat([d_table, spare], dim=1)
-        d_updates, d_after = [], []
+        d_table = torch.cat([d_table, torch.zeros_like(d_table[:, :1])], dim=1)
+        steps = []
         for c in reversed(range(slots.shape[1])):
             at = slots[:, c, :, None].expand(-1, -1, d_table.shape[2])
             d_new = d_table.gather(1, at)
             d_update = recalled[:, c].mT @ d_output[:, c] + left[:, c] @ d_new
             d_old = reads[:, c].mT @ d_output[:, c] - corrected[:, c].mT @ d_update
             d_table.scatter_(1, at, d_old + decay[:, c, :, None] * d_new)
-            d_updates.append(d_update)
-            d_after.append(d_new)
-        d_update = torch.stack(d_updates[::-1], dim=1)
-        d_after = torch.stack(d_after[::-1], dim=1)
+            steps.append((d_update, d_new))
+        d_update, d_after = (torch.stack(x, dim=1) for x in zip(*steps[::-1], strict=True))
         return (
             None,
             -d_update @ rows.mT,

@@ -9,36 +9,31 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sparsemeta.ops.types import Address, Segment
 
+Form = Callable[[Segment, Tensor, Tensor | None, Tensor | None, str], tuple[Tensor, Tensor]]
+"""A form of the update: from a segment, a table, mask, resets and rule to reads and the table."""
+
 
 class Rows(NamedTuple):
-    """The rows of a table (B, H, N, V) that a segment touches, U at most in any head.
+    """The rows of a table (B, H, N, V) that a segment touches, U at most in any head."""
 
-    Attributes:
-        slot: (B, H, U) int64, the slot of each row; N where a head has fewer than U rows.
-        opened: (B, H, U) bool, True for rows that begin empty, after a reset.
-        kept: (B, H, U) bool, True for rows that outlive the segment: no later reset empties them.
-        write: the write address in rows.
-        read: the read address in rows.
-    """
-
-    slot: Tensor
-    opened: Tensor
-    kept: Tensor
-    write: Address
+    slot: Tensor  # (B, H, U) int64, of each row; N where a head has fewer than U rows
+    opened: Tensor  # (B, H, U) bool, True for rows that begin empty, after a reset
+    kept: Tensor  # (B, H, U) bool, True for rows that outlive the segment: none resets them later
+    write: Address  # both addresses in rows
     read: Address
 
 
 def over_rows(
     form: Callable[[Segment, Tensor, str], tuple[Tensor, Tensor]], *, whole: bool
-) -> Callable[[Segment, Tensor, Tensor | None, Tensor | None, str], tuple[Tensor, Tensor]]:
+) -> Form:
     """Make a form of the update that knows no masks and no resets into one of `BACKENDS`.
 
-    Args:
-        form: called with a segment, the rows (B, H, U, V) before it, and the rule.
-        whole: whether it works in place, so that it is given the whole table where it can be.
+    It is called with a segment, the rows (B, H, U, V) before it, and the rule. If it works in
+    place, it is given the `whole` table where it can be.
     """
 
     def run(
@@ -64,25 +59,18 @@ def over_rows(
 
 def _silent(segment: Segment, mask: Tensor) -> Segment:
     """A step that is not real writes at rate 0 and keeps everything: it leaves no trace."""
-    (write, write_weight), value, rate, log_retention, (read, read_weight) = segment
-    real = mask[..., None]
-    write_weight, value, read_weight = (
-        torch.where(real[..., None], x, 0) for x in (write_weight, value, read_weight)
-    )
-    kept = None if log_retention is None else torch.where(real, log_retention, 0)
-    rate = torch.where(real, rate, 0)
-    return Segment(Address(write, write_weight), value, rate, kept, Address(read, read_weight))
+    write, value, rate, kept, read = segment
+
+    def real(x: Tensor) -> Tensor:
+        return torch.where(mask.view(*mask.shape, *[1] * (x.dim() - 2)), x, 0)
+
+    kept = None if kept is None else real(kept)
+    write, read = (address._replace(weight=real(address.weight)) for address in (write, read))
+    return Segment(write, real(value), real(rate), kept, read)
 
 
 def compact(write: Address, read: Address, reset: Tensor | None, slots: int) -> Rows:
-    """Name the touched rows of every head 0, 1, 2, ... in the order of their slots.
-
-    Args:
-        write: slots in [0, slots).
-        read: likewise.
-        reset: (B, T) bool or None.
-        slots: N.
-    """
+    """Name the touched rows of every head 0, 1, 2, ... in the order of their N slots."""
     active = write.index.shape[-1]
     both = torch.cat([write.index, read.index], dim=-1)
     life = None if reset is None else reset.cumsum(1)  # how many resets came before this step
@@ -90,19 +78,17 @@ def compact(write: Address, read: Address, reset: Tensor | None, slots: int) -> 
         both = both + slots * life[:, :, None, None]
     named = both.transpose(1, 2).flatten(2)  # (B, H, T * (A + R))
     key, order = named.sort(dim=-1)
-    rank = torch.zeros_like(key)
-    rank[..., 1:] = (key[..., 1:] != key[..., :-1]).cumsum(-1)
+    rank = pad(key.diff().ne(0).cumsum(-1), (1, 0))
     width = int(rank[..., -1].max()) + 1
     rows = torch.empty_like(named).scatter_(-1, order, rank)
     rows = rows.unflatten(2, (both.shape[1], both.shape[3])).transpose(1, 2)
     unused = -1
     key = torch.full((*key.shape[:2], width), unused, device=key.device).scatter_(-1, rank, key)
     slot = torch.where(key == unused, slots, key % slots)
-    if life is None:
-        opened, kept = torch.zeros_like(key, dtype=torch.bool), key != unused
-    else:
-        opened = key >= slots
-        kept = (key != unused) & (key // slots == life[:, -1, None, None])
+    opened = key >= slots  # nowhere without a reset
+    kept = key != unused
+    if life is not None:
+        kept &= key // slots == life[:, -1, None, None]
     write, read = write._replace(index=rows[..., :active]), read._replace(index=rows[..., active:])
     return Rows(slot, opened, kept, write, read)
 

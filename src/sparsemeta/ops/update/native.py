@@ -17,10 +17,7 @@ from sparsemeta.ops.types import Segment
 
 
 def scan_native(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
-    """Run a segment over a table, in place.
-
-    Arguments and returns are those of `scan_chunked`, but that `rows` is overwritten and returned.
-    """
+    """Run a segment over a table, in place, as `scan_chunked` does over a new one."""
     write, value, rate, log_retention, read = segment
     if log_retention is None:
         log_retention = torch.zeros_like(rate)
@@ -63,20 +60,17 @@ class _NativeScan(torch.autograd.Function):
         *inputs, old, seen = ctx.saved_tensors
         value = inputs[2]
         batch, _, heads, width = value.shape
-        d_write, d_value, d_rate, d_retention, d_read_weight = (
-            torch.empty_like(inputs[i]) for i in (1, 2, 3, 4, 6)
-        )
+        *d_written, d_read_weight = (torch.empty_like(inputs[i]) for i in (1, 2, 3, 4, 6))
         d_read = torch.zeros_like(value) if d_read is None else d_read.contiguous()
+        learned = ctx.needs_input_grad[7]
         if d_rows is not None:
             d_rows = d_rows.clone(memory_format=torch.contiguous_format)
         else:  # nothing looks back at the rows left; does anything look at those found?
-            slots = ctx.slots if ctx.needs_input_grad[7] else 0
-            d_rows = value.new_zeros(batch, heads, slots, width)
-        gradients = (d_write, d_value, d_rate, d_retention, d_read_weight, d_rows)
-        arrays = (tuple(inputs), d_read, (old, seen), gradients)
+            d_rows = value.new_zeros(batch, heads, ctx.slots if learned else 0, width)
+        made = (*d_written, d_read_weight, d_rows)
+        arrays = (tuple(inputs), d_read, (old, seen), made)
         spread(_backward, batch * heads, arrays, ctx.rule == "delta")
-        d_initial = d_rows if ctx.needs_input_grad[7] else None
-        return None, d_write, d_value, d_rate, d_retention, None, d_read_weight, d_initial, None
+        return None, *d_written, None, d_read_weight, d_rows if learned else None, None
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparsemeta.ops.types import Address, Segment
+from sparsemeta.ops.update.compact import take
 
 Memory = Float[Tensor, "B H N V"]
 
@@ -15,7 +16,7 @@ def retain(
     r"""Equation (3): $M_t[i] = e^{g_t} M_{t-1}[i]$ for the slots i of the address, each once."""
     repeated = (index[..., :, None] == index[..., None, :]).tril(-1).any(-1)
     loss = torch.expm1(log_retention)[..., None] * ~repeated
-    return _add_rows(memory, index, loss[..., None] * _rows(memory, index))
+    return _add_rows(memory, index, loss[..., None] * take(memory, index))
 
 
 def write(
@@ -36,7 +37,7 @@ def write(
 
 def read(memory: Memory, address: Address) -> Float[Tensor, "B H V"]:
     r"""Equation (5): $o_t = M_t^\top r_t$."""
-    return (address.weight[..., None] * _rows(memory, address.index)).sum(-2)
+    return (address.weight[..., None] * take(memory, address.index)).sum(-2)
 
 
 def scan_reference(
@@ -47,11 +48,10 @@ def scan_reference(
     rule: str,
 ) -> tuple[Float[Tensor, "B T H V"], Memory]:
     """Retain, write, read, step by step; arguments and returns are those of `scan`."""
-    (w, w_weight), value, rate, log_retention, (r, r_weight) = segment
-    everywhere = torch.ones_like(rate[..., 0], dtype=torch.bool)
-    kept = torch.zeros_like(rate) if log_retention is None else log_retention
-    mask = everywhere if mask is None else mask
-    reset = ~everywhere if reset is None else reset
+    (w, w_weight), value, rate, kept, (r, r_weight) = segment
+    kept = torch.zeros_like(rate) if kept is None else kept
+    mask = torch.ones_like(rate[..., 0], dtype=torch.bool) if mask is None else mask
+    reset = torch.zeros_like(mask) if reset is None else reset
     reads = []
     # unbind, not indexing by t: each index would make a full-size gradient in the backward pass.
     steps = (x.unbind(1) for x in (w, w_weight, value, rate, kept, r, r_weight, mask, reset))
@@ -61,13 +61,6 @@ def scan_reference(
         memory = torch.where(real[:, None, None, None], written, memory)
         reads.append(read(memory, Address(r, r_weight)))
     return torch.stack(reads, dim=1), memory
-
-
-def _rows(memory: Tensor, index: Tensor) -> Tensor:
-    """The rows (B, H, A, V) that an address names."""
-    batch = torch.arange(memory.shape[0], device=memory.device)[:, None, None]
-    head = torch.arange(memory.shape[1], device=memory.device)[:, None]
-    return memory[batch, head, index]  # not gather: that would keep every step's memory alive
 
 
 def _add_rows(memory: Tensor, index: Tensor, rows: Tensor) -> Tensor:
