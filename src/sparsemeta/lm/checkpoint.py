@@ -17,7 +17,7 @@ from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.text.tokenizer import Tokenizer, load_tokenizer
+from sparsemeta.lm.text import Tokenizer, load_tokenizer
 
 
 def save_model(folder: str | Path, model: LanguageModel, tokenizer: Tokenizer) -> None:

@@ -21,10 +21,16 @@ from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import find_model, write_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
-from sparsemeta.lm.text.streams import Streams
-from sparsemeta.lm.text.tokenised import tokenise
-from sparsemeta.lm.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from sparsemeta.lm.text import (
+    Document,
+    Streams,
+    Tokenizer,
+    load_tokenizer,
+    read_documents,
+    split_holdout,
+    tokenise,
+    train_tokenizer,
+)
 from sparsemeta.lm.validation import Best, validate
 from sparsemeta.nn import usage_losses
 
