@@ -86,14 +86,9 @@ def write(
     tensors: Mapping[str, dict[str, Tensor]],
     more: Callable[[Path], None],
 ) -> Path:
-    """Write a checkpoint; a kill, or a `CheckpointError`, leaves what was there before.
+    """Write a checkpoint: step, recipe and facts; weights; groups of other tensors; `more` files.
 
-    Args:
-        folder: `checkpoints/step-N`.
-        record: its step, recipe and facts.
-        weights: by name, each once.
-        tensors: groups of others.
-        more: writes further files.
+    A kill, or a `CheckpointError`, leaves what was there before.
     """
     flat = {f"{g}/{n}": t.contiguous() for g, named in tensors.items() for n, t in named.items()}
     try:
@@ -117,8 +112,7 @@ def check(folder: Path) -> None:
     try:
         files.check_folder(folder)
     except CheckpointError as error:
-        other = _other(folder)
-        raise CheckpointError(f"{error} {other}".rstrip()) from None
+        raise CheckpointError(f"{error} {_other(folder)}".rstrip()) from None
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -92,7 +93,12 @@ def _go_on(learner: Learner[Any, Any], recipe: _Recipe, folder: Path, progress: 
         write_toml(folder / "recipe.toml", recipe)
     with ExitStack() as stack:
         stop = stack.enter_context(signals_deferred())
-        logs = [stack.enter_context(log) for log in _open_logs(learner, folder)]
+        logs = []
+        if is_main():
+            logs.append(stack.enter_context(JsonlLog(folder / "log.jsonl", step=learner.step)))
+        if is_main() and config.tensorboard:
+            curves = TensorBoardLog(folder / "tensorboard", step=learner.step)
+            logs.append(stack.enter_context(curves))
         stack.enter_context(progress.track(learner.step, config.updates))
         while not (stopped or learner.finished):
             records = [learner.take_step()]
@@ -100,9 +106,8 @@ def _go_on(learner: Learner[Any, Any], recipe: _Recipe, folder: Path, progress: 
             if reviewed := learner.review():
                 records.append(reviewed[0])
                 progress.message(reviewed[1])
-            for log in logs:
-                for record in records:
-                    log.write(record)
+            for log, record in product(logs, records):
+                log.write(record)
             stopped = learner.engine.any(stop.made)
             due = learner.step % config.checkpoint_every == 0 or learner.best == learner.step
             if due or stopped or learner.finished:
@@ -130,14 +135,6 @@ def _save(learner: Learner[Any, Any], recipe: _Recipe, folder: Path) -> None:
         return path
 
     learner.after_save(learner.engine.once(work))
-
-
-def _open_logs(learner: Learner[Any, Any], folder: Path) -> Iterator[JsonlLog | TensorBoardLog]:
-    """The run's logs, where this process is the one that writes them."""
-    if is_main():
-        yield JsonlLog(folder / "log.jsonl", step=learner.step)
-        if learner.config.tensorboard:
-            yield TensorBoardLog(folder / "tensorboard", step=learner.step)
 
 
 def _require_same(recipe: _Recipe, saved: checkpoints.Checkpoint) -> None:

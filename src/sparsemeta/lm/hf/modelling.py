@@ -77,11 +77,8 @@ class SparseMetaConfig(PreTrainedConfig):
 class CausalLMOutputWithMemory(ModelOutput):
     """What a forward pass returns.
 
-    Attributes:
-        loss: mean cross entropy in nats, if there were labels.
-        logits: (B, T, vocab_size), or the last steps of it.
-        memory: the fast weights after the segment.
-        past_key_values: the cache, if one is used.
+    The loss, mean cross entropy in nats, if there were labels; logits (B, T, vocab_size), or the
+    last steps of it; the fast weights after the segment; the cache, if one is used.
     """
 
     loss: Tensor | None = None
@@ -185,9 +182,8 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
         if use_cache:
             past_key_values = FastWeightCache() if past_key_values is None else past_key_values
             past_key_values.advance(state, input_ids)
-        return CausalLMOutputWithMemory(
-            loss, logits, state.memory, past_key_values if use_cache else None
-        )
+        kept = past_key_values if use_cache else None
+        return CausalLMOutputWithMemory(loss, logits, state.memory, kept)
 
     @property
     def gradient_checkpointing(self) -> bool:
@@ -219,9 +215,10 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
         own = module.named_parameters(recurse=False)
         missing = [name for name, weight in own if not getattr(weight, _INITIALISED, False)]
         if missing:
+            what = f"{', '.join(missing)} of a {type(module).__name__}"
             raise CheckpointError(
-                f"{self.config.name_or_path}: the weights lack {', '.join(missing)} of a "
-                f"{type(module).__name__}. Put back the two files that were saved together."
+                f"{self.config.name_or_path}: the weights lack {what}. Put back the two files that "
+                "were saved together."
             )
 
 

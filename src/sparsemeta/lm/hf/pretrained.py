@@ -43,10 +43,7 @@ class PretrainedModel(nn.Module):
 
     When its window of W positions is full, it begins anew from the last W/2 tokens, which are read
     again and not scored again. A model that takes no `past_key_values` reads up to W tokens again
-    with every segment.
-
-    Args:
-        model: any whose output has `logits` and `hidden_states`.
+    with every segment. Its output must have `logits` and `hidden_states`.
     """
 
     has_memory = False

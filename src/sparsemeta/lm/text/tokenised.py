@@ -92,10 +92,10 @@ def tokenise(
     pairs = zip(wanted, found, strict=False) if found_header == header else ()
     done = [old for _, old in takewhile(lambda pair: pair[0] == pair[1], pairs)]
     if not len(done) == len(wanted) == len(found):
-        missing = list(zip(wanted, documents, strict=True))[len(done) :]
-        batches = _told(_encoded(missing, tokenizer, dtype), len(done), len(wanted), progress)
+        texts = (document.text for document in documents)
+        missing = list(zip(wanted, texts, strict=True))[len(done) :]
         try:
-            _write(folder, header, done, batches)
+            _write(folder, header, done, missing, tokenizer, progress)
         except OSError as error:
             raise CorpusError(
                 f"{folder}: the tokens cannot be written ({error.strerror}). Make room, or choose "
@@ -164,59 +164,54 @@ class Streams:
         return Batch(*(torch.from_numpy(part.copy()) for part in (window[:, :-1], window[:, 1:])))
 
 
-def _encoded(
-    missing: Sequence[tuple[Entry, Document]], tokenizer: Tokenizer, dtype: np.dtype
-) -> Iterator[list[tuple[Entry, np.ndarray]]]:
-    """Batches of documents, each with its tokens and its separator."""
-    opening, entries, texts, characters = np.array([tokenizer.separator]), [], [], 0
-    for number, (entry, document) in enumerate(missing, start=1):
-        entries.append(entry)
-        texts.append(document.text)
-        characters += len(document.text)
-        if characters >= _CHARACTERS_AT_ONCE or number == len(missing):
-            tokens = (np.append(opening, ids).astype(dtype) for ids in tokenizer.encode_all(texts))
-            yield list(zip(entries, tokens, strict=True))
-            entries, texts, characters = [], [], 0
-
-
-def _told(
-    batches: Iterable[list[tuple[Entry, np.ndarray]]], done: int, total: int, progress: Progress
-) -> Iterator[list[tuple[Entry, np.ndarray]]]:
-    """Pass the batches on, and tell after 1, 2, 4, 8 ... seconds how far they are."""
-    began, due = time.monotonic(), 1.0
-    for batch in batches:
+def _batches(missing: Iterable[tuple[Entry, str]]) -> Iterator[list[tuple[Entry, str]]]:
+    """Texts to be tokenised at once."""
+    batch, characters = [], 0
+    for entry, text in missing:
+        batch.append((entry, text))
+        characters += len(text)
+        if characters >= _CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+    if batch:
         yield batch
-        done += len(batch)
-        if time.monotonic() - began >= due:
-            due *= 2
-            progress.message(f"tokenised {done:,} of {total:,} documents")
 
 
 def _write(
     folder: Path,
     header: dict[str, Any],
     done: list[Entry],
-    batches: Iterable[list[tuple[Entry, np.ndarray]]],
+    missing: Sequence[tuple[Entry, str]],
+    tokenizer: Tokenizer,
+    progress: Progress,
 ) -> None:
-    """Cut the files back to the documents that are done, then append batch by batch."""
+    """Cut the files back to the documents that are done, then append batch by batch.
+
+    After 1, 2, 4, 8 ... seconds it tells how far it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    end = done[-1].end if done else 0
+    total, end, dtype = len(done) + len(missing), done[-1].end if done else 0, header["dtype"]
     write_text(folder / _MANIFEST, "".join(map(_line, [header, *map(asdict, done)])))
     with (
         (folder / _TOKENS).open("ab") as tokens,
         (folder / _MANIFEST).open("a", encoding="utf-8") as manifest,
     ):
-        tokens.truncate(end * np.dtype(header["dtype"]).itemsize)
-        for batch in batches:
+        tokens.truncate(end * np.dtype(dtype).itemsize)
+        began, due = time.monotonic(), 1.0
+        for batch in _batches(missing):
+            described, texts = zip(*batch, strict=True)
             entries = []
-            for entry, ids in batch:
-                tokens.write(ids.tobytes())
-                end += len(ids)
+            for entry, ids in zip(described, tokenizer.encode_all(texts), strict=True):
+                tokens.write(np.append(tokenizer.separator, ids).astype(dtype).tobytes())
+                end += len(ids) + 1
                 entries.append(replace(entry, end=end))
             _sync(tokens)
             manifest.writelines(_line(asdict(entry)) for entry in entries)
             _sync(manifest)
             done += entries
+            if time.monotonic() - began >= due:
+                due *= 2
+                progress.message(f"tokenised {len(done):,} of {total:,} documents")
 
 
 def _describe(document: Document) -> Entry:
