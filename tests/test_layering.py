@@ -39,7 +39,7 @@ HOMES = {
     "lightning_fabric": ("run/fabric.py",),
     "transformers": ("lm/", "augment/"),
     "tokenizers": ("lm/",),
-    "datasets": ("lm/text/sources.py",),
+    "datasets": ("lm/text/corpus.py",),
     "gymnasium": ("rl/",),
     "sklearn": ("streams/tasks/images.py",),
     "PIL": ("streams/tasks/images.py", "rl/"),

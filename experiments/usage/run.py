@@ -24,10 +24,13 @@ from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.evaluation import evaluate
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.text.corpus import read_documents, split_holdout
-from sparsemeta.lm.text.streams import Streams
-from sparsemeta.lm.text.tokenised import tokenise
-from sparsemeta.lm.text.tokenizer import train_tokenizer
+from sparsemeta.lm.text import (
+    Streams,
+    read_documents,
+    split_holdout,
+    tokenise,
+    train_tokenizer,
+)
 from sparsemeta.lm.training import parameter_groups
 from sparsemeta.nn import Addressing, SparseMemory, observe, usage_losses
 from sparsemeta.ops import Address, product_address

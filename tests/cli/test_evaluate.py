@@ -167,7 +167,7 @@ def test_bad_arms_and_settings(at_home, capsys):
 
 def test_a_model_of_transformers(at_home, capsys):
     pytest.importorskip("transformers")
-    from sparsemeta.lm.hf.export import export
+    from sparsemeta.lm.hf import export
 
     export(Path("runs/tiny"), Path("theirs"))
     assert main(["evaluate", "theirs", "text/held", "--arms", "static,carried"]) == 0

@@ -64,4 +64,4 @@ def assert_same_run(one, other):
 
 def begun(recipe, run):
     """A learner before its first step."""
-    return Learner(recipe, read_text(recipe), run / "corpus", None, Progress(quiet=True))
+    return Learner(recipe, read_text(recipe), run / "corpus", Progress(quiet=True))

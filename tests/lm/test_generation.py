@@ -8,8 +8,7 @@ from sparsemeta.lm import generation
 from sparsemeta.lm.generation import Writer, as_text, narrowed
 from sparsemeta.lm.reading import Reader, passages
 from sparsemeta.lm.sampling import Sampling
-from sparsemeta.lm.text import bpe
-from sparsemeta.lm.text.sources import Document
+from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import BPETokenizer, ByteTokenizer, WordTokenizer
 from tests.tiny import tiny_model
 
@@ -100,7 +99,7 @@ def test_only_what_is_left_is_chosen():
 
 
 @pytest.mark.parametrize(
-    "tokenizer", [BYTES, BPETokenizer(bpe.train([HARD * 9, "日本語"], 300))], ids=["bytes", "bpe"]
+    "tokenizer", [BYTES, BPETokenizer.train([HARD * 9, "日本語"], 301)], ids=["bytes", "bpe"]
 )
 def test_characters_are_shown_whole(tokenizer):
     pieces = list(as_text(tokenizer, tokenizer.encode(HARD).tolist()))

@@ -7,7 +7,6 @@ import torch
 
 from sparsemeta.config import MemoryConfig
 from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.training import _side_by_side
 from tests.lm.runs import MODEL
 
 GROWING = MemoryConfig(
@@ -24,7 +23,7 @@ def test_states_side_by_side_go_on_as_each_would(memory):
         sizes = {layer.table.shape[2] for s in states for layer in s.memory.layers.values()}
         assert len(sizes) == (2 if memory is GROWING else 1)
         apart = torch.cat([model(then, state)[0] for state in states])
-        both = LMState.from_tensors(_side_by_side([state.tensors() for state in states]))
+        both = LMState.concat(states)
         together = model(then.repeat(2, 1), both)[0]
         torch.testing.assert_close(together, apart)
         torch.testing.assert_close(model(then, both.select(slice(2, 4)))[0], apart[2:])

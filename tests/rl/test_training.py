@@ -11,9 +11,8 @@ from torch.nn.utils import parameters_to_vector
 
 from sparsemeta.config import read_toml
 from sparsemeta.errors import CheckpointError, ConfigError, TrainingError
-from sparsemeta.rl import ppo, training
+from sparsemeta.rl import load, ppo, training
 from sparsemeta.rl.agent import ActorCritic, Player, make
-from sparsemeta.rl.checkpoint import load
 from sparsemeta.rl.config import AgentConfig, EnvironmentConfig, Recipe, TrainingConfig
 from sparsemeta.rl.environments import (
     REGISTRY,

@@ -8,7 +8,7 @@ from torch import nn
 
 from sparsemeta.errors import CheckpointError, TrainingError
 from sparsemeta.run import Engine, Learner, TrainingConfig
-from sparsemeta.run.learner import optimizer_tensors, restore_optimizer
+from sparsemeta.run.checkpoints import optimizer_tensors, restore_optimizer
 
 
 class Partly(nn.Module):

@@ -38,16 +38,12 @@ def attention_mask(
     mask: Tensor | None = None,
     real: Tensor | None = None,
 ) -> AttentionMask:
-    """What the steps of a segment attend to.
+    """What the steps of a segment (B, T) attend to, where the last one left `carried` keys.
 
-    Args:
-        config: the architecture.
-        tokens: (B, T), the segment.
-        carried: how many keys the last segment left.
-        mask: (B, T) bool, True where the token is real; None where all are.
-        real: (B,) int64, how many of the keys carried are real; None where all are.
+    Real are the tokens where `mask` (B, T) is True and the last `real` (B,) keys; all if None.
     """
-    total, kept = carried + tokens.shape[1], min(carried + tokens.shape[1], config.window - 1)
+    total = carried + tokens.shape[1]
+    kept = min(total, config.window - 1)
     index = torch.arange(total, device=tokens.device)
     width = config.width // config.heads
     if mask is None and real is None:
@@ -94,12 +90,8 @@ class WindowAttention(nn.Module):
             k, v = (
                 torch.cat([old.to(v.dtype), n], 2) for old, n in zip(window, (k, v), strict=True)
             )
-        attended = scaled_dot_product_attention(
-            _rotate(q, mask.rotation[..., -q.shape[2] :, :]),
-            _rotate(k, mask.rotation),
-            v,
-            attn_mask=mask.visible,
-        )
+        q, keys = _rotate(q, mask.rotation[..., -q.shape[2] :, :]), _rotate(k, mask.rotation)
+        attended = scaled_dot_product_attention(q, keys, v, attn_mask=mask.visible)
         carried = (_take(k, mask.kept), _take(v, mask.kept))
         return self.output(rearrange(attended, "b h t d -> b t (h d)")), carried
 

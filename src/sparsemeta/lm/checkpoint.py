@@ -17,7 +17,7 @@ from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.text.tokenizer import Tokenizer, load_tokenizer
+from sparsemeta.lm.text import Tokenizer, load_tokenizer
 
 
 def save_model(folder: str | Path, model: LanguageModel, tokenizer: Tokenizer) -> None:
@@ -35,13 +35,7 @@ def write_model(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> None
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
-    """Read a model and its tokenizer.
-
-    Args:
-        path: a model folder, or a run folder: see `find_model`.
-
-    Returns:
-        The model, on the CPU, and its tokenizer.
+    """Read a model, on the CPU, and its tokenizer from a model folder, or a run: see `find_model`.
 
     Raises:
         CheckpointError: there is no model, or it is damaged, or of another format or shape.
@@ -64,13 +58,10 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
 
 
 def find_model(path: Path) -> Path:
-    """The model folder at a path: the path itself, or a checkpoint of that run.
+    """The model folder at a path: the path itself, or that run's best checkpoint, or its newest.
 
-    A run that reads a validation text while it trains means its best checkpoint, as of the newest;
-    any other its newest.
-
-    Raises:
-        CheckpointError: there is none.
+    The best is that of a validation text read while training. Raises `CheckpointError` if there is
+    none.
     """
     files.settle(path)
     if (path / "config.json").is_file():

@@ -119,11 +119,9 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
 
     def check(self) -> None:
         """Raise `ConfigError` where settings do not go together."""
-        require(
-            self.streams % self.devices == 0,
-            f"training.streams = {self.streams} must be a multiple of training.devices = "
-            f"{self.devices}",
-        )
+        streams, devices = self.streams, self.devices
+        message = f"training.streams = {streams} must be a multiple of training.devices = {devices}"
+        require(streams % devices == 0, message)
         require(
             self.validate_every > 0 or not self.patience,
             f"training.patience = {self.patience} counts readings of corpus.validation, but "

@@ -5,9 +5,9 @@
 The feedback of a language model is the observed token: its embedding is what the memory is told.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,13 @@ class LMState:
         return found if self.real is None else {**found, "real": self.real}
 
     @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """The streams of several states side by side, none of which has padding."""
+        layers = zip(*(part.window for part in parts), strict=True)
+        window = tuple((torch.cat([k for k, _ in r]), torch.cat([v for _, v in r])) for r in layers)
+        return cls(FastWeights.concat([part.memory for part in parts]), window)
+
+    @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """The inverse of `tensors`."""
         prefix = "memory."
@@ -104,29 +111,15 @@ class LanguageModel(nn.Module):
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
 
     def forward(
-        self,
-        tokens: Tensor,
-        state: LMState | None = None,
-        *,
-        mask: Tensor | None = None,
-        reset: Tensor | None = None,
-        donate: bool = False,
+        self, tokens: Tensor, state: LMState | None = None, **options: Any
     ) -> tuple[Tensor, LMState]:
-        """Read a segment and predict, at each step, the token that follows.
-
-        Args:
-            tokens: (B, T) int64.
-            state: what the last segment returned; None starts with empty memory and window.
-            mask: (B, T) bool, True where the token is real; others are neither written to the
-                memory nor attended to, as if they were not there.
-            reset: (B, T) bool, True empties the memory (not the attention window) before that step.
-            donate: allow the state passed in to be overwritten, which saves copying its tables.
+        """Read a segment and predict, at each step, the token that follows; arguments as `hidden`.
 
         Returns:
             Logits (B, T, vocab_size), a function of tokens up to t alone, unspecified at masked
             steps, and the state after.
         """
-        hidden, state = self.hidden(tokens, state, mask=mask, reset=reset, donate=donate)
+        hidden, state = self.hidden(tokens, state, **options)
         return self.head(hidden), state
 
     def hidden(
@@ -138,7 +131,16 @@ class LanguageModel(nn.Module):
         reset: Tensor | None = None,
         donate: bool = False,
     ) -> tuple[Tensor, LMState]:
-        """What `head` turns into logits, (B, T, D), and the state after; arguments as `forward`."""
+        """What `head` turns into logits, (B, T, D), and the state after.
+
+        Args:
+            tokens: (B, T) int64.
+            state: what the last segment returned; None starts with empty memory and window.
+            mask: (B, T) bool, True where the token is real; others are neither written to the
+                memory nor attended to, as if they were not there.
+            reset: (B, T) bool, True empties the memory (not the attention window) before that step.
+            donate: allow the state passed in to be overwritten, which saves copying its tables.
+        """
         observed = rms_norm(self.embedding(tokens), (self.config.width,))
         window = state.window if state else ()
         carried = window[0][0].shape[2] if window else 0
@@ -174,9 +176,8 @@ class LanguageModel(nn.Module):
         self, tokens: Tensor, state: LMState | None, *, empty: bool = False, donate: bool = False
     ) -> tuple[Tensor, Tensor, LMState]:
         """Read tokens (T,) of one stream; arguments and result as of `protocols.Model.read`."""
-        reset = None
-        if empty:
-            reset = (torch.arange(len(tokens), device=tokens.device) == 0)[None]
+        first = torch.arange(len(tokens), device=tokens.device) == 0
+        reset = first[None] if empty else None
         hidden, after = self.hidden(tokens[None], state, reset=reset, donate=donate)
         return self.head(hidden)[0], hidden[0], after
 
@@ -193,12 +194,7 @@ class LanguageModel(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, memory and MLP, each added to the residual stream.
-
-    Args:
-        config: the architecture.
-        memory: whether this block carries a memory.
-    """
+    """Attention, memory if it carries one, and MLP, each added to the residual stream."""
 
     def __init__(self, config: ModelConfig, *, memory: bool):
         super().__init__()

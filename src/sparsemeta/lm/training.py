@@ -8,6 +8,7 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,19 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from sparsemeta import run as engine
-from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import find_model, write_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.text.corpus import Document, read_documents, split_holdout
-from sparsemeta.lm.text.streams import Streams
-from sparsemeta.lm.text.tokenised import tokenise
-from sparsemeta.lm.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from sparsemeta.lm.text import (
+    Document,
+    Streams,
+    Tokenizer,
+    load_tokenizer,
+    read_documents,
+    split_holdout,
+    tokenise,
+    train_tokenizer,
+)
 from sparsemeta.lm.validation import Best, validate
 from sparsemeta.nn import usage_losses
 
@@ -56,11 +62,8 @@ def train(
     progress = progress if progress and engine.is_main() else engine.Progress(quiet=True)
     progress.message(f"reading {', '.join(recipe.corpus.train)}")
     text = read_text(recipe)  # before the folder is made: bad text leaves no trace
-
-    def begin(saved: engine.Checkpoint | None) -> Learner:
-        return Learner(recipe, text, run / "corpus", saved, progress)
-
-    engine.fit(begin, recipe, run, resume=resume, progress=progress)
+    learner = partial(Learner, recipe, text, run / "corpus", progress)
+    engine.fit(learner, recipe, run, resume=resume, progress=progress)
     return find_model(run)
 
 
@@ -79,8 +82,8 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         recipe: what is trained.
         text: what `read_text` returned; the documents to train on are then forgotten.
         folder: where the tokenizer and the tokens of the text are kept.
-        saved: the checkpoint to go on from.
         progress: told what is going on.
+        saved: the checkpoint to go on from.
 
     Attributes:
         streams: the text, read side by side.
@@ -94,33 +97,31 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         recipe: Recipe,
         text: tuple[list[Document], list[Document]],
         folder: Path,
-        saved: engine.Checkpoint | None,
         progress: engine.Progress,
+        saved: engine.Checkpoint | None = None,
     ):
         config, (documents, self._texts) = recipe.training, text
         self._tokenizer = _tokenizer(recipe, documents, folder, saved)
         expected = saved.facts["corpus"] if saved else None
         corpus = tokenise(documents, self._tokenizer, folder, progress, expected=expected)
         documents.clear()  # they may be large, and are on the disk as tokens
-        runner = engine.Engine(
-            precision=config.precision,
-            devices=config.devices,
-            strategy=config.strategy,
-            seed=config.seed,
-        )
-        self.streams = Streams(
-            corpus.tokens,
-            streams=config.streams,
-            segment=config.segment,
-            rank=runner.rank,
-            world=runner.world,
-        )
+        where: Any = {"devices": config.devices, "strategy": config.strategy}
+        runner = engine.Engine(precision=config.precision, seed=config.seed, **where)
+        cut = {"streams": config.streams, "segment": config.segment}
+        self.streams = Streams(corpus.tokens, **cut, rank=runner.rank, world=runner.world)
         model = LanguageModel(recipe.model, self._tokenizer.vocab_size).train()
         self._corpus, self._seconds = corpus.fingerprint, 0.0
         self._best: Best | None = None
         self.state: LMState | None = None
-        progress.message(_summary(len(corpus.documents), self.streams, model, config))
-        super().__init__(model, lambda m: _optimizer(m, config), config, runner, saved)
+        steps = math.ceil(self.streams.steps_per_epoch / config.accumulate)
+        progress.message(
+            f"{len(corpus.documents)} document{'s' * (len(corpus.documents) != 1)}, "
+            f"{self.streams.tokens:,} tokens: {steps} steps to read once; "
+            f"{sum(p.numel() for p in model.parameters()):,} parameters"
+        )
+        adam = partial(AdamW, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+        decay = config.weight_decay
+        super().__init__(model, lambda m: adam(parameter_groups(m, decay)), config, runner, saved)
         if saved:
             self._restore(saved)
 
@@ -131,8 +132,7 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             Loss in nats per token, learning_rate, grad_norm before clipping, tokens and seconds
             since the first step, tokens_per_second of this one.
         """
-        began = time.perf_counter()
-        rate = self.set_rate()
+        began, rate = time.perf_counter(), self.set_rate()
         nats = self.add_gradients().item()
         norm = self.descend(nats)
         seconds = time.perf_counter() - began
@@ -200,8 +200,7 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
 
     @property
     def _early(self) -> bool:
-        patience = self.config.patience
-        return patience > 0 and self._best is not None and self._best.since >= patience
+        return self._best is not None and 0 < self.config.patience <= self._best.since
 
     def facts(self) -> dict[str, Any]:
         """The place in the text, which text it is, and the best reading."""
@@ -215,7 +214,10 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
     def tensors(self) -> dict[str, Tensor]:
         """The state of all processes' streams side by side, in the main process."""
         mine = self.state.tensors() if self.state else {}
-        return _side_by_side(self.engine.gather({name: t.cpu() for name, t in mine.items()}))
+        parts = self.engine.gather({name: tensor.cpu() for name, tensor in mine.items()})
+        if len(parts) < 2:
+            return parts[0] if parts else {}
+        return LMState.concat([LMState.from_tensors(part) for part in parts]).tensors()
 
     def write(self, folder: Path) -> None:
         """Make the checkpoint a model folder."""
@@ -262,31 +264,3 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-
-
-def _optimizer(model: nn.Module, config: TrainingConfig) -> AdamW:
-    groups = parameter_groups(model, config.weight_decay)
-    return AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
-
-
-def _summary(documents: int, streams: Streams, model: nn.Module, config: TrainingConfig) -> str:
-    """The size of text and model, in words."""
-    noun = "document" if documents == 1 else "documents"
-    steps = math.ceil(streams.steps_per_epoch / config.accumulate)
-    parameters = sum(p.numel() for p in model.parameters())
-    return (
-        f"{documents} {noun}, {streams.tokens:,} tokens: {steps} steps to read once; "
-        f"{parameters:,} parameters"
-    )
-
-
-def _side_by_side(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of several processes' states as those of one state."""
-    if len(parts) < 2:
-        return parts[0] if parts else {}
-    memory = FastWeights.concat([LMState.from_tensors(part).memory for part in parts])
-    tensors = {f"memory.{name}": tensor for name, tensor in memory.tensors().items()}
-    for name in parts[0]:
-        if not name.startswith("memory."):
-            tensors[name] = torch.cat([part[name] for part in parts])
-    return tensors

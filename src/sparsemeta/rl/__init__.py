@@ -6,8 +6,7 @@ config.py      the recipe of an agent
 agent.py       the agent, a recurrent network with fast weights; B environments by a recipe
 rollout.py     segments of experience, with the advantage of every action
 ppo.py         what is learned from a segment
-training.py    the loop over segments
-checkpoint.py  trained agents on disk
+training.py    the loop over segments; reading what was trained
 evaluation.py  what one is worth, beside those who play best: measured, in a table, drawn
 watching.py    one at play, step by step; films of it
 

@@ -6,7 +6,6 @@ from .agent import (
     make as make,
     to_best_device as to_best_device,
 )
-from .checkpoint import load as load
 from .config import (
     AgentConfig as AgentConfig,
     EnvironmentConfig as EnvironmentConfig,
@@ -15,7 +14,7 @@ from .config import (
 )
 from .evaluation import Evaluation as Evaluation, evaluate as evaluate
 from .rollout import Collector as Collector
-from .training import train as train
+from .training import load as load, train as train
 from .watching import (
     Moment as Moment,
     require_film as require_film,

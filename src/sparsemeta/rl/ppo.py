@@ -25,7 +25,7 @@ def update(
     config: TrainingConfig,
     entropy_weight: float,
 ) -> dict[str, float]:
-    """Learn from a segment.
+    """Learn from a segment; returns, for the log, means over the updates.
 
     Args:
         forward: the agent's forward pass.
@@ -33,12 +33,8 @@ def update(
         rollout: the segment.
         config: how it is learned from.
         entropy_weight: what an undecided policy is worth in this update.
-
-    Returns:
-        For the log: means over the updates.
     """
-    records = []
-    rows = len(rollout.action)
+    records, rows = [], len(rollout.action)
     epochs, minibatches = config.passes
     for _ in range(epochs):
         for drawn in torch.randperm(rows).split(rows // minibatches):
@@ -55,13 +51,8 @@ def update(
 
             loss = policy_loss + config.value * value_loss - entropy_weight * entropy
             norm = descend(loss)
-            records.append(
-                {
-                    "policy_loss": policy_loss.item(),
-                    "value_loss": value_loss.item(),
-                    "entropy": entropy.item(),
-                    "grad_norm": norm,
-                    "clipped": (ratio != clipped).float().mean().item(),
-                }
-            )
+            means = {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+            record = {name: mean.item() for name, mean in means.items()}
+            moved = (ratio != clipped).float().mean().item()
+            records.append(record | {"grad_norm": norm, "clipped": moved})
     return {name: fmean(record[name] for record in records) for name in records[0]}

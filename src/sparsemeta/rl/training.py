@@ -1,6 +1,7 @@
-"""Training an agent: play a segment, learn from it, and so on."""
+"""Training an agent: play a segment, learn from it, and so on; and reading what was trained."""
 
 import time
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from sparsemeta import run as engine
+from sparsemeta.errors import CheckpointError
 from sparsemeta.rl import ppo
 from sparsemeta.rl.agent import ActorCritic, make
 from sparsemeta.rl.config import Recipe, TrainingConfig
@@ -18,11 +20,7 @@ from sparsemeta.rl.rollout import Collector
 
 
 def train(
-    recipe: Recipe,
-    run: str | Path,
-    *,
-    resume: bool = True,
-    progress: engine.Progress | None = None,
+    recipe: Recipe, run: str | Path, *, resume: bool = True, progress: engine.Progress | None = None
 ) -> ActorCritic:
     """Train an agent by a recipe, or go on where the run was stopped.
 
@@ -40,12 +38,30 @@ def train(
         StreamError: the environment answers with what is no number.
         SparseMetaError, Interrupted: as `run.fit` says.
     """
-    world = make(recipe.environment, recipe.training.environments)
+    learner = partial(Learner, recipe, make(recipe.environment, recipe.training.environments))
+    return engine.fit(learner, recipe, run, resume=resume, progress=progress).model
 
-    def begin(saved: engine.Checkpoint | None) -> Learner:
-        return Learner(recipe, world, saved)
 
-    return engine.fit(begin, recipe, run, resume=resume, progress=progress).model
+def load(path: str | Path) -> tuple[ActorCritic, Recipe]:
+    """The agent of a run, or of one of its checkpoints, and the recipe that it was trained by.
+
+    Args:
+        path: folder of the run, for its newest checkpoint, or of a checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+        ConfigError: the environment that it was trained in cannot be made.
+    """
+    folder = engine.newest(Path(path) / "checkpoints") or Path(path)
+    if not (folder / "training.json").exists():
+        raise CheckpointError(
+            f"{path}: there is no trained agent. Name the folder of a run of `sparsemeta rl train`."
+        )
+    saved = engine.Checkpoint.read(folder)
+    recipe = saved.recipe(Recipe)
+    world = make(recipe.environment, 1)
+    build = partial(ActorCritic, world.width, world.actions, recipe.agent)
+    return engine.load_model(saved.weights, build).eval(), recipe
 
 
 class Learner(engine.Learner[ActorCritic, TrainingConfig]):
@@ -55,16 +71,14 @@ class Learner(engine.Learner[ActorCritic, TrainingConfig]):
     they need not be saved.
     """
 
-    _collector: Collector | None
-    _earned: float | None
-
     def __init__(self, recipe: Recipe, world: VectorEnv, saved: engine.Checkpoint | None = None):
         runner = engine.Engine(seed=recipe.training.seed)
         agent = ActorCritic(world.width, world.actions, recipe.agent)
-        self._world, self._collector, self._earned = world, None, None
-        super().__init__(
-            agent, lambda m: Adam(m.parameters(), eps=1e-5), recipe.training, runner, saved
-        )
+        self._world = world
+        self._collector: Collector | None = None
+        self._earned: float | None = None  # by the episodes that ended last
+        adam = partial(Adam, eps=1e-5)
+        super().__init__(agent, lambda m: adam(m.parameters()), recipe.training, runner, saved)
 
     def take_step(self) -> dict[str, Any]:
         """Play a segment and learn from it."""
@@ -79,7 +93,7 @@ class Learner(engine.Learner[ActorCritic, TrainingConfig]):
         self.step += 1
         return {
             "step": self.step,
-            "return": self._earned,  # of the episodes that ended last
+            "return": self._earned,
             **found,
             "environment_steps": self.step * config.environments * config.segment,
             "seconds": round(time.perf_counter() - began, 4),

@@ -21,13 +21,12 @@ from .config import (
     cosine as cosine,
 )
 from .engine import Engine as Engine, is_main as is_main, whole as whole
-from .fit import fit as fit
-from .learner import Learner as Learner
-from .lock import locked as locked
-from .log import JsonlLog as JsonlLog, TensorBoardLog as TensorBoardLog
-from .progress import Progress as Progress
-from .signals import (
+from .fit import (
     Interrupted as Interrupted,
     StopRequest as StopRequest,
+    fit as fit,
+    locked as locked,
     signals_deferred as signals_deferred,
 )
+from .learner import Learner as Learner
+from .log import JsonlLog as JsonlLog, Progress as Progress, TensorBoardLog as TensorBoardLog

@@ -20,11 +20,12 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from sparsemeta import files
 from sparsemeta.config import from_dict
 from sparsemeta.errors import CheckpointError, ConfigError
-from sparsemeta.run.engine import whole
+from sparsemeta.run.engine import share, whole
 
 FORMAT = 1
 MODEL = "model.safetensors"
@@ -85,23 +86,11 @@ def write(
     tensors: Mapping[str, dict[str, Tensor]],
     more: Callable[[Path], None],
 ) -> Path:
-    """Write a checkpoint; a kill leaves what was there before.
+    """Write a checkpoint: step, recipe and facts; weights; groups of other tensors; `more` files.
 
-    Args:
-        folder: `checkpoints/step-N`.
-        record: its step, recipe and facts.
-        weights: by name, each once.
-        tensors: groups of others.
-        more: writes further files.
-
-    Raises:
-        CheckpointError: it cannot be written; those before it are as they were.
+    A kill, or a `CheckpointError`, leaves what was there before.
     """
-    flat = {
-        f"{group}/{name}": tensor.contiguous()
-        for group, named in tensors.items()
-        for name, tensor in named.items()
-    }
+    flat = {f"{g}/{n}": t.contiguous() for g, named in tensors.items() for n, t in named.items()}
     try:
         with files.write_folder(folder) as aside:
             safetensors.torch.save_file(weights, aside / MODEL)
@@ -119,16 +108,11 @@ def write(
 
 
 def check(folder: Path) -> None:
-    """Check that a checkpoint or model folder is what was written.
-
-    Raises:
-        CheckpointError: it is not; the error names a copy that is still good.
-    """
+    """Check that a checkpoint or model folder is what was written; errors as `damaged`."""
     try:
         files.check_folder(folder)
     except CheckpointError as error:
-        other = _other(folder)
-        raise CheckpointError(f"{error} {other}" if other else str(error)) from None
+        raise CheckpointError(f"{error} {_other(folder)}".rstrip()) from None
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -160,20 +144,15 @@ def load_model(file: Path, build: Callable[[], M]) -> M:
     for name, shape in found.items():
         if wanted.get(name) != shape:
             needs = f"needs {wanted[name]}" if name in wanted else "has no such weight"
-            raise damaged(
-                file, f"it is of another model: {name} has shape {shape}, but the model {needs}"
-            )
+            what = f"{name} has shape {shape}, but the model {needs}"
+            raise damaged(file, f"it is of another model: {what}")
     model = build()
     load_weights(file, model)
     return model
 
 
 def load_weights(file: Path, model: nn.Module) -> None:
-    """Load weights into a model that there is already.
-
-    Raises:
-        CheckpointError: the file is damaged, or of another model.
-    """
+    """Load weights into a model that there is already; errors as `load_model`."""
     try:
         safetensors.torch.load_model(model, file)
     except (OSError, SafetensorError) as error:
@@ -183,11 +162,7 @@ def load_weights(file: Path, model: nn.Module) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that says its format.
-
-    Raises:
-        CheckpointError: it is missing, damaged, or of another format.
-    """
+    """Read a JSON object; a `CheckpointError` if it is missing, damaged, or of another format."""
     try:
         data = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -238,10 +213,7 @@ def newest(folder: Path) -> Path | None:
 def prune(folder: Path, keep: int, spare: Path | None = None) -> None:
     """Delete all but the newest `keep` checkpoints, and what killed processes left half-written.
 
-    Args:
-        folder: of the checkpoints; one process at a time may write it.
-        keep: how many.
-        spare: one that is kept however old it is.
+    One process at a time may do so; `spare` is kept however old it is.
     """
     complete = step_folders(folder)
     for path in complete[: max(0, len(complete) - keep)]:
@@ -250,3 +222,35 @@ def prune(folder: Path, keep: int, spare: Path | None = None) -> None:
             path.rename(path.with_name(f".{path.name}.0-deleted.part"))
     for leftover in folder.glob(".step-*.part"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimizer's running statistics as `parameter.key`; its settings are not in it.
+
+    Where they are shared among processes, all of them have to call this. (Torch's own
+    `get_optimizer_state_dict` cannot hold a parameter that has had no gradient yet.)
+    """
+    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+    kept = ((names[p], item) for p, held in optimizer.state.items() for item in held.items())
+    return {f"{name}.{key}": whole(value) for name, (key, value) in kept}
+
+
+def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` returned; an error if it is of other parameters."""
+    owners = dict(model.named_parameters())
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    places = {parameter: i for i, parameter in enumerate(parameters)}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        owner, _, key = name.rpartition(".")
+        parameter = owners.get(owner)
+        if parameter is None or (value.ndim and value.shape != parameter.shape):
+            needed = f"has no {owner}" if parameter is None else f"needs {tuple(parameter.shape)}"
+            raise CheckpointError(
+                f"the optimizer's {name} has shape {tuple(value.shape)}, but this model {needed}. "
+                "Put back the files that were saved together."
+            )
+        shared = share(value, parameter) if value.ndim else value
+        state.setdefault(places[parameter], {})[key] = shared
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,4 +1,4 @@
-"""A device, a precision, and the processes that train together."""
+"""What a run computes on."""
 
 import atexit
 import os
@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,6 +19,10 @@ from sparsemeta.run.config import Precision, Strategy
 
 T = TypeVar("T")
 _MEETING = "SPARSEMETA_MEETING"
+
+
+def _rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def is_main() -> bool:
@@ -52,8 +56,6 @@ class Engine:
         ConfigError: the machine has fewer devices, or the running command cannot be started again.
     """
 
-    strategy: Literal["ddp", "fsdp"] | None
-
     def __init__(
         self,
         *,
@@ -63,7 +65,7 @@ class Engine:
         seed: int = 0,
     ):
         self.rank, self.world, self._precision = _rank(), devices, precision
-        self.strategy = None if devices == 1 else "ddp" if strategy == "auto" else strategy
+        self.strategy = None if devices == 1 else strategy.replace("auto", "ddp")
         self.device = _device(self.rank, devices)
         if devices > 1 and not distributed.is_initialized():
             _join(self.rank, devices, self.device)
@@ -109,8 +111,7 @@ class Engine:
     def gather(self, value: T) -> list[T]:
         """The values of all processes in their order, for the main one; no values for the others.
 
-        Args:
-            value: anything that can be pickled; tensors are best on the CPU.
+        They can be anything that can be pickled; tensors are best on the CPU.
         """
         if self.world == 1:
             return [value]
@@ -122,15 +123,15 @@ class Engine:
         """Let the main process do some work; all return its result, or raise its error."""
         if self.world == 1:
             return work()
-        answer: list[Any] = [None, None]
+        answer: list[Any] = [None]
         if self.rank == 0:
             try:
-                answer[0] = work()
+                answer = [work()]
             except SparseMetaError as raised:
-                answer[1] = raised
+                answer = [raised]
         distributed.broadcast_object_list(answer)
-        if answer[1] is not None:
-            raise answer[1]
+        if isinstance(answer[0], SparseMetaError):
+            raise answer[0]
         return answer[0]
 
 
@@ -150,10 +151,6 @@ def share(tensor: Tensor, parameter: Tensor) -> Tensor:
     return distribute_tensor(
         tensor.to(parameter.device), parameter.device_mesh, parameter.placements
     )
-
-
-def _rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def _device(rank: int, devices: int) -> torch.device:
@@ -196,10 +193,9 @@ def _start_others(world: int, meeting: str) -> None:
         f"training.devices = {world} starts the running command again for each further process, "
         "which an interactive session cannot. Use `sparsemeta train`, or one device.",
     )
-    command = [sys.executable, *sys.orig_argv[1:]]
     for rank in range(1, world):
-        place = {"LOCAL_RANK": str(rank), _MEETING: meeting}
-        atexit.register(subprocess.Popen(command, env=os.environ | place).kill)
+        place = os.environ | {"LOCAL_RANK": str(rank), _MEETING: meeting}
+        atexit.register(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=place).kill)
 
 
 def _shard(model: nn.Module, device: torch.device, world: int) -> None:

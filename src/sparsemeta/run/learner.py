@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsemeta.errors import CheckpointError, TrainingError
-from sparsemeta.run.checkpoints import Checkpoint, load_weights
+from sparsemeta.errors import TrainingError
+from sparsemeta.run.checkpoints import Checkpoint, load_weights, restore_optimizer
 from sparsemeta.run.config import REMEDY, TrainingConfig
-from sparsemeta.run.engine import Engine, share, whole
+from sparsemeta.run.engine import Engine, whole
 
 M = TypeVar("M", bound=nn.Module)
 C = TypeVar("C", bound=TrainingConfig)
@@ -99,10 +99,7 @@ class Learner(ABC, Generic[M, C]):
         return rate
 
     def descend(self, loss: float) -> float:
-        """Let the optimizer use the gradients, and forget them.
-
-        Args:
-            loss: what they are of.
+        """Let the optimizer use the gradients of a loss, and forget them.
 
         Returns:
             The L2 norm that the gradient had before it was clipped.
@@ -122,44 +119,3 @@ class Learner(ABC, Generic[M, C]):
         self.optimizer.step()
         self.optimizer.zero_grad()
         return norm
-
-
-def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimizer's running statistics as `parameter.key`; its settings are not in it.
-
-    Where they are shared among processes, all of them have to call this. (Torch's own
-    `get_optimizer_state_dict` cannot hold a parameter that has had no gradient yet.)
-    """
-    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
-    return {
-        f"{names[parameter]}.{key}": whole(value)
-        for parameter, kept in optimizer.state.items()
-        for key, value in kept.items()
-    }
-
-
-def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` returned.
-
-    Raises:
-        CheckpointError: the tensors belong to other parameters.
-    """
-    owners = dict(model.named_parameters())
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    places = {parameter: i for i, parameter in enumerate(parameters)}
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        owner, _, key = name.rpartition(".")
-        parameter = owners.get(owner)
-        if parameter is None or (value.ndim and value.shape != parameter.shape):
-            needed = (
-                f"needs {tuple(parameter.shape)}" if parameter is not None else f"has no {owner}"
-            )
-            raise CheckpointError(
-                f"the optimizer's {name} has shape {tuple(value.shape)}, but this model {needed}. "
-                "Put back the files that were saved together."
-            )
-        shared = share(value, parameter) if value.ndim else value
-        state.setdefault(places[parameter], {})[key] = shared
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

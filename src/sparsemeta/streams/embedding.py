@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +65,11 @@ def train_embedding(
 ) -> nn.Sequential:
     """Train as a prototype network (Snell et al. 2017), go on, or read what was trained before.
 
-    Args:
-        images: (classes, drawings, 28, 28) uint8.
-        config: how it is trained.
-        run: folder of the run.
-        progress: where to show how it goes; nothing is shown without it.
-
-    Returns:
-        A network (n, 1, 28, 28) to (n, width), in evaluation mode.
-
-    Raises:
-        SparseMetaError, Interrupted: as `run.fit` says.
+    Images are (classes, drawings, 28, 28) uint8; `run` and `progress` are as of `run.fit`. The
+    network (n, 1, 28, 28) to (n, width) comes in evaluation mode.
     """
-    learner = engine.fit(
-        lambda saved: _Learner(images, config, saved), Recipe(config), run, progress=progress
-    )
-    return learner.model.cpu().eval()
+    learner = partial(_Learner, images, config)
+    return engine.fit(learner, Recipe(config), run, progress=progress).model.cpu().eval()
 
 
 class _Learner(engine.Learner[nn.Sequential, EmbeddingConfig]):
@@ -92,16 +82,28 @@ class _Learner(engine.Learner[nn.Sequential, EmbeddingConfig]):
         super().__init__(network, lambda m: AdamW(m.parameters()), config, runner, saved)
 
     def take_step(self) -> dict[str, Any]:
-        """Learn from an episode."""
         self.set_rate()
-        loss = _episode_loss(self.forward, self._images, self.config)
+        loss = self._episode_loss()
         loss.backward()
         norm = self.descend(loss.item())
         self.step += 1
         return {"step": self.step, "loss": loss.item(), "grad_norm": norm}
 
+    def _episode_loss(self) -> Tensor:
+        """Cross-entropy of the queries of one episode, by squared distance to prototypes."""
+        config, images = self.config, self._images
+        classes = torch.randperm(len(images))[: config.ways, None]
+        each = config.shots + config.queries
+        drawing = torch.rand(len(classes), images.shape[1]).argsort(1)[:, :each]
+        picked = images[classes, drawing]
+        embedded = _forward(self.forward, picked.flatten(0, 1)).unflatten(0, picked.shape[:2])
+        prototype = embedded[:, : config.shots].mean(1)
+        query = embedded[:, config.shots :].flatten(0, 1)
+        distance = (query[:, None] - prototype).square().sum(-1)
+        truth = torch.arange(len(classes), device=images.device).repeat_interleave(config.queries)
+        return cross_entropy(-distance, truth)
+
     def status(self, record: dict[str, Any]) -> str:
-        """The loss of its episode."""
         return f"embedding, loss {record['loss']:.3f}"
 
 
@@ -122,19 +124,3 @@ def _forward(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     x = (images[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16):
         return network(x).float()
-
-
-def _episode_loss(
-    network: Callable[[Tensor], Tensor], images: Tensor, config: EmbeddingConfig
-) -> Tensor:
-    """Cross-entropy of the queries of one episode, by squared distance to prototypes."""
-    classes = torch.randperm(len(images))[: config.ways, None]
-    each = config.shots + config.queries
-    drawing = torch.rand(len(classes), images.shape[1]).argsort(1)[:, :each]
-    picked = images[classes, drawing]
-    embedded = _forward(network, picked.flatten(0, 1)).unflatten(0, picked.shape[:2])
-    prototype = embedded[:, : config.shots].mean(1)
-    query = embedded[:, config.shots :].flatten(0, 1)
-    distance = (query[:, None] - prototype).square().sum(-1)
-    truth = torch.arange(len(classes), device=images.device).repeat_interleave(config.queries)
-    return cross_entropy(-distance, truth)

@@ -7,11 +7,12 @@ update of the weights.
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim import AdamW
 
@@ -66,29 +67,21 @@ def train(
     Raises:
         SparseMetaError, Interrupted: as `run.fit` says.
     """
-
-    def begin(saved: engine.Checkpoint | None) -> _Learner:
-        return _Learner(model, task, config, saved)
-
-    engine.fit(begin, Recipe(repr(task), config), run, progress=progress)
+    learner = partial(_Learner, model, task, config)
+    engine.fit(learner, Recipe(repr(task), config), run, progress=progress)
 
 
 class _Learner(engine.Learner[nn.Module, TrainingConfig]):
     """A model that learns from a batch of streams in a step; they are drawn anew by the step."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        task: Task,
-        config: TrainingConfig,
-        saved: engine.Checkpoint | None,
+        self, model: nn.Module, task: Task, config: TrainingConfig, saved: engine.Checkpoint | None
     ):
         runner = engine.Engine(precision=config.precision, seed=config.seed)
         super().__init__(model, lambda m: AdamW(m.parameters()), config, runner, saved)
         self._task = task
 
     def take_step(self) -> dict[str, Any]:
-        """Read a batch of streams, and learn from each segment."""
         began, config = time.perf_counter(), self.config
         self.set_rate()
         # Of a seed, torch's generator on a CPU takes the lowest 32 bits alone.
@@ -103,7 +96,8 @@ class _Learner(engine.Learner[nn.Module, TrainingConfig]):
                 predicted, state = self.forward(part.input, part.feedback, part.taught, state)
             state = state.detach()
             if scored:
-                loss = _loss(predicted, part)
+                found, target = predicted[part.scored].float(), part.target[part.scored]
+                loss = (mse_loss if target.is_floating_point() else cross_entropy)(found, target)
                 loss.backward()
                 losses.append(loss.item())
                 norm = self.descend(losses[-1])
@@ -112,11 +106,4 @@ class _Learner(engine.Learner[nn.Module, TrainingConfig]):
         return {"step": self.step, "loss": loss, "grad_norm": norm, "seconds": seconds}
 
     def status(self, record: dict[str, Any]) -> str:
-        """The mean loss of its segments."""
         return f"loss {record['loss']:.4f}"
-
-
-def _loss(predicted: Tensor, part: Stream) -> Tensor:
-    """Cross-entropy in nats, or mean squared error, over the scored steps."""
-    found, target = predicted[part.scored].float(), part.target[part.scored]
-    return (mse_loss if target.is_floating_point() else cross_entropy)(found, target)

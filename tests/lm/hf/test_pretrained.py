@@ -139,7 +139,7 @@ def test_a_special_token_in_a_text_is_text(tokenizer):
 
 
 def test_an_exported_model_of_ours_is_ours_again(tmp_path):
-    from sparsemeta.lm.hf.export import export
+    from sparsemeta.lm.hf import export
 
     model, tokenizer = build(), ByteTokenizer()
     save_model(tmp_path / "ours", model, tokenizer)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from sparsemeta.errors import CorpusError
-from sparsemeta.lm.text.streams import Streams
+from sparsemeta.lm.text.tokenised import Streams
 
 # The last token fits no shard.
 TEXT = np.array([99, 1, 2, 3, 4, 5, 99, 6, 7, 8, 99, 99, 9, 10, 11, 12, 13], np.uint8)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from sparsemeta.errors import CheckpointError, ConfigError, CorpusError
 from sparsemeta.lm.config import TokenizerConfig
-from sparsemeta.lm.text import bpe
+from sparsemeta.lm.text import tokenizer as module
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import (
     BPETokenizer,
@@ -90,13 +91,13 @@ def test_training_is_deterministic_and_learns_pairs(tmp_path):
 @settings(deadline=None, derandomize=True)
 @given(st.text(alphabet="a.'\t \n\u00a0\u0085é ", max_size=200))
 def test_cutting_into_pieces_changes_no_token(text):
-    pairs = bpe.train([document.text for document in DOCUMENTS], 299)
-    whole = pairs.encode(text).ids
-    long = bpe._PIECE
+    tokenizer = BPETokenizer.train([document.text for document in DOCUMENTS], 300)
+    whole = tokenizer._pairs.encode(text).ids
+    long = module._PIECE
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bpe, "_PIECE", bpe.re.compile(long.pattern.replace("65536", "3"), long.flags))
-        patch.setattr(bpe, "_PIECES_AT_ONCE", 4)
-        assert bpe.encode(pairs, [text])[0].tolist() == whole
+        patch.setattr(module, "_PIECE", re.compile(long.pattern.replace("65536", "3"), long.flags))
+        patch.setattr(module, "_PIECES_AT_ONCE", 4)
+        assert tokenizer.encode(text).tolist() == whole
 
 
 def test_configured_kind_and_size():

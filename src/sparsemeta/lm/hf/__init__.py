@@ -1,9 +1,9 @@
 """Adaptive language models as Hugging Face models: importing this registers the Auto classes.
 
-configuration.py, modelling.py  the model; generation.py and cache.py what `generate` needs of it
-tokenizer.py                    our tokenizers as theirs
-export.py                       a model folder of ours -> one of theirs
-pretrained.py                   any causal model of theirs as one that `lm.reading` reads with
+modelling.py   the model and its configuration
+generation.py  what `generate` needs of it, and what it carries from token to token
+tokenizer.py   our tokenizers as theirs
+pretrained.py  a model folder of ours -> one of theirs; any causal model of theirs as one that reads
 """
 
 from sparsemeta.errors import MissingExtra
@@ -13,9 +13,13 @@ try:
 except ImportError:
     raise MissingExtra("transformers", "hf") from None
 
-from sparsemeta.lm.hf.cache import FastWeightCache
-from sparsemeta.lm.hf.configuration import SparseMetaConfig
-from sparsemeta.lm.hf.modelling import CausalLMOutputWithMemory, SparseMetaForCausalLM
+from sparsemeta.lm.hf.generation import FastWeightCache
+from sparsemeta.lm.hf.modelling import (
+    CausalLMOutputWithMemory,
+    SparseMetaConfig,
+    SparseMetaForCausalLM,
+)
+from sparsemeta.lm.hf.pretrained import export
 
 AutoConfig.register(SparseMetaConfig.model_type, SparseMetaConfig)
 AutoModelForCausalLM.register(SparseMetaConfig, SparseMetaForCausalLM)
@@ -25,4 +29,5 @@ __all__ = [
     "FastWeightCache",
     "SparseMetaConfig",
     "SparseMetaForCausalLM",
+    "export",
 ]

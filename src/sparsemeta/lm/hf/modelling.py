@@ -1,33 +1,84 @@
-"""`SparseMetaForCausalLM`: a `LanguageModel` as transformers wants it."""
+"""`SparseMetaForCausalLM`: a `LanguageModel` as transformers wants it, and its configuration."""
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
+from sparsemeta.config import MemoryConfig, from_dict, to_dict
 from sparsemeta.errors import CheckpointError, StateError, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model
-from sparsemeta.lm.hf.cache import FastWeightCache, merge, require_ours
-from sparsemeta.lm.hf.configuration import SparseMetaConfig
-from sparsemeta.lm.hf.generation import MemoryGenerationMixin
+from sparsemeta.lm.config import ModelConfig
+from sparsemeta.lm.hf.generation import (
+    FastWeightCache,
+    MemoryGenerationMixin,
+    merge,
+    require_ours,
+)
 from sparsemeta.lm.modelling import LanguageModel
 
 _INITIALISED = "_is_hf_initialized"  # how transformers marks a weight that has its values
+
+
+class SparseMetaConfig(PreTrainedConfig):
+    """An adaptive language model: the fields of `ModelConfig`, its memory's as a dictionary.
+
+    `use_cache` is whether a forward pass outside training returns a `FastWeightCache`.
+
+    Raises:
+        ConfigError: settings that make no model.
+    """
+
+    model_type: ClassVar[str] = "sparsemeta"
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "width",
+        "num_hidden_layers": "layers",
+        "num_attention_heads": "heads",
+    }
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values", "memory"]
+
+    vocab_size: int = 257
+    layers: int = ModelConfig.layers
+    width: int = ModelConfig.width
+    heads: int = ModelConfig.heads
+    window: int = ModelConfig.window
+    mlp: str = ModelConfig.mlp
+    mlp_width: int = ModelConfig.mlp_width
+    memory_layers: list[int] | tuple[int, ...] = ModelConfig.memory_layers
+    memory: dict[str, Any] = field(default_factory=lambda: to_dict(MemoryConfig()))
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    pad_token_id: int | None = None
+    tie_word_embeddings: bool = True
+    use_cache: bool = True
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.memory_layers = list(self.memory_layers)
+        super().__post_init__(**kwargs)
+        self.to_model()
+
+    @classmethod
+    def from_model(cls, model: ModelConfig, vocab_size: int, **others: Any) -> Self:
+        """The configuration of a model of ours; `others` are fields that ours has not."""
+        return cls(vocab_size=vocab_size, **to_dict(model), **others)
+
+    def to_model(self) -> ModelConfig:
+        """The inverse of `from_model`."""
+        names = (f.name for f in dataclasses.fields(ModelConfig))
+        return from_dict({name: getattr(self, name) for name in names}, ModelConfig)
 
 
 @dataclass
 class CausalLMOutputWithMemory(ModelOutput):
     """What a forward pass returns.
 
-    Attributes:
-        loss: mean cross entropy in nats, if there were labels.
-        logits: (B, T, vocab_size), or the last steps of it.
-        memory: the fast weights after the segment.
-        past_key_values: the cache, if one is used.
+    The loss, mean cross entropy in nats, if there were labels; logits (B, T, vocab_size), or the
+    last steps of it; the fast weights after the segment; the cache, if one is used.
     """
 
     loss: Tensor | None = None
@@ -67,13 +118,10 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
             CheckpointError: there is no model, or it is damaged, or of another format or shape.
         """
         model, tokenizer = load_model(path)
-        config = SparseMetaConfig.from_model(
-            model.config,
-            model.vocab_size,
-            bos_token_id=tokenizer.separator,
-            eos_token_id=tokenizer.separator,
-            pad_token_id=tokenizer.separator,
+        separators = dict.fromkeys(
+            ("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.separator
         )
+        config = SparseMetaConfig.from_model(model.config, model.vocab_size, **separators)
         made = cls(config).eval()
         made.model.load_state_dict(model.state_dict())
         return made
@@ -112,9 +160,7 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
             ConfigError: an argument that this model cannot take.
             StateError: the memory or the cache is not of this model or of these streams.
         """
-        given = [
-            name for name, value in unsupported.items() if not (value is None or value is False)
-        ]
+        given = [k for k, value in unsupported.items() if not (value is None or value is False)]
         require(not given, f"SparseMetaForCausalLM takes no {', '.join(given)}: leave it out")
         state = None if past_key_values is None else require_ours(past_key_values).state
         state = merge(state, memory)
@@ -136,9 +182,8 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
         if use_cache:
             past_key_values = FastWeightCache() if past_key_values is None else past_key_values
             past_key_values.advance(state, input_ids)
-        return CausalLMOutputWithMemory(
-            loss, logits, state.memory, past_key_values if use_cache else None
-        )
+        kept = past_key_values if use_cache else None
+        return CausalLMOutputWithMemory(loss, logits, state.memory, kept)
 
     @property
     def gradient_checkpointing(self) -> bool:
@@ -167,15 +212,13 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
 
     def _init_weights(self, module: nn.Module) -> None:
         """The network has initialised itself; what a folder lacks is not made up."""
-        missing = [
-            name
-            for name, parameter in module.named_parameters(recurse=False)
-            if not getattr(parameter, _INITIALISED, False)
-        ]
+        own = module.named_parameters(recurse=False)
+        missing = [name for name, weight in own if not getattr(weight, _INITIALISED, False)]
         if missing:
+            what = f"{', '.join(missing)} of a {type(module).__name__}"
             raise CheckpointError(
-                f"{self.config.name_or_path}: the weights lack {', '.join(missing)} of a "
-                f"{type(module).__name__}. Put back the two files that were saved together."
+                f"{self.config.name_or_path}: the weights lack {what}. Put back the two files that "
+                "were saved together."
             )
 
 
@@ -183,12 +226,10 @@ def _real(attention_mask: Tensor | None, input_ids: Tensor) -> Tensor | None:
     """Which tokens (B, T) are no padding; None where all are."""
     if attention_mask is None:
         return None
-    rows, steps = input_ids.shape
+    (rows, steps), shape = input_ids.shape, tuple(attention_mask.shape)
     require(
-        attention_mask.dim() == 2
-        and len(attention_mask) == rows
-        and attention_mask.shape[1] >= steps,
-        f"attention_mask is {tuple(attention_mask.shape)} but should be ({rows}, {steps} or more)",
+        len(shape) == 2 and shape[0] == rows and shape[1] >= steps,
+        f"attention_mask is {shape} but should be ({rows}, {steps} or more)",
     )
     mask = attention_mask[:, -steps:].bool()
     return None if mask.all() else mask

@@ -1,4 +1,4 @@
-"""Any causal language model of the transformers library, from a local folder, as one that reads."""
+"""Folders of transformers: any causal model of theirs as one that reads; ours as theirs."""
 
 import inspect
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sparsemeta.errors import CheckpointError, ConfigError, require
 from sparsemeta.fast_weights import FastWeights
+from sparsemeta.files import writable, write_folder
+from sparsemeta.lm.checkpoint import find_model
 from sparsemeta.lm.hf.modelling import SparseMetaForCausalLM
+from sparsemeta.lm.hf.tokenizer import fast_tokenizer
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.text import Tokenizer
 
@@ -40,10 +43,7 @@ class PretrainedModel(nn.Module):
 
     When its window of W positions is full, it begins anew from the last W/2 tokens, which are read
     again and not scored again. A model that takes no `past_key_values` reads up to W tokens again
-    with every segment.
-
-    Args:
-        model: any whose output has `logits` and `hidden_states`.
+    with every segment. Its output must have `logits` and `hidden_states`.
     """
 
     has_memory = False
@@ -73,17 +73,12 @@ class PretrainedModel(nn.Module):
             with torch.no_grad():
                 past = self._call(seen, None).past_key_values
         out = self._call(tokens if self._keeps else torch.cat([seen, tokens]), past)
-        last = slice(-len(tokens), None)
         kept = out.past_key_values if self._keeps else None
-        after = WindowState(torch.cat([seen, tokens]), kept)
-        return out.logits[0, last], out.hidden_states[-1][0, last], after
+        logits, hidden = (found[0, -len(tokens) :] for found in (out.logits, out.hidden_states[-1]))
+        return logits, hidden, WindowState(torch.cat([seen, tokens]), kept)
 
     def begin(self, memory: FastWeights) -> WindowState:
-        """Refused: it has no memory.
-
-        Raises:
-            ConfigError: always.
-        """
+        """Refuse, with a ConfigError: it has no memory."""
         raise ConfigError("a model of transformers begins with no memory: give it none.")
 
     def nbytes(self, state: WindowState) -> int:
@@ -101,17 +96,17 @@ class PretrainedTokenizer(Tokenizer):
     def __init__(self, tokenizer: Any, vocab_size: int):
         self._tokenizer, self.vocab_size = tokenizer, vocab_size
         ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)
-        self._separator = next((token for token in ends if token is not None), None)
+        found = [token for token in ends if token is not None]
         require(
-            self._separator is not None,
+            bool(found),
             "this tokenizer has neither bos_token nor eos_token to open a text with. Set one in "
             "its tokenizer_config.json.",
         )
+        self._separator: int = found[0]
 
     @property
     def separator(self) -> int:
         """The beginning of a text, or else the end of one."""
-        assert self._separator is not None
         return self._separator
 
     def _encode(self, texts: Sequence[str], data: list[bytes]) -> list[np.ndarray]:
@@ -136,20 +131,41 @@ def load_pretrained(folder: Path) -> tuple[LanguageModel | PretrainedModel, Toke
         CheckpointError: transformers cannot read it.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        local: Any = {"local_files_only": True}
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **local)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
     except Exception as error:  # the library raises whatever its many parts do
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
             f"{folder}: transformers cannot read it ({reason}). Give a folder that "
             "AutoModelForCausalLM and AutoTokenizer can load."
         ) from None
-    if isinstance(model, SparseMetaForCausalLM):
-        return model.model, PretrainedTokenizer(tokenizer, model.config.vocab_size)
-    read = PretrainedModel(model.eval())
+    ours = isinstance(model, SparseMetaForCausalLM)
+    read = model.model if ours else PretrainedModel(model.eval())
     return read, PretrainedTokenizer(tokenizer, model.config.vocab_size)
+
+
+def export(source: Path, folder: Path) -> None:
+    """Write what `AutoModelForCausalLM` and `AutoTokenizer` read; a kill leaves no half of it.
+
+    Args:
+        source: a model folder, or a run folder: then its best checkpoint.
+        folder: where to, new or empty.
+
+    Raises:
+        CheckpointError: there is no model, or it is damaged.
+        ConfigError: something stands at `folder`, or it cannot be written.
+    """
+    source = find_model(source)
+    require(
+        not folder.exists() or (folder.is_dir() and not any(folder.iterdir())),
+        f"{folder}: is there already. Name a new folder.",
+    )
+    model = SparseMetaForCausalLM.from_checkpoint(source)
+    tokenizer = fast_tokenizer(source / "tokenizer.json", model.config.bos_token_id)
+    with writable(folder), write_folder(folder) as aside:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
 
 
 def _tensors(past: Any) -> list[tuple[Any, str, Tensor]]:

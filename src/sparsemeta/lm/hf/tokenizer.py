@@ -17,7 +17,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from sparsemeta.lm.text.words import EOS, UNK
+from sparsemeta.lm.text import EOS, UNK
 
 
 def fast_tokenizer(path: Path, separator: int) -> PreTrainedTokenizerFast:
@@ -52,9 +52,7 @@ def fast_tokenizer(path: Path, separator: int) -> PreTrainedTokenizerFast:
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=spelling,
-        eos_token=spelling,
-        pad_token=spelling,
+        **dict.fromkeys(("bos_token", "eos_token", "pad_token"), spelling),
         padding_side="left",
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,

@@ -1,12 +1,13 @@
 from .corpus import (
+    Document as Document,
     read_documents as read_documents,
     split_articles as split_articles,
     split_holdout as split_holdout,
 )
-from .sources import Document as Document
-from .streams import Streams as Streams
-from .tokenised import tokenise as tokenise
+from .tokenised import Streams as Streams, tokenise as tokenise
 from .tokenizer import (
+    EOS as EOS,
+    UNK as UNK,
     BPETokenizer as BPETokenizer,
     ByteTokenizer as ByteTokenizer,
     Tokenizer as Tokenizer,

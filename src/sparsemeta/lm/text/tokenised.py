@@ -1,4 +1,4 @@
-"""Text tokenised once, into a memory map that training reads from.
+"""Text tokenised once, into a memory map that training reads from as streams side by side.
 
     tokens.bin      the tokens of all documents, a separator before each
     manifest.jsonl  whose tokens they are: the tokenizer, then a line for each document
@@ -9,15 +9,18 @@ beyond the manifest is cut off again, and tokenising goes on from there.
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile, zip_longest
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from sparsemeta.errors import CorpusError
 from sparsemeta.files import write_text
@@ -43,17 +46,15 @@ class Entry:
     """Where it ends in tokens.bin, in tokens."""
 
 
-@dataclass(frozen=True)
-class Tokenised:
-    """A corpus as tokens."""
+class Tokenised(NamedTuple):
+    """A corpus as tokens: unsigned integers (tokens,), a separator before each document.
+
+    They are a memory map, read only. The fingerprint is that of the tokenizer and of the texts.
+    """
 
     tokens: np.ndarray
-    """Unsigned integers of shape (tokens,), a separator before each document; a memory map of the
-    file, read only."""
     documents: tuple[Entry, ...]
-    """Whose tokens they are, in order."""
     fingerprint: str
-    """Hash of the tokenizer and of the texts in their order; names do not count."""
 
 
 def tokenise(
@@ -91,10 +92,10 @@ def tokenise(
     pairs = zip(wanted, found, strict=False) if found_header == header else ()
     done = [old for _, old in takewhile(lambda pair: pair[0] == pair[1], pairs)]
     if not len(done) == len(wanted) == len(found):
-        missing = list(zip(wanted, documents, strict=True))[len(done) :]
-        batches = _told(_encoded(missing, tokenizer, dtype), len(done), len(wanted), progress)
+        texts = (document.text for document in documents)
+        missing = list(zip(wanted, texts, strict=True))[len(done) :]
         try:
-            _write(folder, header, done, batches)
+            _write(folder, header, done, missing, tokenizer, progress)
         except OSError as error:
             raise CorpusError(
                 f"{folder}: the tokens cannot be written ({error.strerror}). Make room, or choose "
@@ -104,64 +105,113 @@ def tokenise(
     return Tokenised(tokens, tuple(done), text)
 
 
-def _encoded(
-    missing: Sequence[tuple[Entry, Document]], tokenizer: Tokenizer, dtype: np.dtype
-) -> Iterator[list[tuple[Entry, np.ndarray]]]:
-    """Batches of documents, each with its tokens and its separator."""
-    opening = np.array([tokenizer.separator])
-    start = 0
-    while start < len(missing):
-        stop, characters = start, 0
-        while stop < len(missing) and characters < _CHARACTERS_AT_ONCE:
-            characters += len(missing[stop][1].text)
-            stop += 1
-        batch = missing[start:stop]
-        tokens = tokenizer.encode_all([document.text for _, document in batch])
-        yield [
-            (entry, np.concatenate([opening, ids]).astype(dtype))
-            for (entry, _), ids in zip(batch, tokens, strict=True)
-        ]
-        start = stop
+class Batch(NamedTuple):
+    """The next segment of every stream: tokens (B, T) int64, and the token that follows each."""
+
+    tokens: Tensor
+    targets: Tensor
 
 
-def _told(
-    batches: Iterable[list[tuple[Entry, np.ndarray]]], done: int, total: int, progress: Progress
-) -> Iterator[list[tuple[Entry, np.ndarray]]]:
-    """Pass the batches on, and tell after 1, 2, 4, 8 ... seconds how far they are."""
-    began, due = time.monotonic(), 1.0
-    for batch in batches:
+class Streams:
+    """A text as B streams read side by side, or one process's share of them.
+
+    The text is cut into B shards of equal length; fewer than B tokens at its end are left out.
+    Every shard is read around and around: its first token follows its last. Of several processes
+    each reads B / world streams, the first process the first ones.
+
+    Args:
+        tokens: the text, integers of shape (tokens,); a memory map stays on the disk.
+        streams: streams read side by side by all processes together (B).
+        segment: tokens of each stream per batch (T).
+        rank: which of the processes this is, counted from 0.
+        world: how many there are; it divides B.
+
+    Attributes:
+        position: tokens already read from each stream, over all epochs. Set it to resume there.
+        tokens: tokens in all shards of all processes, separators included.
+
+    Raises:
+        CorpusError: there is too little text for one batch.
+    """
+
+    def __init__(
+        self, tokens: np.ndarray, *, streams: int, segment: int, rank: int = 0, world: int = 1
+    ):
+        length = len(tokens) // streams
+        if length < segment:
+            raise CorpusError(
+                f"the text has {len(tokens)} tokens, but {streams} streams of {segment} tokens "
+                f"need {streams * segment}. Add text, or lower training.streams or "
+                "training.segment."
+            )
+        shards, share = tokens[: streams * length].reshape(streams, length), streams // world
+        self._shards, self._segment = shards[rank * share : (rank + 1) * share], segment
+        self.position, self.tokens = 0, streams * length
+
+    def __len__(self) -> int:
+        return self.tokens
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches until every token has been read at least once."""
+        return math.ceil(self._shards.shape[1] / self._segment)
+
+    def next_batch(self) -> Batch:
+        """Read the next T tokens of every stream and move on."""
+        columns = self.position + np.arange(self._segment + 1)
+        window = self._shards.take(columns, axis=1, mode="wrap").astype(np.int64)
+        self.position += self._segment
+        return Batch(*(torch.from_numpy(part.copy()) for part in (window[:, :-1], window[:, 1:])))
+
+
+def _batches(missing: Iterable[tuple[Entry, str]]) -> Iterator[list[tuple[Entry, str]]]:
+    """Texts to be tokenised at once."""
+    batch, characters = [], 0
+    for entry, text in missing:
+        batch.append((entry, text))
+        characters += len(text)
+        if characters >= _CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+    if batch:
         yield batch
-        done += len(batch)
-        if time.monotonic() - began >= due:
-            due *= 2
-            progress.message(f"tokenised {done:,} of {total:,} documents")
 
 
 def _write(
     folder: Path,
     header: dict[str, Any],
     done: list[Entry],
-    batches: Iterable[list[tuple[Entry, np.ndarray]]],
+    missing: Sequence[tuple[Entry, str]],
+    tokenizer: Tokenizer,
+    progress: Progress,
 ) -> None:
-    """Cut the files back to the documents that are done, then append batch by batch."""
+    """Cut the files back to the documents that are done, then append batch by batch.
+
+    After 1, 2, 4, 8 ... seconds it tells how far it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    end = done[-1].end if done else 0
+    total, end, dtype = len(done) + len(missing), done[-1].end if done else 0, header["dtype"]
     write_text(folder / _MANIFEST, "".join(map(_line, [header, *map(asdict, done)])))
     with (
         (folder / _TOKENS).open("ab") as tokens,
         (folder / _MANIFEST).open("a", encoding="utf-8") as manifest,
     ):
-        tokens.truncate(end * np.dtype(header["dtype"]).itemsize)
-        for batch in batches:
+        tokens.truncate(end * np.dtype(dtype).itemsize)
+        began, due = time.monotonic(), 1.0
+        for batch in _batches(missing):
+            described, texts = zip(*batch, strict=True)
             entries = []
-            for entry, ids in batch:
-                tokens.write(ids.tobytes())
-                end += len(ids)
+            for entry, ids in zip(described, tokenizer.encode_all(texts), strict=True):
+                tokens.write(np.append(tokenizer.separator, ids).astype(dtype).tobytes())
+                end += len(ids) + 1
                 entries.append(replace(entry, end=end))
             _sync(tokens)
             manifest.writelines(_line(asdict(entry)) for entry in entries)
             _sync(manifest)
             done += entries
+            if time.monotonic() - began >= due:
+                due *= 2
+                progress.message(f"tokenised {len(done):,} of {total:,} documents")
 
 
 def _describe(document: Document) -> Entry:
@@ -178,19 +228,18 @@ def _fingerprint(header: dict[str, Any], entries: Iterable[Entry]) -> str:
 
 def _changed(wanted: Sequence[Entry], found: Sequence[Entry]) -> CorpusError:
     """The error that names the first document that is not what it was."""
-    what = "the training text is not the one that training began with"
-    for now, then in zip_longest(wanted, found):
-        if now and then and now.sha256 == then.sha256:
-            continue
-        if now is None:
+    pairs = zip_longest(wanted, found)
+    match next((p for p in pairs if not (all(p) and p[0].sha256 == p[1].sha256)), None):
+        case None:
+            what = "the training text is not the one that training began with"
+        case None, then:
             what = f"{then.name}: is gone since the text was tokenised"
-        elif then is None:
+        case now, None:
             what = f"{now.name}: was added since the text was tokenised"
-        elif now.name == then.name:
+        case now, then if now.name == then.name:
             what = f"{now.name}: changed since it was tokenised"
-        else:
+        case now, then:
             what = f"{now.name}: stands where {then.name} was when the text was tokenised"
-        break
     return CorpusError(
         f"{what}. Put the text back, begin anew with --restart, or choose another --run."
     )

@@ -7,20 +7,32 @@ one long stream, and decoding gives back words and lines but not the white space
 
 import hashlib
 import json
+import os
+import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from sparsemeta.errors import CheckpointError, CorpusError
+from sparsemeta.errors import CheckpointError, CorpusError, require_installed
 from sparsemeta.lm.config import TokenizerConfig
-from sparsemeta.lm.text import bpe, words
 from sparsemeta.lm.text.corpus import Document
 
+EOS, UNK = "<eos>", "<unk>"
 _FILE_NAME = "tokenizer.json"
 _BYTES_FILE = {"kind": "bytes"}
+
+# Long texts are encoded in pieces, in parallel and in little memory. A piece ends between a
+# printable ASCII character and a space or line feed: no token spans that place, so the tokens are
+# those of the whole text.
+_PIECE = re.compile(r".{65536}.*?[!-~](?=[ \n])|.+", re.DOTALL)
+_PIECES_AT_ONCE = 64
+
+# What a normalizer, a stripped end or an added space would change.
+_PROBE = "A\u0301\ufb01  x\r\n\t\U0001d11e "
 
 
 class Tokenizer(ABC):
@@ -97,15 +109,53 @@ class BPETokenizer(Tokenizer):
     """Byte-level pair encoding and the separator; saved as the `tokenizers` library saves it.
 
     Args:
-        pairs: what `bpe.train` or `bpe.parse` returned.
+        pairs: a `tokenizers.Tokenizer`.
     """
 
     def __init__(self, pairs: Any):
         self._pairs = pairs
         self.vocab_size = pairs.get_vocab_size() + 1
 
+    @classmethod
+    def train(cls, texts: Iterable[str], vocabulary: int) -> Self:
+        """Learn at most `vocabulary` tokens, the 256 bytes and the separator among them."""
+        library = _library()
+        byte_level = library.pre_tokenizers.ByteLevel
+        pairs = library.Tokenizer(library.models.BPE())
+        pairs.pre_tokenizer = byte_level(add_prefix_space=False)
+        pairs.decoder = library.decoders.ByteLevel()
+        alphabet = sorted(byte_level.alphabet())
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=vocabulary - 1, initial_alphabet=alphabet, show_progress=False
+        )
+        pairs.train_from_iterator(texts, trainer)
+        return cls(pairs)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a tokenizer.json of the library; a ValueError if it is not that or loses text."""
+        library = _library()
+        try:
+            pairs = library.Tokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(str(error)) from None
+        vocabulary = pairs.get_vocab()
+        alphabet = set(library.pre_tokenizers.ByteLevel.alphabet())
+        if not alphabet <= vocabulary.keys() or pairs.decode(pairs.encode(_PROBE).ids) != _PROBE:
+            raise ValueError("not a lossless byte-level tokenizer")
+        if max(vocabulary.values()) >= len(vocabulary):
+            raise ValueError("its vocabulary has gaps")
+        return cls(pairs)
+
     def _encode(self, texts: Sequence[str], data: list[bytes]) -> list[np.ndarray]:
-        return bpe.encode(self._pairs, texts)
+        pieces = [(i, piece) for i, text in enumerate(texts) for piece in _PIECE.findall(text)]
+        ids = [[np.empty(0, dtype=np.int32)] for _ in texts]
+        for start in range(0, len(pieces), _PIECES_AT_ONCE):
+            owners, batch = zip(*pieces[start : start + _PIECES_AT_ONCE], strict=True)
+            encodings = self._pairs.encode_batch_fast(list(batch), add_special_tokens=False)
+            for i, encoding in zip(owners, encodings, strict=True):
+                ids[i].append(np.array(encoding.ids, dtype=np.int32))
+        return [np.concatenate(parts) for parts in ids]
 
     def _decode(self, ids: list[int]) -> str:
         return self._pairs.decode([i for i in ids if i < self.separator])
@@ -115,27 +165,48 @@ class BPETokenizer(Tokenizer):
 
 
 class WordTokenizer(Tokenizer):
-    """Words, and `<eos>` for each line's end; decoding loses other white space and rare words.
+    """What stands between white space, `<eos>` for each line's end, and `<unk>` for rare words.
+
+    This is how PTB and WikiText are counted: the test set of WikiText-2 is 245,569 tokens, its
+    vocabulary 33,278. A last line without an end has no `<eos>`; the word `<eos>` in a text is one.
 
     Args:
-        vocabulary: what `words.train` or `words.parse` returned.
+        vocabulary: `<eos>`, `<unk>`, then the words; a ValueError says what else it is.
     """
 
-    def __init__(self, vocabulary: list[str]):
-        self._words = vocabulary
+    def __init__(self, vocabulary: Any):
+        if not isinstance(vocabulary, list) or vocabulary[:2] != [EOS, UNK]:
+            raise ValueError(f"its words are no list that begins with {EOS}, {UNK}")
+        for word in vocabulary:
+            if not isinstance(word, str) or word.split() != [word]:
+                raise ValueError(f"{word!r:.40} is not a word")
+        if len(set(vocabulary)) < len(vocabulary):
+            raise ValueError("a word is there twice")
+        self._words: list[str] = vocabulary
         self._ids = {word: i for i, word in enumerate(vocabulary)}
         self.vocab_size = len(vocabulary)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocabulary: int) -> Self:
+        """Learn at most `vocabulary` words, the most frequent, of these the first to appear."""
+        counts = Counter(word for text in texts for word in text.split())
+        for special in (EOS, UNK):
+            counts.pop(special, None)
+        return cls([EOS, UNK, *(word for word, _ in counts.most_common(vocabulary - 2))])
 
     @property
     def separator(self) -> int:
         """`<eos>`: a document begins as a line does."""
-        return self._ids[words.EOS]
+        return self._ids[EOS]
 
     def _encode(self, texts: Sequence[str], data: list[bytes]) -> list[np.ndarray]:
-        return [words.encode(self._ids, text) for text in texts]
+        unknown, lines = self._ids[UNK], (text.replace("\n", f" {EOS} ") for text in texts)
+        found = ([self._ids.get(word, unknown) for word in line.split()] for line in lines)
+        return [np.array(ids, dtype=np.int32) for ids in found]
 
     def _decode(self, ids: list[int]) -> str:
-        return words.decode(self._words, ids)
+        spelling = " ".join("\n" if self._words[i] == EOS else self._words[i] for i in ids)
+        return re.sub(" ?\n ?", "\n", spelling)
 
     def _to_json(self) -> str:
         return json.dumps({"kind": "words", "words": self._words})
@@ -150,10 +221,8 @@ def train_tokenizer(config: TokenizerConfig, documents: Iterable[Document]) -> T
     """
     if config.kind == "bytes":
         return ByteTokenizer()
-    texts = (item.text for item in documents)
-    if config.kind == "words":
-        return WordTokenizer(words.train(texts, config.vocabulary))
-    return BPETokenizer(bpe.train(texts, config.vocabulary - 1))
+    kind = WordTokenizer if config.kind == "words" else BPETokenizer
+    return kind.train((item.text for item in documents), config.vocabulary)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -169,11 +238,20 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         if data == _BYTES_FILE:
             return ByteTokenizer()
         if isinstance(data, dict) and data.get("kind") == "words":
-            return WordTokenizer(words.parse(data.get("words")))
-        return BPETokenizer(bpe.parse(text))
+            return WordTokenizer(data.get("words"))
+        return BPETokenizer.parse(text)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
             f"{path}: cannot be used ({reason}). Restore it from the folder the model was trained "
             "in; the weights are of no use without it."
         ) from None
+
+
+def _library() -> Any:
+    # An explicit setting also silences the library's warning when the process forks.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    require_installed("tokenizers", "lm")
+    import tokenizers
+
+    return tokenizers
