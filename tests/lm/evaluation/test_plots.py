@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from sparsemeta.errors import ConfigError, MissingExtra
-from sparsemeta.lm.evaluation.plots import loss_curve, plot
-from sparsemeta.lm.evaluation.words import Gain
+from sparsemeta.lm.evaluation import breakdown
+from sparsemeta.lm.evaluation.breakdown import Gain, loss_curve
 from sparsemeta.lm.scores import Reading, Score
 from sparsemeta.plotting import FORMATS, require_plotting
 
@@ -22,6 +22,10 @@ GAIN = Gain(
     np.array([4, 0, 9]),
     {label: np.array([3.0, np.nan, 1.0]) for label in READINGS},
 )
+
+
+def plot(readings, found, path):
+    breakdown.plot(readings, "static", found, path)
 
 
 def test_curve_averages_all_texts_by_position():

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from sparsemeta.lm.config import TokenizerConfig
-from sparsemeta.lm.evaluation import words
-from sparsemeta.lm.evaluation.words import FREQUENCIES, OCCURRENCES, gains
-from sparsemeta.lm.reading import passages
-from sparsemeta.lm.scores import Reading, Score
+from sparsemeta.lm.evaluation import breakdown
+from sparsemeta.lm.evaluation.breakdown import FREQUENCIES, OCCURRENCES, gains
+from sparsemeta.lm.scores import Reading, Score, passages
 from sparsemeta.lm.text import ByteTokenizer, Document, train_tokenizer
 
 TEXTS = [
@@ -16,13 +15,13 @@ TEXTS = [
 
 
 def words_of(tokenizer, texts):
-    return words.words_of(tokenizer, texts, passages(tokenizer, texts))
+    return breakdown.words_of(tokenizer, texts, passages(tokenizer, texts))
 
 
 def tokenizers():
     return {
         kind: train_tokenizer(TokenizerConfig(kind=kind, vocabulary=size), TEXTS)
-        for kind, size in (("bytes", 0), ("bpe", 270), ("words", 6))
+        for kind, size in (("bytes", 257), ("bpe", 270), ("words", 6))
     }
 
 

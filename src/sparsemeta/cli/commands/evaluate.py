@@ -61,7 +61,6 @@ def main(arguments: Sequence[str]) -> None:
     command, settings = _parse(arguments)
 
     from sparsemeta.lm import compare, load
-    from sparsemeta.lm.evaluation import grid_table
     from sparsemeta.run import Progress
 
     delivery, progress = Delivery(command.json, command.plot, extra="lm"), Progress()
@@ -97,7 +96,7 @@ def main(arguments: Sequence[str]) -> None:
         progress.message("this tokenizer joins words, so there is no loss by word")
     about = {"model": str(command.model), "baseline": [str(path) for path in command.baseline]}
     delivery.deliver(
-        *map(grid_table, found.tuned),
+        *(tuned.table() for tuned in found.tuned),
         found.table(),
         found.summary(),
         *(f"{name}: {seen}" for name, seen in found.health.items()),

@@ -6,19 +6,17 @@ its own. To add one: that file, its class here, and its name in `ADAPTATIONS`. A
 flags and help follow.
 """
 
-from __future__ import annotations
-
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from sparsemeta.config import AtLeast, Count, Settings, Within
 
 if TYPE_CHECKING:
-    from sparsemeta.lm.protocols import Learner, Model
+    from sparsemeta.lm.reading import Learner, Model
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,15 @@ class Adaptation(Settings, ABC):
         """How many tokens of training text it has to see beforehand."""
         return 0
 
-    def prepare(self, model: Model) -> Learner:
+    def prepare(self, model: "Model") -> "Learner":
         """What watches the model read them; `adapting` is given it afterwards."""
         raise NotImplementedError
 
     @abstractmethod
-    def adapting(self, model: Model, prepared: Any) -> Any:
-        """A context manager: sets a model up for one reading, and leaves it as it was.
+    def adapting(self, model: Any, prepared: Any) -> "AbstractContextManager[Learner]":
+        """Set a model up for one reading, and leave it as it was: the `Learner` of that reading.
 
-        Args:
-            model: what reads.
-            prepared: what `prepare` made, once it has watched; None if there was nothing to see.
-
-        Yields:
-            The `Learner` of that reading.
+        `prepared` is what `prepare` made, once it has watched; None if there was nothing to see.
         """
 
     @abstractmethod
@@ -87,50 +80,38 @@ class MemoryPolicy(Adaptation):
         return f"memory: {self.in_words}"
 
     @contextmanager
-    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
-        """The memory emptied at each text, or not."""
-        from sparsemeta.lm.protocols import Learner
+    def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
+        """The memory switched off, or emptied at each text, or neither."""
+        from sparsemeta.lm.reading import Learner
+        from sparsemeta.nn import memory_off
 
         learner = Learner()
         learner.empties = self.empties
-        yield learner
-
-
-@dataclass(frozen=True)
-class NoMemory(MemoryPolicy):
-    """No memory."""
-
-    name = "static"
-    about = "the memory is off"
-    needs_memory = False
-    in_words = "off"
-
-    @contextmanager
-    def adapting(self, model: Any, prepared: Any) -> Iterator[Learner]:
-        """The memory switched off, and on again."""
-        from sparsemeta.nn import memory_off
-
-        with memory_off(model), super().adapting(model, prepared) as learner:
+        with nullcontext() if self.needs_memory else memory_off(model):
             yield learner
 
 
-@dataclass(frozen=True)
+class NoMemory(MemoryPolicy):
+    """No memory."""
+
+    name, in_words = "static", "off"
+    about = "the memory is off"
+    needs_memory = False
+
+
 class DocumentMemory(MemoryPolicy):
     """A memory of one text."""
 
-    name = "document"
+    name, in_words = "document", "emptied at each text"
     about = "the memory is emptied at each text"
-    in_words = "emptied at each text"
     empties = True
 
 
-@dataclass(frozen=True)
 class CarriedMemory(MemoryPolicy):
     """A memory of all texts."""
 
-    name = "carried"
+    name, in_words = "carried", "never emptied"
     about = "the memory is kept through all texts, in the order given"
-    in_words = "never emptied"
 
 
 @dataclass(frozen=True)
@@ -153,7 +134,7 @@ class Cache(Adaptation, section="cache"):
     compared by their cosine, so that a value means the same for every model."""
 
     @contextmanager
-    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
+    def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
         """An empty cache."""
         from sparsemeta.lm.evaluation.cache import NeuralCache
 
@@ -201,14 +182,14 @@ class Dynamic(Adaptation, section="dynamic"):
         """As many as `samples` segments have."""
         return self.samples * self.segment
 
-    def prepare(self, model: Model) -> Learner:
+    def prepare(self, model: "Model") -> "Learner":
         """The gradient's mean squares."""
         from sparsemeta.lm.evaluation.dynamic import MeanSquares
 
         return MeanSquares(model, self.segment)
 
     @contextmanager
-    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
+    def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
         """Weights that learn, and are put back."""
         from sparsemeta.lm.evaluation.dynamic import RMSUpdate
 

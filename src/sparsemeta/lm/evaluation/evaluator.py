@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import numpy as np
+import torch
 
 from sparsemeta.errors import require
 from sparsemeta.lm.evaluation.adaptations import Adaptation
 from sparsemeta.lm.evaluation.arms import Arm
-from sparsemeta.lm.protocols import Learner, Model
-from sparsemeta.lm.reading import Passage, Reader, opened
-from sparsemeta.lm.scores import Reading, Score
+from sparsemeta.lm.reading import Learner, Model, Reader, segments
+from sparsemeta.lm.scores import Passage, Reading, Score, opened
 from sparsemeta.lm.text import Document, Tokenizer
 from sparsemeta.run import Precision, Progress
 
@@ -26,14 +26,7 @@ EXCERPT = 8192
 class Evaluator:
     """A model that reads the same texts in one arm after the other, and is left as it was.
 
-    Args:
-        model: on the device it shall run on.
-        tokenizer: the model's own.
-        training: the text it was trained on, for arms that have to see some of it beforehand.
-        segment: tokens per forward pass (T); it changes speed, not scores. Dynamic arms read in
-            segments of their setting.
-        precision: of the forward pass; probabilities are float32 always.
-        progress: where to show how it goes; nothing is shown without it.
+    Arguments as of `compare`; the training text is for arms that see some of it beforehand.
     """
 
     def __init__(
@@ -54,11 +47,7 @@ class Evaluator:
         self._prepared: dict[tuple[object, ...], Learner] = {}
 
     def require_training(self, arms: Sequence[Arm]) -> None:
-        """Refuse arms that have to see training text, if there is none.
-
-        Raises:
-            ConfigError: there is such an arm.
-        """
+        """Raise `ConfigError` for an arm that has to see training text, if there is none."""
         for arm in arms:
             require(
                 bool(self._training) or not any(part.training_tokens for part in arm.parts),
@@ -95,9 +84,10 @@ class Evaluator:
                 done += 1
                 self.progress.update(done, float(nats.mean()), len(nats))
 
-            reader.warm_up(texts[0])
-            segments = (math.ceil((len(text.tokens) - 1) / reader.segment) for text in texts)
-            with self.progress.track(0, sum(segments)):
+            with torch.no_grad():  # once, at no text's cost, what a first call has to set up
+                next(segments(self.model, texts[0].tokens[:1]))
+            parts = (math.ceil((len(text.tokens) - 1) / reader.segment) for text in texts)
+            with self.progress.track(0, sum(parts)):
                 found = [reader.read(text, seen) for text in texts]
         return found
 
@@ -125,20 +115,9 @@ def sample(
 ) -> list[Passage]:
     """Excerpts of documents, in an order drawn by the seed, until there are enough tokens.
 
-    Args:
-        tokenizer: the model's own.
-        documents: the training text.
-        tokens: how many, all of the text if it has fewer.
-        seed: the same one gives the same excerpts.
-
-    Returns:
-        The excerpts; of the last, as many tokens as are still missing.
+    The last has as many as are still missing; all of the text is read if it has fewer.
     """
-    places = [
-        (document, start)
-        for document in documents
-        for start in range(0, len(document.text), EXCERPT)
-    ]
+    places = [(text, at) for text in documents for at in range(0, len(text.text), EXCERPT)]
     random.Random(seed).shuffle(places)
     excerpts: list[Passage] = []
     for document, start in places:

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from rich.console import Group
+from rich.table import Table
 
 from sparsemeta.config import to_dict
 from sparsemeta.errors import require
 from sparsemeta.lm.evaluation.adaptations import Adaptation
 from sparsemeta.lm.evaluation.arms import Arm
 from sparsemeta.lm.evaluation.evaluator import Evaluator
-from sparsemeta.lm.reading import Passage
-from sparsemeta.lm.scores import Score, finite
+from sparsemeta.lm.scores import Passage, Score, finite
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,6 @@ class Tuned:
         return self.trials[0].settings.name
 
     @property
-    def axes(self) -> tuple[str, ...]:
-        """The settings that the grid varies."""
-        return tuple(self.trials[0].settings.axes)
-
-    @property
     def best(self) -> Trial:
         """The fewest nats; what is not a number is never best."""
         return min(self.trials, key=lambda t: t.nats if np.isfinite(t.nats) else np.inf)
@@ -52,6 +48,22 @@ class Tuned:
         trials = [to_dict(t.settings) | {"nats": finite(t.nats)} for t in self.trials]
         chosen = to_dict(self.best.settings)
         return {"part": self.part, "memory": self.memory, "chosen": chosen, "trials": trials}
+
+    def table(self) -> Group:
+        """The grid as it was tried, and what was chosen."""
+        down, across = self.trials[0].settings.axes
+        rows: dict[float, dict[float, str]] = {}
+        for trial in self.trials:
+            row, column = (getattr(trial.settings, axis) for axis in (down, across))
+            mark = "*" if trial is self.best else " "
+            rows.setdefault(row, {})[column] = f"{trial.nats:.4f}{mark}"
+        grid = Table(f"{down}, {across}", box=None, header_style="bold", padding=(0, 1))
+        for column in next(iter(rows.values())):
+            grid.add_column(f"{column:g}", justify="right")
+        for row, cells in rows.items():
+            grid.add_row(f"{row:g}", *cells.values())
+        about = f"{self.part} tuned, memory {self.memory}: nats per token of validation"
+        return Group(about, grid, "")
 
 
 def tune(
