@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sparsemeta.cli import main
-from sparsemeta.cli.support.claim import claim
+from sparsemeta.cli.support.deliver import claim
 from sparsemeta.fast_weights import FastWeights, Origin, read_origin
 from sparsemeta.lm import LanguageModel, memories
 

@@ -121,7 +121,8 @@ class SparseMetaHarness(TemplateLM):
         found: list[tuple[float, bool]] = []
         context, after = None, (torch.empty(0), None)
         opening = start(self._model, self._memory)
-        for (text, _), before, follows in tqdm(requests, disable=disable_tqdm, desc="reading"):
+        shown = tqdm(requests, disable=disable_tqdm, desc="reading")
+        for (text, _continuation), before, follows in shown:
             if before != context:
                 # Instead of no context the harness gives the separator itself.
                 tokens = opened(self._tokenizer, before) if text else before
@@ -133,12 +134,10 @@ class SparseMetaHarness(TemplateLM):
         """What the model writes after each context, up to the first stop sequence."""
         found = []
         for request in tqdm(requests, disable=disable_tqdm, desc="writing"):
-            context, options = request.args
-            (sampling, until), text = _sampling(options), ""
-            precision = self._options["precision"]
-            writer = Writer(
-                self._model, self._tokenizer, context, self._memory, sampling, precision=precision
-            )
+            arguments: tuple[Any, ...] = request.args
+            (sampling, until), text = _sampling(arguments[1]), ""
+            begin = self._model, self._tokenizer, arguments[0], self._memory
+            writer = Writer(*begin, sampling, precision=self._options["precision"])
             for piece in writer.pieces():
                 text += piece
                 if any(stop in text for stop in until):

@@ -9,7 +9,7 @@ from rich.console import Console
 from sparsemeta.lm.evaluation import Cache, Comparison
 from sparsemeta.lm.evaluation.breakdown import Gain
 from sparsemeta.lm.evaluation.comparison import LISTED
-from sparsemeta.lm.evaluation.tuning import Trial, Tuned
+from sparsemeta.lm.evaluation.evaluator import Trial, Tuned
 from sparsemeta.lm.scores import Reading, Score
 
 

@@ -27,6 +27,8 @@ class Adaptation(Settings, ABC):
     """What it is called in the name of an arm."""
     about: ClassVar[str]
     """What happens in an arm of that name, as half a sentence."""
+    in_words: ClassVar[str]
+    """What predictions can draw on by it, in words, with its settings in braces."""
     policy: ClassVar[bool] = False
     """Whether it is the life of the memory: every arm has exactly one such."""
     needs_memory: ClassVar[bool] = False
@@ -50,9 +52,9 @@ class Adaptation(Settings, ABC):
         `prepared` is what `prepare` made, once it has watched; None if there was nothing to see.
         """
 
-    @abstractmethod
     def describe(self) -> str:
         """What predictions can draw on by it, in words."""
+        return self.in_words.format(**vars(self))
 
     def grid(self) -> Sequence[Self]:
         """The points that tuning tries; the last axis varies fastest."""
@@ -72,12 +74,7 @@ class MemoryPolicy(Adaptation):
 
     policy = True
     needs_memory = True
-    in_words: ClassVar[str]
     empties: ClassVar[bool] = False
-
-    def describe(self) -> str:
-        """Off, emptied or carried."""
-        return f"memory: {self.in_words}"
 
     @contextmanager
     def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
@@ -94,7 +91,7 @@ class MemoryPolicy(Adaptation):
 class NoMemory(MemoryPolicy):
     """No memory."""
 
-    name, in_words = "static", "off"
+    name, in_words = "static", "memory: off"
     about = "the memory is off"
     needs_memory = False
 
@@ -102,7 +99,7 @@ class NoMemory(MemoryPolicy):
 class DocumentMemory(MemoryPolicy):
     """A memory of one text."""
 
-    name, in_words = "document", "emptied at each text"
+    name, in_words = "document", "memory: emptied at each text"
     about = "the memory is emptied at each text"
     empties = True
 
@@ -110,7 +107,7 @@ class DocumentMemory(MemoryPolicy):
 class CarriedMemory(MemoryPolicy):
     """A memory of all texts."""
 
-    name, in_words = "carried", "never emptied"
+    name, in_words = "carried", "memory: never emptied"
     about = "the memory is kept through all texts, in the order given"
 
 
@@ -120,6 +117,7 @@ class Cache(Adaptation, section="cache"):
 
     name = "cache"
     about = "the words that followed similar contexts before are mixed in"
+    in_words = "cache: last {size:,} tokens, across texts, weight {weight:g}, theta {theta:g}"
     axes: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "theta": (4.0, 8.0, 16.0, 32.0, 64.0),
         "weight": (0.05, 0.1, 0.2, 0.3, 0.4),
@@ -140,13 +138,6 @@ class Cache(Adaptation, section="cache"):
 
         yield NeuralCache(self.size, self.weight, self.theta)
 
-    def describe(self) -> str:
-        """Its size and settings."""
-        return (
-            f"cache: last {self.size:,} tokens, across texts, weight {self.weight:g}, "
-            f"theta {self.theta:g}"
-        )
-
     def sweep(self) -> Any:
         """All points in one pass: the model reads alike whatever the cache makes of it."""
         from sparsemeta.lm.evaluation.cache import CacheSweep
@@ -160,6 +151,9 @@ class Dynamic(Adaptation, section="dynamic"):
 
     name = "dynamic"
     about = "gradient descent on what has been scored changes the weights"
+    in_words = (
+        "weights: updated every {segment} tokens, across texts, rate {rate:g}, decay {decay:g}"
+    )
     needs_gradients = True
     axes: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "rate": (1e-4, 3e-4, 1e-3, 2e-3),
@@ -196,13 +190,6 @@ class Dynamic(Adaptation, section="dynamic"):
         update = RMSUpdate(model, prepared.root(), self.segment, self.rate, self.decay)
         with update.undone():
             yield update
-
-    def describe(self) -> str:
-        """How often and how strongly weights change."""
-        return (
-            f"weights: updated every {self.segment} tokens, across texts, rate {self.rate:g}, "
-            f"decay {self.decay:g}"
-        )
 
     def grid(self) -> Sequence[Self]:
         """Rates in proportion to the segment."""

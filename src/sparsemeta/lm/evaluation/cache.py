@@ -17,13 +17,7 @@ from sparsemeta.lm.reading import Learner
 
 
 class NeuralCache(Learner):
-    """The last contexts, and the token that followed each.
-
-    Args:
-        size: how many.
-        weight: share of the probability that it gives (lambda).
-        theta: how sharply it prefers contexts like the present one.
-    """
+    """The last contexts, `size` of them, and the token that followed each; weight is lambda."""
 
     def __init__(self, size: int, weight: float = 0.0, theta: float = 0.0):
         self.size, self.weight, self.theta = size, weight, theta

@@ -12,8 +12,7 @@ from torch import nn
 from sparsemeta.errors import CorpusError, require
 from sparsemeta.lm.evaluation.arms import Arm, choose_arms
 from sparsemeta.lm.evaluation.breakdown import Gain, gains, plot, words_of
-from sparsemeta.lm.evaluation.evaluator import Evaluator
-from sparsemeta.lm.evaluation.tuning import Tuned, tune
+from sparsemeta.lm.evaluation.evaluator import Evaluator, Tuned, tune
 from sparsemeta.lm.reading import Model
 from sparsemeta.lm.scores import Passage, Reading, Score, finite, passages
 from sparsemeta.lm.text import Document, Tokenizer
@@ -174,8 +173,10 @@ def compare(
     evaluator.require_training(chosen)
     read = passages(tokenizer, texts)
     for label, (_, other) in others:
+        same = other is tokenizer or other.fingerprint() == tokenizer.fingerprint()
+        both = zip(read, () if same else passages(other, texts), strict=not same)
         require(
-            _read_alike(tokenizer, other, texts, read),
+            all(a.tokens.tolist() == b.tokens.tolist() for a, b in both),
             f"{label} reads these texts in other tokens than {name}, so their perplexities cannot "
             "be compared. Train both on the same text and tokenizer.",
         )
@@ -208,16 +209,6 @@ def evaluate(
         A reading for each arm, by its name, in the order asked for.
     """
     return compare({"model": (model, tokenizer)}, texts, **options).readings
-
-
-def _read_alike(
-    one: Tokenizer, other: Tokenizer, texts: Sequence[Document], read: Sequence[Passage]
-) -> bool:
-    """Whether another tokenizer gives the same tokens as were read."""
-    if one is other or one.fingerprint() == other.fingerprint():
-        return True
-    pairs = zip(read, passages(other, texts), strict=True)
-    return all(a.tokens.tolist() == b.tokens.tolist() for a, b in pairs)
 
 
 def _cells(score: Score, base: Score) -> tuple[str, ...]:

@@ -67,14 +67,10 @@ class MeanSquares(Gradients):
 
 
 class RMSUpdate(Gradients):
-    """Changes a model's weights after each segment, by the RMS rule.
+    """Changes a model's weights after each segment, by the RMS rule; `undone` puts them back.
 
-    Args:
-        model: whose weights; they are put back by `undone`.
-        scale: M, a tensor for each trained weight, as `MeanSquares.root` returns it.
-        segment: tokens of a full segment.
-        rate: the learning rate (eta).
-        decay: how strongly a weight is drawn back (lambda).
+    `scale` is M, a tensor for each trained weight, as `MeanSquares.root` returns it; `rate` is eta,
+    the learning rate, and `decay` lambda, how strongly a weight is drawn back.
     """
 
     def __init__(self, model: Model, scale: list[Tensor], segment: int, rate: float, decay: float):

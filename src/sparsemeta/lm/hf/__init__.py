@@ -15,6 +15,7 @@ except ImportError:
 
 from sparsemeta.lm.hf.cache import FastWeightCache
 from sparsemeta.lm.hf.configuration import SparseMetaConfig
+from sparsemeta.lm.hf.export import export
 from sparsemeta.lm.hf.modelling import CausalLMOutputWithMemory, SparseMetaForCausalLM
 
 AutoConfig.register(SparseMetaConfig.model_type, SparseMetaConfig)
@@ -25,4 +26,5 @@ __all__ = [
     "FastWeightCache",
     "SparseMetaConfig",
     "SparseMetaForCausalLM",
+    "export",
 ]
