@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sparsemeta.cli import main
-from sparsemeta.cli.support.claim import claim
+from sparsemeta.cli.support.deliver import claim
 from sparsemeta.fast_weights import FastWeights, Origin, read_origin
-from sparsemeta.lm import LanguageModel, remembering
+from sparsemeta.lm import LanguageModel, memories
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -116,8 +116,8 @@ def test_killed_while_reading(models):
     (models / "long.txt").write_text("a long text\n" * 200_000)
     arguments = ["read", "models/tiny", B, "long.txt", "--memory", "m"]
     never_in_between = (
-        "import math, sys; from sparsemeta.cli import main; from sparsemeta.lm import remembering\n"
-        "remembering.SAVE_EVERY = math.inf; sys.exit(main(sys.argv[1:]))"
+        "import math, sys; from sparsemeta.cli import main; from sparsemeta.lm import memories\n"
+        "memories.SAVE_EVERY = math.inf; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", never_in_between, *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -164,7 +164,7 @@ def test_a_full_memory_keeps_the_texts_before(models, capsys):
 def test_a_long_reading_is_saved_now_and_then(models, monkeypatch):
     saved = []
     monkeypatch.setattr(FastWeights, "save", lambda *arguments: saved.append(arguments[2]))
-    monkeypatch.setattr(remembering, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(memories, "SAVE_EVERY", 0.0)
     assert read("models/tiny", A, B, "--out", "m") == 0
     assert [origin.texts for origin in saved] == [1, 2]
     assert isinstance(saved[0], Origin)

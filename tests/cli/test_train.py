@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
+from sparsemeta import lm
 from sparsemeta.cli import main
 from sparsemeta.config import read_toml
 from sparsemeta.errors import ConfigError
-from sparsemeta.lm import training
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.config import Recipe
 from sparsemeta.run import Interrupted, step_folders
@@ -130,7 +130,7 @@ def test_interrupted(project, capsys, monkeypatch, raised, words):
     def interrupt(*_, **__):
         raise raised
 
-    monkeypatch.setattr(training, "train", interrupt)
+    monkeypatch.setattr(lm, "train", interrupt)
     assert main(["train", "tiny.toml"]) == 130
     assert words in capsys.readouterr().err
 
@@ -140,9 +140,9 @@ def test_only_the_main_process_speaks(project, capsys, monkeypatch):
         raise ConfigError("said by all")
 
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr(training, "train", fail)
+    monkeypatch.setattr(lm, "train", fail)
     assert main(["train", "tiny.toml"]) == 0
-    monkeypatch.setattr(training, "train", lambda *_, **__: "folder")
+    monkeypatch.setattr(lm, "train", lambda *_, **__: "folder")
     assert main(["train", "tiny.toml"]) == 0
     assert capsys.readouterr() == ("", "")
 

@@ -6,8 +6,9 @@ from sparsemeta.errors import ConfigError, StateError
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm import generation
 from sparsemeta.lm.generation import Writer, as_text, narrowed
-from sparsemeta.lm.reading import Reader, passages
+from sparsemeta.lm.reading import Reader
 from sparsemeta.lm.sampling import Sampling
+from sparsemeta.lm.scores import passages
 from sparsemeta.lm.text.corpus import Document
 from sparsemeta.lm.text.tokenizer import BPETokenizer, ByteTokenizer, WordTokenizer
 from tests.tiny import tiny_model

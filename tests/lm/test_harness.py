@@ -18,7 +18,8 @@ from sparsemeta.errors import ConfigError
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model, save_model
 from sparsemeta.lm.harness import SparseMetaHarness
-from sparsemeta.lm.reading import Reader, passages
+from sparsemeta.lm.reading import Reader
+from sparsemeta.lm.scores import passages
 from sparsemeta.lm.text import ByteTokenizer, Document
 from tests.tiny import tiny_model
 

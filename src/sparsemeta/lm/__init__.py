@@ -1,13 +1,12 @@
 """The adaptive language model: trained, then learning by a forward pass alone while it reads.
 
-    config.py       the recipe, one dataclass per concern
+    config.py       the recipe, one dataclass per concern; sampling.py how text is written
     text/           sources -> documents -> tokens -> streams
     modelling.py    tokens -> embedding -> [attention -> memory -> MLP] x layers -> logits
     training.py     a recipe -> a run -> checkpoints
-    loading.py      models and memories from disk
-    reading.py      the one loop: read a segment, score it, and only then learn from it
+    reading.py      the one loop: read a segment, score it, and only then learn from it; scores.py
     evaluation/     what may adapt while reading, tuned and compared
-    remembering.py  texts -> a memory file; memories.py shows, compares and merges them
+    memories.py     models and memories loaded; texts -> a memory file; shown, compared, merged
     generation.py   a prompt -> text
     harness.py      the model as lm-evaluation-harness sees it; hf/ as transformers does
 

@@ -14,17 +14,20 @@ from .evaluation import (
     evaluate as evaluate,
 )
 from .generation import Writer as Writer
-from .loading import load as load, load_memory as load_memory
+from .memories import load as load, load_memory as load_memory, remember as remember
 from .modelling import LanguageModel as LanguageModel, LMState as LMState
 from .reading import (
     Reader as Reader,
-    passages as passages,
     require_memory as require_memory,
     score as score,
 )
-from .remembering import remember as remember
 from .sampling import Sampling as Sampling
-from .scores import Reading as Reading, Score as Score, Tally as Tally
+from .scores import (
+    Reading as Reading,
+    Score as Score,
+    Tally as Tally,
+    passages as passages,
+)
 from .text import (
     Document as Document,
     Tokenizer as Tokenizer,

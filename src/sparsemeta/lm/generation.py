@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.lm.protocols import Model
-from sparsemeta.lm.reading import opened, read_on, start
+from sparsemeta.lm.reading import Model, read_on, start
 from sparsemeta.lm.sampling import Sampling
+from sparsemeta.lm.scores import opened
 from sparsemeta.lm.text import Tokenizer
 from sparsemeta.run import Precision
 
@@ -98,15 +98,9 @@ def narrowed(logits: Tensor, sampling: Sampling) -> Tensor:
 def as_text(
     tokenizer: Tokenizer, tokens: Iterable[int], after: Sequence[int] = ()
 ) -> Iterator[str]:
-    """Turn tokens into text as they come; the bytes of a character are held back until it is whole.
+    """Turn tokens into text as they come, in pieces that hold whole characters only.
 
-    Args:
-        tokenizer: what spells them.
-        tokens: as they come.
-        after: the token before them, if any: the context in which the first is spelt.
-
-    Yields:
-        Pieces whose concatenation is the text of all tokens.
+    The first is spelt in the context of the token `after` which they come, if there is one.
     """
     pending = list(after)
     shown = tokenizer.decode(pending)

@@ -17,9 +17,9 @@ from sparsemeta.errors import ConfigError, MissingExtra, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.generation import Writer
-from sparsemeta.lm.modelling import LMState
-from sparsemeta.lm.reading import Reader, opened, passages, read_on, segments, start
+from sparsemeta.lm.reading import Reader, read_on, segments, start
 from sparsemeta.lm.sampling import Sampling
+from sparsemeta.lm.scores import opened, passages
 from sparsemeta.lm.text import Document
 from sparsemeta.run import Precision
 
@@ -93,11 +93,7 @@ class SparseMetaHarness(TemplateLM):
         return self._tokenizer.encode(string).tolist()
 
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
-        """Refuse the harness's cache of answers.
-
-        Raises:
-            ConfigError: always.
-        """
+        """Refuse the harness's cache of answers."""
         raise ConfigError(
             "use_cache finds answers by the text of a request alone, but a memory makes them "
             "depend on what was read before. Leave it out."
@@ -123,13 +119,11 @@ class SparseMetaHarness(TemplateLM):
     ) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation, and whether greedy decoding would write it."""
         found: list[tuple[float, bool]] = []
-        context: list[int] | None = None
-        after: tuple[Tensor, LMState] | None = None
+        context, after = None, (torch.empty(0), None)
         opening = start(self._model, self._memory)
-        for (text, _continuation), before, follows in tqdm(
-            requests, disable=disable_tqdm, desc="reading"
-        ):
-            if after is None or before != context:
+        shown = tqdm(requests, disable=disable_tqdm, desc="reading")
+        for (text, _continuation), before, follows in shown:
+            if before != context:
                 # Instead of no context the harness gives the separator itself.
                 tokens = opened(self._tokenizer, before) if text else before
                 context, after = before, read_on(self._model, tokens, opening, **self._options)
@@ -141,12 +135,9 @@ class SparseMetaHarness(TemplateLM):
         found = []
         for request in tqdm(requests, disable=disable_tqdm, desc="writing"):
             arguments: tuple[Any, ...] = request.args
-            context, (sampling, until) = arguments[0], _sampling(arguments[1])
-            precision = self._options["precision"]
-            writer = Writer(
-                self._model, self._tokenizer, context, self._memory, sampling, precision=precision
-            )
-            text = ""
+            (sampling, until), text = _sampling(arguments[1]), ""
+            begin = self._model, self._tokenizer, arguments[0], self._memory
+            writer = Writer(*begin, sampling, precision=self._options["precision"])
             for piece in writer.pieces():
                 text += piece
                 if any(stop in text for stop in until):
@@ -157,7 +148,7 @@ class SparseMetaHarness(TemplateLM):
         return found
 
     @torch.inference_mode()
-    def _score(self, logits: Tensor, state: LMState, follows: Sequence[int]) -> tuple[float, bool]:
+    def _score(self, logits: Tensor, state: Any, follows: Sequence[int]) -> tuple[float, bool]:
         """Score a continuation; the state stays as it is, for the next one."""
         more = segments(self._model, follows[:-1], state, **self._options)
         predicted = [logits[None], *(part.logits.float() for part in more)]

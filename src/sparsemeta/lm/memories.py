@@ -1,10 +1,155 @@
-"""Memory files, read without the model that made them: what they hold, merged, erased."""
+"""Models and memories from disk; memories kept while reading, shown, merged and erased."""
 
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
 
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights import FastWeights, Origin, read_origin
+from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
+from sparsemeta.lm.checkpoint import load_model
+from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.reading import Reader, require_memory
+from sparsemeta.lm.scores import Passage, Tally
+from sparsemeta.lm.text import Tokenizer
+from sparsemeta.run import Interrupted, Progress, signals_deferred
+
+if TYPE_CHECKING:
+    from sparsemeta.lm.hf.pretrained import PretrainedModel
+
+SAVE_EVERY = 60.0
+"""Seconds; a long reading is saved after the next text that ends."""
+
+
+def load(
+    path: str | Path, device: str | torch.device | None = None
+) -> "tuple[LanguageModel | PretrainedModel, Tokenizer]":
+    """A model and its tokenizer.
+
+    Args:
+        path: a model folder, or the folder of a run: then its best checkpoint; or a local folder of
+            any causal language model of the transformers library. No code from it is run.
+        device: where the model is put; cuda, if there is one, if None.
+
+    Raises:
+        CheckpointError: there is no model, or it is damaged, or of another format or shape.
+        MissingExtra: transformers is needed, and not installed.
+    """
+    try:
+        config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = None
+    if isinstance(config, dict) and "model_type" in config:  # one of transformers, none of ours
+        from sparsemeta.lm.hf.pretrained import load_pretrained
+
+        model, tokenizer = load_pretrained(Path(path))
+    else:
+        model, tokenizer = load_model(path)
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+
+
+def load_memory(
+    path: str | Path | None, model: "LanguageModel | PretrainedModel"
+) -> tuple[FastWeights | None, Origin]:
+    """A memory of a model, and where it comes from; None is an empty one.
+
+    Raises:
+        ConfigError: the model has no memory.
+        StateError: the file is missing, damaged, or of another model.
+    """
+    if path is None:
+        return None, Origin(fingerprint(model))
+    require_memory(model)
+    return FastWeights.load(path, model), read_origin(path)
+
+
+def remember(
+    reader: Reader,
+    texts: Sequence[Passage],
+    out: str | Path,
+    origin: Origin,
+    *,
+    progress: Progress | None = None,
+) -> Tally:
+    """Let a model read texts, and keep its memory in a file, however this ends, but by a kill.
+
+    Saved at the end, and after a text if a minute has passed. Ctrl-C saves what was read to the
+    last whole text.
+
+    Args:
+        reader: the model, with the memory it begins with.
+        texts: read in this order.
+        out: the file.
+        origin: what that memory has read already, as `load_memory` gives it.
+        progress: where to show how it goes; nothing is shown without it.
+
+    Returns:
+        How much was read.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM.
+        StateError: the memory is full, or cannot be written.
+    """
+    kept = _Kept(reader, origin, Path(out))
+    progress = progress or Progress(quiet=True)
+
+    def show(now: Tally) -> None:
+        if request.made:
+            raise Interrupted(f"Stopped in {texts[kept.texts].name}.")
+        progress.show(now.bytes, f"text {kept.texts + 1}/{len(texts)}  {now}")
+
+    with signals_deferred() as request, progress.track(0, sum(text.bytes for text in texts)):
+        try:
+            for text in texts:
+                progress.message(f"{text.name}: {kept.read(text, show)}")
+        finally:
+            kept.save()
+            if kept.texts < len(texts):
+                some = f"{out}: {kept.texts} {'text' if kept.texts == 1 else 'texts'} read"
+                read = some if kept.texts else "nothing was saved"
+                progress.message(f"{read}; {texts[kept.texts].name} was not read to its end.")
+    return kept.total
+
+
+@dataclass
+class _Kept:
+    """What a reader has learned, and how much of it is saved."""
+
+    reader: Reader
+    origin: Origin
+    out: Path
+    total: Tally = field(default_factory=Tally)
+    texts: int = 0
+    saved: int = 0
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def read(self, text: Passage, seen: Callable[[Tally], None]) -> Tally:
+        """Read a text, saying how much has been read in all; save, if that was long ago."""
+        began, tokens, nats = time.perf_counter(), 0, 0.0
+
+        def count(found: np.ndarray) -> None:
+            nonlocal tokens, nats
+            tokens, nats = tokens + len(found), nats + float(found.sum(dtype=np.float64))
+            size = round(text.bytes * tokens / (len(text.tokens) - 1))
+            seen(self.total + Tally(tokens, size, nats, time.perf_counter() - began))
+
+        tally = self.reader.read(text, count).tally
+        self.total, self.texts = self.total + tally, self.texts + 1
+        if time.monotonic() - self.saved_at > SAVE_EVERY:
+            self.save()
+        return tally
+
+    def save(self) -> None:
+        """Save what was read to its end, if that is more than was saved."""
+        if self.reader.memory and self.texts > self.saved:
+            texts, size = self.origin.texts + self.texts, self.origin.bytes + self.total.bytes
+            self.reader.memory.save(self.out, self.origin._replace(texts=texts, bytes=size))
+            self.saved, self.saved_at = self.texts, time.monotonic()
 
 
 def open_memories(*paths: Path) -> list[tuple[FastWeights, Origin]]:
@@ -24,12 +169,7 @@ def open_memories(*paths: Path) -> list[tuple[FastWeights, Origin]]:
 
 
 def describe(path: Path, expected: str | None = None) -> dict[str, Any]:
-    """All that a file says, ready for JSON.
-
-    Args:
-        path: the file.
-        expected: fingerprint of a model; `fits` is whether the memory is of that one.
-    """
+    """All that a file says, for JSON; `fits` is whether it belongs to the expected fingerprint."""
     ((memory, origin),) = open_memories(path)
     return {
         "file": str(path),
@@ -47,13 +187,7 @@ def describe(path: Path, expected: str | None = None) -> dict[str, Any]:
 
 
 def merged(one: Path, other: Path, base: Path | None = None) -> tuple[FastWeights, Origin]:
-    """What two memories learned since they parted, and all that this has read.
-
-    Args:
-        one: a memory.
-        other: another, of the same model.
-        base: the memory that both grew from; None is an empty one.
-    """
+    """What two memories learned since they parted from `base`, and all that this has read."""
     (a, a_read), (b, b_read), *rest = open_memories(one, other, *([base] if base else []))
     began, begun = rest[0] if rest else (None, a_read._replace(texts=0, bytes=0))
     read = begun._replace(

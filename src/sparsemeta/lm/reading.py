@@ -8,8 +8,7 @@ can be saved between them; with "stream" attention crosses texts as the memory d
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,24 +17,86 @@ from torch.nn.functional import nll_loss
 
 from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.lm.protocols import Learner, Model
-from sparsemeta.lm.scores import Score
+from sparsemeta.lm.scores import Passage, Score, passages
 from sparsemeta.lm.text import Document, Tokenizer
 from sparsemeta.run import Precision
 
 Window = Literal["text", "stream"]
 
 
-@dataclass(frozen=True, eq=False)
-class Passage:
-    """A text as it is read: its tokens after the separator that opens it, and its size."""
+class Model(Protocol):
+    """What reads: a `LanguageModel`, or one of the transformers library as `lm.load` wraps it."""
 
-    name: str
-    tokens: np.ndarray
-    """(tokens + 1,) int32."""
-    words: int = 0
-    words_eos: int = 0
-    bytes: int = 0
+    longest: int | None
+    """Most tokens that one call may read; None for any number."""
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether it remembers."""
+        ...
+
+    @property
+    def context(self) -> str:
+        """What it looks back on besides its memory, in words."""
+        ...
+
+    def read(
+        self, tokens: Tensor, state: Any, *, empty: bool = False, donate: bool = False
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Read tokens (T,) int64 of one stream.
+
+        Args:
+            tokens: what is read.
+            state: the state before them; None is the start of a stream.
+            empty: empty the memory, and nothing else, before the first of them.
+            donate: allow the state to be overwritten.
+
+        Returns:
+            Logits (T, V), a function of tokens up to t alone; hidden states (T, D) that they were
+            made from; and the state after, which has a method `detach`.
+        """
+        ...
+
+    def begin(self, memory: FastWeights) -> Any:
+        """The state in which a text begins that finds this memory: an empty attention window."""
+        ...
+
+    def nbytes(self, state: Any) -> int:
+        """Size in bytes of what reading on needs of a state."""
+        ...
+
+    def parameters(self) -> Iterator[Any]:
+        """As of any `nn.Module`."""
+        ...
+
+
+class Learner:
+    """What adapts beside the model in one reading; as it stands, nothing does.
+
+    Attributes:
+        gradients: whether `learn` needs the graph of the logits.
+        empties: whether the memory is emptied before each text.
+        segment: tokens that it learns from at a time; None for any number.
+        nbytes: size in bytes of what it carries.
+    """
+
+    gradients: bool = False
+    empties: bool = False
+    segment: int | None = None
+    nbytes: int = 0
+
+    def mix(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The distribution (T, V) that is scored, from that of the model; both as log p.
+
+        Args:
+            log_p: (T, V).
+            hidden: (T, D), the contexts.
+            targets: (T,) int64, the token that follows each, to be used for later steps alone.
+        """
+        return log_p
+
+    def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
+        """Learn from a segment, once it has been scored; arguments as of `mix`."""
 
 
 class Segment(NamedTuple):
@@ -77,8 +138,8 @@ class Reader:
     ):
         require(segment >= 1, "segment must be at least 1")
         self.model, self.window, self.learners = model, window, learners
-        own = [one.segment for one in learners if one.segment]
-        self.segment = _at_once(model, min(own or [segment]))
+        own = min([one.segment for one in learners if one.segment] or [segment])
+        self.segment = min(own, model.longest or own)
         self.precision: Precision = precision
         self.state: Any = start(model, memory)
         self._owned = False  # whether the state may be overwritten
@@ -120,11 +181,6 @@ class Reader:
         nats = np.concatenate(found)
         return Score(text.name, nats, text.words, text.words_eos, text.bytes, seconds, size)
 
-    def warm_up(self, text: Passage) -> None:
-        """Do once, at no text's cost, what a first call has to set up."""
-        with torch.no_grad():
-            next(segments(self.model, text.tokens[:1]))
-
     def _score(self, part: Segment) -> np.ndarray:
         """The nats (T,) of a segment's tokens; only then is it learned from."""
         logits, hidden = (x[: len(part.targets)] for x in (part.logits, part.hidden))
@@ -137,36 +193,19 @@ class Reader:
         return nats
 
 
-def passages(tokenizer: Tokenizer, texts: Sequence[Document]) -> list[Passage]:
-    """Texts as they are read; made once, for any number of readings."""
-    found = []
-    for text, tokens in zip(texts, tokenizer.encode_all([t.text for t in texts]), strict=True):
-        words = len(text.text.split())
-        lines = text.text.count("\n") + bool(text.text.rpartition("\n")[2])
-        size = len(text.text.encode("utf-8"))
-        found.append(Passage(text.name, opened(tokenizer, tokens), words, words + lines, size))
-    return found
-
-
-def opened(tokenizer: Tokenizer, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Tokens, int32 of shape (tokens + 1,), with the separator that opens a text."""
-    return np.concatenate([[tokenizer.separator], tokens], dtype=np.int32)
-
-
 def score(
     model: Model,
     tokenizer: Tokenizer,
     texts: Sequence[Document],
     *,
     window: Window = "stream",
-    segment: int = 256,
-    precision: Precision = "32-true",
+    **options: Any,
 ) -> Score:
     """Let a model read texts, at least one, with its memory carried, and score them as one.
 
-    Arguments as of `Reader` and `passages`.
+    Options as of `Reader`.
     """
-    reader = Reader(model, window=window, segment=segment, precision=precision)
+    reader = Reader(model, window=window, **options)
     return Score.total([reader.read(text) for text in passages(tokenizer, texts)])
 
 
@@ -180,21 +219,15 @@ def segments(
     empty: bool = False,
     donate: bool = False,
 ) -> Iterator[Segment]:
-    """Read tokens segment by segment, the state carried and, where there is a graph, cut off.
+    """Read tokens (tokens,) by segments, the state carried and, where there is a graph, cut off.
 
-    Args:
-        model: what reads.
-        tokens: (tokens,).
-        state: before the first of them.
-        segment: tokens per forward pass (T); fewer where the model can read no more at once.
-        precision: of the forward pass.
-        empty: empty the memory before the first of them.
-        donate: allow the state to be overwritten.
+    Segments are shorter where the model can read no more at once; `empty` empties the memory before
+    the first, and `donate` allows the state to be overwritten.
     """
-    device = device_of(model)
+    device = next(model.parameters()).device
     mixed = torch.autocast(device.type, torch.bfloat16) if precision == "bf16-mixed" else None
     ids = torch.as_tensor(tokens, dtype=torch.int64, device=device)
-    segment = _at_once(model, segment)
+    segment = min(segment, model.longest or segment)
     for i in range(0, len(ids), segment):
         with mixed or nullcontext():
             logits, hidden, state = model.read(
@@ -209,10 +242,7 @@ def segments(
 def read_on(
     model: Model, tokens: Sequence[int] | np.ndarray, state: Any = None, **options: Any
 ) -> tuple[Tensor, Any]:
-    """Read tokens, at least one; return the float32 logits (V,) after them, and the state.
-
-    Arguments as of `segments`.
-    """
+    """The float32 logits (V,) after tokens, at least one, and the state; options of `segments`."""
     last = None
     for part in segments(model, tokens, state, **options):
         last = part.logits[-1].float(), part.state
@@ -237,23 +267,9 @@ def start(model: Model, memory: FastWeights | None) -> Any:
 
 
 def require_memory(model: Model) -> None:
-    """Refuse a model that cannot remember.
-
-    Raises:
-        ConfigError: it has no memory.
-    """
+    """Raise `ConfigError` for a model that cannot remember."""
     require(
         model.has_memory,
         "this model has no memory: there is nothing to keep of what it reads. "
         "Train one with model.memory_layers.",
     )
-
-
-def device_of(model: Model) -> torch.device:
-    """Where a model's weights are."""
-    return next(model.parameters()).device
-
-
-def _at_once(model: Model, segment: int) -> int:
-    """How many tokens a model reads at once, if it is to be that many."""
-    return min(segment, model.longest or segment)

@@ -1,16 +1,47 @@
-"""What reading measures: how well texts were predicted, and at what cost."""
+"""A text as it is read, and what reading it measures: how well it was predicted, at what cost."""
 
 import math
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, Self
 
 import numpy as np
+
+from sparsemeta.lm.text import Document, Tokenizer
 
 FIELDS = (
     "name", "nats", "tokens", "words", "words_eos", "bytes", "bits_per_byte", "perplexity",
     "word_perplexity", "seconds", "tokens_per_second", "state_bytes",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """A text as it is read: its tokens after the separator that opens it, and its size."""
+
+    name: str
+    tokens: np.ndarray
+    """(tokens + 1,) int32."""
+    words: int = 0
+    words_eos: int = 0
+    bytes: int = 0
+
+
+def passages(tokenizer: Tokenizer, texts: Sequence[Document]) -> list[Passage]:
+    """Texts as they are read; made once, for any number of readings."""
+    found = []
+    for text, tokens in zip(texts, tokenizer.encode_all([t.text for t in texts]), strict=True):
+        words = len(text.text.split())
+        lines = text.text.count("\n") + bool(text.text.rpartition("\n")[2])
+        size = len(text.text.encode("utf-8"))
+        found.append(Passage(text.name, opened(tokenizer, tokens), words, words + lines, size))
+    return found
+
+
+def opened(tokenizer: Tokenizer, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Tokens, int32 of shape (tokens + 1,), with the separator that opens a text."""
+    return np.concatenate([[tokenizer.separator], tokens], dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -35,12 +66,7 @@ class Tally:
         return self.tokens / self.seconds if self.seconds else math.nan
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(
-            self.tokens + other.tokens,
-            self.bytes + other.bytes,
-            self.nats + other.nats,
-            self.seconds + other.seconds,
-        )
+        return type(self)(*map(operator.add, astuple(self), astuple(other)))
 
     def __str__(self) -> str:
         return (
@@ -70,15 +96,10 @@ class Score:
     @classmethod
     def total(cls, scores: Sequence[Self]) -> Self:
         """All texts, at least one, as one."""
-        return cls(
-            name="total",
-            token_nats=np.concatenate([score.token_nats for score in scores]),
-            words=sum(score.words for score in scores),
-            words_eos=sum(score.words_eos for score in scores),
-            bytes=sum(score.bytes for score in scores),
-            seconds=sum(score.seconds for score in scores),
-            state_bytes=scores[-1].state_bytes,
-        )
+        nats = np.concatenate([score.token_nats for score in scores])
+        words, words_eos = sum(s.words for s in scores), sum(s.words_eos for s in scores)
+        size, seconds = sum(s.bytes for s in scores), sum(s.seconds for s in scores)
+        return cls("total", nats, words, words_eos, size, seconds, scores[-1].state_bytes)
 
     @property
     def tokens(self) -> int:

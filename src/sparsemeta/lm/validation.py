@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from sparsemeta.lm.evaluation import evaluate
-from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.text.corpus import Document
-from sparsemeta.lm.text.tokenizer import Tokenizer
+from sparsemeta.lm.reading import Model, score
+from sparsemeta.lm.text import Document, Tokenizer
 from sparsemeta.run import Precision
 
 FIELDS = ("nats", "tokens", "bits_per_byte", "perplexity", "seconds")
@@ -37,14 +35,8 @@ class Best:
 
 
 def validate(
-    model: LanguageModel, tokenizer: Tokenizer, texts: Sequence[Document], precision: Precision
+    model: Model, tokenizer: Tokenizer, texts: Sequence[Document], precision: Precision
 ) -> dict[str, Any]:
-    """Read the validation text, the memory carried through it if there is one.
-
-    Returns:
-        Nats of the whole text, its tokens, bits per byte, perplexity per token, and the seconds
-        that it took.
-    """
-    arm = "carried" if model.config.memory_layers else "static"
-    found = evaluate(model, tokenizer, texts, arms=[arm], precision=precision)[arm].total.to_dict()
+    """Read the validation text, the memory carried through it if there is one; the `FIELDS`."""
+    found = score(model, tokenizer, texts, precision=precision).to_dict()
     return {name: found[name] for name in FIELDS}

@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sparsemeta.lm.evaluation import Cache
-from sparsemeta.lm.evaluation.report import (
-    LISTED,
-    grid_table,
-    reference,
-    summary,
-    table,
-    to_dict,
-)
-from sparsemeta.lm.evaluation.tuning import Trial, Tuned
-from sparsemeta.lm.evaluation.words import Gain
+from sparsemeta.lm.evaluation import Cache, Comparison
+from sparsemeta.lm.evaluation.breakdown import Gain
+from sparsemeta.lm.evaluation.comparison import LISTED
+from sparsemeta.lm.evaluation.evaluator import Trial, Tuned
 from sparsemeta.lm.scores import Reading, Score
 
 
@@ -30,6 +23,16 @@ def reading(arm, nats, seconds=2.0, texts=2):
 
 
 HALF = {"static": reading("static", [math.log(8)] * 4), "carried": reading("carried", [0.0], 6.0)}
+
+
+def to_dict(readings, gains=()):
+    found = Comparison(readings)
+    found.gains = gains
+    return found.to_dict()
+
+
+def reference(readings):
+    return Comparison(readings).reference
 
 
 def test_ratios_are_to_the_static_reading():
@@ -93,7 +96,7 @@ def test_data_has_the_settings_and_the_context():
 
 
 def shown(readings):
-    return printed(table(readings))
+    return printed(Comparison(readings).table())
 
 
 def printed(found):
@@ -118,7 +121,7 @@ def test_table_compares():
 
 
 def test_summary_prints_the_policy_of_every_reading():
-    assert summary(HALF).splitlines() == [
+    assert Comparison(HALF).summary().splitlines() == [
         "2 texts: 8 tokens, 6 words (8 with ends of lines, which `per word` counts), 16 bytes; "
         "cost: relative to static",
         "static: memory: static",
@@ -129,7 +132,7 @@ def test_summary_prints_the_policy_of_every_reading():
 def test_grid_is_shown_with_the_choice():
     nats = {(2.0, 0.1): 3.0, (2.0, 0.2): 2.5, (4.0, 0.1): 1.5, (4.0, 0.2): math.nan}
     trials = (Trial(Cache(theta=t, weight=w), n) for (t, w), n in nats.items())
-    lines = printed(grid_table(Tuned("carried", tuple(trials)))).splitlines()
+    lines = printed(Tuned("carried", tuple(trials)).table()).splitlines()
     assert lines[0].strip() == "cache tuned, memory carried: nats per token of validation"
     assert [line.split() for line in lines[1:4]] == [
         ["theta,", "weight", "0.1", "0.2"],

@@ -14,7 +14,7 @@ from sparsemeta.lm.evaluation import (
     Evaluator,
     tune,
 )
-from sparsemeta.lm.evaluation.tuning import Trial, Tuned
+from sparsemeta.lm.evaluation.evaluator import Trial, Tuned
 from sparsemeta.lm.text import ByteTokenizer
 from tests.lm.evaluation.models import TEXT, build, documents
 

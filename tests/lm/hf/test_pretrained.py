@@ -7,7 +7,7 @@ import torch
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.lm import LanguageModel, evaluate, load, passages, save_model
 from sparsemeta.lm.evaluation import all_arms
-from sparsemeta.lm.evaluation.words import words_of
+from sparsemeta.lm.evaluation.breakdown import words_of
 from sparsemeta.lm.text import ByteTokenizer
 from tests.lm.evaluation.models import TEXT, build, documents
 

@@ -11,7 +11,7 @@ import tyro
 from sparsemeta.cli.support.deliver import Delivery
 from sparsemeta.cli.support.texts import scored_text, training_text, validation_text
 from sparsemeta.errors import CorpusError
-from sparsemeta.lm.evaluation import ADAPTATIONS, Adaptation, all_arms, choose_arms
+from sparsemeta.lm.evaluation import ADAPTATIONS, all_arms, choose_arms
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,18 @@ class Evaluate:
 
 def main(arguments: Sequence[str]) -> None:
     """Load, compare, print, and write what was asked for."""
-    command, settings = _parse(arguments)
+    # The registry decides the flags of adaptations.
+    kinds = {name: kind for name, kind in ADAPTATIONS.items() if fields(kind)}
+    flags = [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()]
+    listed = "\n".join(f"  {name:<9} {kind.about}" for name, kind in ADAPTATIONS.items())
+    command = tyro.cli(
+        make_dataclass("Command", flags, bases=(Evaluate,), frozen=True),
+        args=list(arguments),
+        prog="sparsemeta evaluate",
+        description=f"{inspect.getdoc(Evaluate)}\n\n{listed}",
+    )
 
     from sparsemeta.lm import compare, load
-    from sparsemeta.lm.evaluation import grid_table
     from sparsemeta.run import Progress
 
     delivery, progress = Delivery(command.json, command.plot, extra="lm"), Progress()
@@ -71,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     for path in command.baseline:
         taken = path.name in (*all_arms(True), *models)
         models[f"baseline {path}" if taken else path.name] = load(path)
-    arms = choose_arms(command.arms, model.has_memory, settings)
+    arms = choose_arms(command.arms, model.has_memory, [getattr(command, kind) for kind in kinds])
     required = any(part.training_tokens for arm in arms for part in arm.parts)
     training = []
     if required or delivery.files:
@@ -97,24 +105,10 @@ def main(arguments: Sequence[str]) -> None:
         progress.message("this tokenizer joins words, so there is no loss by word")
     about = {"model": str(command.model), "baseline": [str(path) for path in command.baseline]}
     delivery.deliver(
-        *map(grid_table, found.tuned),
+        *(tuned.table() for tuned in found.tuned),
         found.table(),
         found.summary(),
         *(f"{name}: {seen}" for name, seen in found.health.items()),
         data=lambda: about | found.to_dict(),
         draw=found.plot,
     )
-
-
-def _parse(arguments: Sequence[str]) -> tuple[Evaluate, list[Adaptation]]:
-    """The command, and the settings of adaptations, whose flags the registry decides."""
-    kinds = {name: kind for name, kind in ADAPTATIONS.items() if fields(kind)}
-    flags = [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()]
-    arms = "\n".join(f"  {name:<9} {kind.about}" for name, kind in ADAPTATIONS.items())
-    command = tyro.cli(
-        make_dataclass("Command", flags, bases=(Evaluate,), frozen=True),
-        args=list(arguments),
-        prog="sparsemeta evaluate",
-        description=f"{inspect.getdoc(Evaluate)}\n\n{arms}",
-    )
-    return command, [getattr(command, name) for name in kinds]

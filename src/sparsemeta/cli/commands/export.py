@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     """Load, convert and save."""
     command = tyro.cli(Export, args=list(arguments), prog="sparsemeta export")
 
-    from sparsemeta.lm.hf import export
+    from sparsemeta.lm import hf
 
-    export(command.model, command.folder)
+    hf.export(command.model, command.folder)
     print(command.folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from sparsemeta.cli.support.claim import claim
+from sparsemeta.cli.support.deliver import claim
 from sparsemeta.cli.support.texts import read_stdin
 from sparsemeta.lm import Sampling
 
@@ -36,12 +36,8 @@ class Generate:
 
 def main(arguments: Sequence[str]) -> None:
     """Write to standard output as the text is made, and save the memory if asked."""
-    command = tyro.cli(
-        Generate,
-        args=list(arguments),
-        prog="sparsemeta generate",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    command = tyro.cli(Generate, args=list(arguments), prog="sparsemeta generate", config=flags)
     out = command.out
     kept = claim(out, updates=command.memory, overwrite=command.overwrite) if out else nullcontext()
     with kept:

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from sparsemeta.cli.support.claim import claim
+from sparsemeta import lm
+from sparsemeta.cli.support.deliver import claim
 from sparsemeta.errors import require
 
 AsJson = Annotated[bool, tyro.conf.arg(name="json")]
@@ -38,13 +39,12 @@ def show(
         as_json: print JSON.
     """
     from sparsemeta.fast_weights import fingerprint
-    from sparsemeta.lm import load_model, memories
 
     require(bool(files), "name a memory: sparsemeta memory show FILE...")
-    expected = fingerprint(load_model(model)[0]) if model else None
-    found = [memories.describe(path, expected) for path in files]
+    expected = fingerprint(lm.load_model(model)[0]) if model else None
+    found = [lm.memories.describe(path, expected) for path in files]
     if as_json:
-        _print_json(found)
+        print(json.dumps(found, indent=2, allow_nan=False))
         return
     for about in found:
         fits = {None: "", True: f", which is {model}", False: f", which is not {model}"}
@@ -68,12 +68,11 @@ def diff(
         later: another.
         as_json: print JSON.
     """
-    from sparsemeta.lm import memories
-
-    (before, _), (after, _) = memories.open_memories(earlier, later)
+    (before, _), (after, _) = lm.memories.open_memories(earlier, later)
     changes = after.diff(before)
     if as_json:
-        _print_json({"earlier": str(earlier), "later": str(later), "layers": changes})
+        found = {"earlier": str(earlier), "later": str(later), "layers": changes}
+        print(json.dumps(found, indent=2, allow_nan=False))
     else:
         _print_table(changes)
 
@@ -98,10 +97,8 @@ def merge(
         base: the memory that both grew from. If left out: an empty one.
         overwrite: replace a file at --out.
     """
-    from sparsemeta.lm import memories
-
     with claim(out, overwrite=overwrite):
-        memory, read = memories.merged(one, other, base)
+        memory, read = lm.memories.merged(one, other, base)
         memory.save(out, read)
     print(f"{out}: has read {read.texts:,} texts of {read.bytes:,} bytes")
 
@@ -121,16 +118,10 @@ def reset(
         layers: which layers to erase, as `sparsemeta memory show` names them. If left out: all.
         overwrite: replace another file at --out.
     """
-    from sparsemeta.lm import memories
-
     with claim(out, updates=file, overwrite=overwrite):
-        memory, read = memories.erased(file, layers)
+        memory, read = lm.memories.erased(file, layers)
         memory.save(out, read)
     print(f"{out}: erased {', '.join(layers or memory.layers)}")
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, allow_nan=False))
 
 
 def _print_table(layers: Mapping[str, Mapping[str, float]]) -> None:
@@ -143,11 +134,6 @@ def _print_table(layers: Mapping[str, Mapping[str, float]]) -> None:
     for key in next(iter(layers.values())):
         table.add_column(key.replace("_", " "), justify="right", no_wrap=True)
     for name, numbers in layers.items():
-        table.add_row(name, *(_cell(key, number) for key, number in numbers.items()))
+        forms = (".1%" if key == "used" else ",.3f" if "norm" in key else ",.0f" for key in numbers)
+        table.add_row(name, *map(format, numbers.values(), forms))
     Console(highlight=False, markup=False).print(table)
-
-
-def _cell(key: str, number: float) -> str:
-    if key == "used":
-        return f"{number:.1%}"
-    return f"{number:,.3f}" if "norm" in key else f"{number:,.0f}"

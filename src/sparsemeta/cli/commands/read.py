@@ -7,10 +7,10 @@ from typing import Literal
 
 import tyro
 
-from sparsemeta.cli.support.claim import claim
+from sparsemeta.cli.support.deliver import claim
 from sparsemeta.cli.support.texts import corpus_of, read_stdin
 from sparsemeta.errors import ConfigError, require
-from sparsemeta.lm import Document, read_documents
+from sparsemeta.lm import read_documents
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,17 @@ class Read:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the texts, show how it goes, and save the memory."""
-    command = tyro.cli(
-        Read,
-        args=list(arguments),
-        prog="sparsemeta read",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    command = tyro.cli(Read, args=list(arguments), prog="sparsemeta read", config=flags)
     out = command.out or command.memory
     if out is None:
         raise ConfigError("name a file to keep the memory in: --out FILE.")
     require(bool(command.texts), "name texts to read: sparsemeta read MODEL TEXT... --out FILE")
     with claim(out, updates=command.memory, overwrite=command.overwrite):
-        texts = texts_named(command)
+        config = corpus_of(command.model)
+        texts = []
+        for source in command.texts:
+            texts += [read_stdin()] if source == "-" else read_documents((source,), config)
 
         from sparsemeta.lm import Reader, load, load_memory, passages, remember, require_memory
         from sparsemeta.run import Progress
@@ -63,12 +62,3 @@ def main(arguments: Sequence[str]) -> None:
         reader = Reader(model, memory, segment=command.segment, precision=command.precision)
         total = remember(reader, passages(tokenizer, texts), out, origin, progress=Progress())
     print(f"{out}: {len(texts)} {'text' if len(texts) == 1 else 'texts'} read, {total}")
-
-
-def texts_named(command: Read) -> list[Document]:
-    """The texts, `-` among them."""
-    config = corpus_of(command.model)
-    texts = []
-    for source in command.texts:
-        texts += [read_stdin()] if source == "-" else read_documents((source,), config)
-    return texts

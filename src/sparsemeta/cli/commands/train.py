@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sparsemeta.cli.support.recipe import Training, parse
 from sparsemeta.errors import SparseMetaError
-from sparsemeta.lm.config import Recipe
+from sparsemeta.lm import Recipe
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     """Parse the recipe and its overrides, train, and print the folder of the model."""
     command = parse(Train, Recipe, arguments, "sparsemeta train")
 
-    from sparsemeta.lm.training import train
+    from sparsemeta.lm import train
     from sparsemeta.run import Interrupted, Progress, is_main
 
     run = command.run or Path("runs") / command.recipe.name

@@ -1,32 +1,27 @@
-"""What a command found: printed, and written where it was asked for."""
+"""What a command found, printed and written where it was asked for; a memory, by one process."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsemeta.errors import ConfigError
 from sparsemeta.files import require_writable, writable, write_file, write_text
 from sparsemeta.plotting import require_plotting
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Where a command's findings go; made before the work, so that a bad path costs none.
-
-    Args:
-        json: a file for all numbers, or None.
-        plot: a file for the figure, or None.
-        extra: the extra of sparsemeta that brings matplotlib there.
-
-    Raises:
-        ConfigError: a file cannot be written, or the plot's name does not end like a picture.
-        MissingExtra: matplotlib is not installed.
-    """
+    """Where a command's findings go; made before the work, so that a bad path costs none."""
 
     json: Path | None
+    """A file for all numbers."""
     plot: Path | None = None
+    """A file for the figure."""
     extra: str = ""
+    """The extra of sparsemeta that brings matplotlib there."""
 
     def __post_init__(self) -> None:
         if self.plot:
@@ -46,14 +41,7 @@ class Delivery:
         draw: Callable[[Path], None] | None = None,
         width: int = 140,
     ) -> None:
-        """Print, then write.
-
-        Args:
-            shown: tables and texts, in this order.
-            data: makes what the JSON file holds.
-            draw: draws the figure into a file.
-            width: of tables where standard output is no terminal, in characters.
-        """
+        """Print tables and texts, `width` characters where there is no terminal; then write."""
         from rich.console import Console
 
         console = Console(highlight=False, markup=False)
@@ -67,3 +55,29 @@ class Delivery:
         if self.plot and draw:
             with writable(self.plot), write_file(self.plot) as aside:
                 draw(aside)
+
+
+@contextmanager
+def claim(path: Path, *, updates: Path | None = None, overwrite: bool = False) -> Iterator[None]:
+    """Keep other processes from writing a memory that this one is to write later.
+
+    The lock, a hidden file beside it, ends with the process, however that ends. A file that stands
+    there is an error unless the memory goes on from it (`updates`), or it may be overwritten.
+    """
+    from filelock import FileLock, Timeout
+
+    require_writable(path)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), blocking=False):
+            updated = updates is not None and updates.resolve() == path.resolve()
+            if path.exists() and not (updated or overwrite):
+                raise ConfigError(
+                    f"{path}: exists already. To read on from it: --memory {path}. To lose it: "
+                    "--overwrite. To keep it: another --out."
+                )
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"{path}: another process is about to write it. Wait until it is done, or name "
+            "another file with --out."
+        ) from None

@@ -27,17 +27,7 @@ class Training(Generic[R]):
 
 
 def parse(command: type[C], recipe: type[Any], arguments: Sequence[str], program: str) -> C:
-    """Read `RECIPE.toml [OPTIONS]`.
-
-    Args:
-        command: holds a recipe and the command's other settings.
-        recipe: what is in the file; without one, `--help` shows its defaults.
-        arguments: of the command line.
-        program: how the command is called.
-
-    Raises:
-        ConfigError: no file is named, or what is in it is wrong.
-    """
+    """Read `RECIPE.toml [OPTIONS]`; without a file, `--help` shows the defaults of `recipe`."""
     asked = [argument for argument in arguments[:1] if not argument.startswith("-")]
     default = command(read_toml(asked[0], recipe) if asked else recipe())
     usage = f"{program} RECIPE.toml"

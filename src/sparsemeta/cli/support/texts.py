@@ -23,11 +23,7 @@ def corpus_of(model: Path) -> CorpusConfig:
 
 
 def scored_text(model: Path, sources: Sequence[str]) -> list[Document]:
-    """The texts named, or those that the recipe held out of training.
-
-    Raises:
-        ConfigError: none are named, and none were held out.
-    """
+    """The texts named, or those that the recipe held out of training."""
     if sources:
         return read_documents(sources, corpus_of(model))
     recipe = recipe_of(model)
@@ -42,11 +38,7 @@ def scored_text(model: Path, sources: Sequence[str]) -> list[Document]:
 
 
 def training_text(model: Path, sources: Sequence[str], *, required: bool) -> list[Document]:
-    """The text named as the training text, or the recipe's; none if neither is known.
-
-    Raises:
-        ConfigError: there is none, but it is required.
-    """
+    """The text named as the training text, or the recipe's; none, if it is not required."""
     corpus = corpus_of(model)
     if sources:
         return read_documents(sources, corpus)
@@ -61,11 +53,7 @@ def training_text(model: Path, sources: Sequence[str], *, required: bool) -> lis
 
 
 def validation_text(model: Path, sources: Sequence[str]) -> list[Document]:
-    """The text to tune on, which must not be the text to be scored: as named, or the recipe's.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """The text to tune on, which must not be the text to be scored: as named, or the recipe's."""
     corpus = corpus_of(model)
     require(
         bool(sources or corpus.validation),
@@ -76,11 +64,7 @@ def validation_text(model: Path, sources: Sequence[str]) -> list[Document]:
 
 
 def read_stdin() -> Document:
-    """Standard input as a text.
-
-    Raises:
-        CorpusError: it is empty, or no UTF-8.
-    """
+    """Standard input as a text."""
     try:
         text = sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:

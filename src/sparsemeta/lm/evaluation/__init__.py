@@ -3,10 +3,9 @@
 adaptations.py  the registry: the memory's life, neural cache, dynamic evaluation; settings
 cache.py        the mathematics of the neural cache, dynamic.py of dynamic evaluation
 arms.py         sets of them by name: carried+dynamic
-evaluator.py    one model reads the same texts in any arm
-tuning.py       settings chosen on validation text
-comparison.py   models and arms side by side; words.py finds on which words they gain
-report.py       the table and the JSON; plots.py draws it
+evaluator.py    one model reads the same texts in any arm, whose settings validation text chooses
+comparison.py   models and arms side by side, as a table and as plain data
+breakdown.py    where they gain: by position in the text, and on which words; drawn
 """
 
 import lazy_loader

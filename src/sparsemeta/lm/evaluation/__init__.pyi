@@ -9,6 +9,4 @@ from .adaptations import (
 )
 from .arms import Arm as Arm, all_arms as all_arms, arms_of as arms_of, choose_arms as choose_arms
 from .comparison import Comparison as Comparison, compare as compare, evaluate as evaluate
-from .evaluator import Evaluator as Evaluator
-from .report import grid_table as grid_table
-from .tuning import Tuned as Tuned, tune as tune
+from .evaluator import Evaluator as Evaluator, Tuned as Tuned, tune as tune

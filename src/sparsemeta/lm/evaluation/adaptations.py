@@ -6,19 +6,17 @@ its own. To add one: that file, its class here, and its name in `ADAPTATIONS`. A
 flags and help follow.
 """
 
-from __future__ import annotations
-
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from sparsemeta.config import AtLeast, Count, Settings, Within
 
 if TYPE_CHECKING:
-    from sparsemeta.lm.protocols import Learner, Model
+    from sparsemeta.lm.reading import Learner, Model
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Adaptation(Settings, ABC):
     """What it is called in the name of an arm."""
     about: ClassVar[str]
     """What happens in an arm of that name, as half a sentence."""
+    in_words: ClassVar[str]
+    """What predictions can draw on by it, in words, with its settings in braces."""
     policy: ClassVar[bool] = False
     """Whether it is the life of the memory: every arm has exactly one such."""
     needs_memory: ClassVar[bool] = False
@@ -41,25 +41,20 @@ class Adaptation(Settings, ABC):
         """How many tokens of training text it has to see beforehand."""
         return 0
 
-    def prepare(self, model: Model) -> Learner:
+    def prepare(self, model: "Model") -> "Learner":
         """What watches the model read them; `adapting` is given it afterwards."""
         raise NotImplementedError
 
     @abstractmethod
-    def adapting(self, model: Model, prepared: Any) -> Any:
-        """A context manager: sets a model up for one reading, and leaves it as it was.
+    def adapting(self, model: Any, prepared: Any) -> "AbstractContextManager[Learner]":
+        """Set a model up for one reading, and leave it as it was: the `Learner` of that reading.
 
-        Args:
-            model: what reads.
-            prepared: what `prepare` made, once it has watched; None if there was nothing to see.
-
-        Yields:
-            The `Learner` of that reading.
+        `prepared` is what `prepare` made, once it has watched; None if there was nothing to see.
         """
 
-    @abstractmethod
     def describe(self) -> str:
         """What predictions can draw on by it, in words."""
+        return self.in_words.format(**vars(self))
 
     def grid(self) -> Sequence[Self]:
         """The points that tuning tries; the last axis varies fastest."""
@@ -79,58 +74,41 @@ class MemoryPolicy(Adaptation):
 
     policy = True
     needs_memory = True
-    in_words: ClassVar[str]
     empties: ClassVar[bool] = False
 
-    def describe(self) -> str:
-        """Off, emptied or carried."""
-        return f"memory: {self.in_words}"
-
     @contextmanager
-    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
-        """The memory emptied at each text, or not."""
-        from sparsemeta.lm.protocols import Learner
+    def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
+        """The memory switched off, or emptied at each text, or neither."""
+        from sparsemeta.lm.reading import Learner
+        from sparsemeta.nn import memory_off
 
         learner = Learner()
         learner.empties = self.empties
-        yield learner
-
-
-@dataclass(frozen=True)
-class NoMemory(MemoryPolicy):
-    """No memory."""
-
-    name = "static"
-    about = "the memory is off"
-    needs_memory = False
-    in_words = "off"
-
-    @contextmanager
-    def adapting(self, model: Any, prepared: Any) -> Iterator[Learner]:
-        """The memory switched off, and on again."""
-        from sparsemeta.nn import memory_off
-
-        with memory_off(model), super().adapting(model, prepared) as learner:
+        with nullcontext() if self.needs_memory else memory_off(model):
             yield learner
 
 
-@dataclass(frozen=True)
+class NoMemory(MemoryPolicy):
+    """No memory."""
+
+    name, in_words = "static", "memory: off"
+    about = "the memory is off"
+    needs_memory = False
+
+
 class DocumentMemory(MemoryPolicy):
     """A memory of one text."""
 
-    name = "document"
+    name, in_words = "document", "memory: emptied at each text"
     about = "the memory is emptied at each text"
-    in_words = "emptied at each text"
     empties = True
 
 
-@dataclass(frozen=True)
 class CarriedMemory(MemoryPolicy):
     """A memory of all texts."""
 
-    name = "carried"
+    name, in_words = "carried", "memory: never emptied"
     about = "the memory is kept through all texts, in the order given"
-    in_words = "never emptied"
 
 
 @dataclass(frozen=True)
@@ -139,6 +117,7 @@ class Cache(Adaptation, section="cache"):
 
     name = "cache"
     about = "the words that followed similar contexts before are mixed in"
+    in_words = "cache: last {size:,} tokens, across texts, weight {weight:g}, theta {theta:g}"
     axes: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "theta": (4.0, 8.0, 16.0, 32.0, 64.0),
         "weight": (0.05, 0.1, 0.2, 0.3, 0.4),
@@ -153,18 +132,11 @@ class Cache(Adaptation, section="cache"):
     compared by their cosine, so that a value means the same for every model."""
 
     @contextmanager
-    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
+    def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
         """An empty cache."""
         from sparsemeta.lm.evaluation.cache import NeuralCache
 
         yield NeuralCache(self.size, self.weight, self.theta)
-
-    def describe(self) -> str:
-        """Its size and settings."""
-        return (
-            f"cache: last {self.size:,} tokens, across texts, weight {self.weight:g}, "
-            f"theta {self.theta:g}"
-        )
 
     def sweep(self) -> Any:
         """All points in one pass: the model reads alike whatever the cache makes of it."""
@@ -179,6 +151,9 @@ class Dynamic(Adaptation, section="dynamic"):
 
     name = "dynamic"
     about = "gradient descent on what has been scored changes the weights"
+    in_words = (
+        "weights: updated every {segment} tokens, across texts, rate {rate:g}, decay {decay:g}"
+    )
     needs_gradients = True
     axes: ClassVar[Mapping[str, tuple[float, ...]]] = {
         "rate": (1e-4, 3e-4, 1e-3, 2e-3),
@@ -201,27 +176,20 @@ class Dynamic(Adaptation, section="dynamic"):
         """As many as `samples` segments have."""
         return self.samples * self.segment
 
-    def prepare(self, model: Model) -> Learner:
+    def prepare(self, model: "Model") -> "Learner":
         """The gradient's mean squares."""
         from sparsemeta.lm.evaluation.dynamic import MeanSquares
 
         return MeanSquares(model, self.segment)
 
     @contextmanager
-    def adapting(self, model: Model, prepared: Any) -> Iterator[Learner]:
+    def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
         """Weights that learn, and are put back."""
         from sparsemeta.lm.evaluation.dynamic import RMSUpdate
 
         update = RMSUpdate(model, prepared.root(), self.segment, self.rate, self.decay)
         with update.undone():
             yield update
-
-    def describe(self) -> str:
-        """How often and how strongly weights change."""
-        return (
-            f"weights: updated every {self.segment} tokens, across texts, rate {self.rate:g}, "
-            f"decay {self.decay:g}"
-        )
 
     def grid(self) -> Sequence[Self]:
         """Rates in proportion to the segment."""

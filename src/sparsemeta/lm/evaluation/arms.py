@@ -77,12 +77,7 @@ class Arm:
         return replace(self, parts=tuple(part if p.name == part.name else p for p in self.parts))
 
     def policy(self, context: str, has_memory: bool) -> str:
-        """What its predictions can draw on, in words.
-
-        Args:
-            context: what the model itself looks back on.
-            has_memory: whether the model has a memory.
-        """
+        """What predictions draw on by it, in words, beside the `context` of the model itself."""
         memory = self.memory.describe() if has_memory else "memory: none"
         beside = [part.describe() for part in self.parts[1:]]
         order = "one pass, left to right, each token scored before it is read"

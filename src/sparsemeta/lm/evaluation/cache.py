@@ -13,17 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sparsemeta.lm.protocols import Learner
+from sparsemeta.lm.reading import Learner
 
 
 class NeuralCache(Learner):
-    """The last contexts, and the token that followed each.
-
-    Args:
-        size: how many.
-        weight: share of the probability that it gives (lambda).
-        theta: how sharply it prefers contexts like the present one.
-    """
+    """The last contexts, `size` of them, and the token that followed each; weight is lambda."""
 
     def __init__(self, size: int, weight: float = 0.0, theta: float = 0.0):
         self.size, self.weight, self.theta = size, weight, theta
@@ -34,16 +28,8 @@ class NeuralCache(Learner):
         """How much each token of the past counts, at each step of a segment.
 
         A pair (h_i, x_{i+1}) counts from the step at which x_{i+1} is read: those of the segment
-        itself strictly below the diagonal.
-
-        Args:
-            hidden: (T, D), the contexts.
-            targets: (T,) int64, the token that follows each.
-            theta: how sharply contexts like the present one are preferred.
-
-        Returns:
-            Weights (T, n + T) that sum to one, or to zero where nothing came before, and the
-            tokens (n + T,) that they belong to.
+        itself strictly below the diagonal. Returns weights (T, n + T) that sum to one, or to zero
+        where nothing came before, and the tokens (n + T,) that they belong to.
         """
         hidden = normalize(hidden.float(), dim=-1)
         keys, tokens = self._with(hidden, targets)
@@ -78,13 +64,7 @@ class NeuralCache(Learner):
 
 
 class CacheSweep(NeuralCache):
-    """Scores every point of a grid, and leaves the model's distribution as it is.
-
-    Args:
-        size: how many contexts are kept.
-        theta: values to try.
-        weight: values to try with each of them.
-    """
+    """Scores every point of a grid of theta and weight; the model's distribution stays."""
 
     def __init__(self, size: int, theta: Sequence[float], weight: Sequence[float]):
         super().__init__(size)

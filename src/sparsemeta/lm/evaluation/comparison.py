@@ -11,17 +11,16 @@ from torch import nn
 
 from sparsemeta.errors import CorpusError, require
 from sparsemeta.lm.evaluation.arms import Arm, choose_arms
-from sparsemeta.lm.evaluation.evaluator import Evaluator
-from sparsemeta.lm.evaluation.plots import plot
-from sparsemeta.lm.evaluation.report import summary, table, to_dict
-from sparsemeta.lm.evaluation.tuning import Tuned, tune
-from sparsemeta.lm.evaluation.words import Gain, gains, words_of
-from sparsemeta.lm.protocols import Model
-from sparsemeta.lm.reading import Passage, passages
-from sparsemeta.lm.scores import Reading
+from sparsemeta.lm.evaluation.breakdown import Gain, gains, plot, words_of
+from sparsemeta.lm.evaluation.evaluator import Evaluator, Tuned, tune
+from sparsemeta.lm.reading import Model
+from sparsemeta.lm.scores import Passage, Reading, Score, finite, passages
 from sparsemeta.lm.text import Document, Tokenizer
 from sparsemeta.nn import Health, observe
 from sparsemeta.run import Precision, Progress
+
+LISTED = 12
+"""Up to this many texts get rows of their own in the table."""
 
 
 @dataclass
@@ -39,6 +38,16 @@ class Comparison:
     words: tuple[Tokenizer, Sequence[Document], Sequence[Passage], Sequence[Document]] | None = None
     """Tokenizer, texts, the same as read, and training text: what `gains` are found in."""
 
+    @property
+    def reference(self) -> str:
+        """The label that the others are compared with.
+
+        The first other model that was read without memory, else `static`, else the first of all.
+        The readings of other models are those whose label is not their arm.
+        """
+        static = [label for label, reading in self.readings.items() if reading.arm == "static"]
+        return next((label for label in static if label != "static"), [*static, *self.readings][0])
+
     @cached_property
     def gains(self) -> list[Gain]:
         """Loss by classes of words; none if the tokenizer spells words together."""
@@ -50,24 +59,68 @@ class Comparison:
 
     def table(self) -> Table:
         """A row for each text and label if the texts are few, and the totals."""
-        return table(self.readings)
+        base = self.reference
+        result = Table(box=None, header_style="bold", padding=(0, 1))
+        result.add_column("text", overflow="fold")
+        result.add_column("arm", no_wrap=True)
+        headings = ("nats", "bits/byte", "perplexity", "per word", f"vs {base}", "tokens/s", "cost")
+        for heading in (*headings, "state"):
+            result.add_column(heading, justify="right")
+        count = len(self.readings[base].texts)
+        rows = [
+            {label: reading.texts[i] for label, reading in self.readings.items()}
+            for i in range(count if 1 < count <= LISTED else 0)
+        ]
+        for scores in (*rows, {label: reading.total for label, reading in self.readings.items()}):
+            names = [next(iter(scores.values())).name] + [""] * len(scores)
+            for name, (label, score) in zip(names, scores.items(), strict=False):
+                result.add_row(name, label, *_cells(score, scores[base]))
+            result.add_section()
+            result.add_row()
+        return result
 
     def summary(self) -> str:
         """What was read, and what each reading could draw on."""
-        return summary(self.readings)
+        total, count = self.readings[self.reference].total, len(self.readings[self.reference].texts)
+        lines = [
+            f"{count} {'text' if count == 1 else 'texts'}: {total.tokens:,} tokens, "
+            f"{total.words:,} words ({total.words_eos:,} with ends of lines, which `per word` "
+            f"counts), {total.bytes:,} bytes; cost: relative to {self.reference}"
+        ]
+        return "\n".join(lines + [f"{label}: {r.policy}" for label, r in self.readings.items()])
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers, ready for JSON."""
-        about = {
+        """All numbers, ready for JSON.
+
+        Returns:
+            `segment`, `precision` and the grids `tuned`; `reference`; `arms`: per label the
+            settings, the context policy, the total, its perplexity and cost as ratios to the
+            reference, and each text; `words`: nats per word by class.
+        """
+        base, arms = self.readings[self.reference].total, {}
+        for label, reading in self.readings.items():
+            total = reading.total
+            arms[label] = {
+                "arm": reading.arm,
+                "settings": reading.settings,
+                "context": reading.policy,
+                "relative_perplexity": finite(_ratio(total.perplexity, base.perplexity)),
+                "relative_cost": finite(_ratio(total.seconds, base.seconds)),
+                "total": total.to_dict(),
+                "texts": [text.to_dict() for text in reading.texts],
+            }
+        return {
             "segment": self.segment,
             "precision": self.precision,
             "tuned": [tuned.to_dict() for tuned in self.tuned],
+            "reference": self.reference,
+            "arms": arms,
+            "words": [gain.to_dict() for gain in self.gains],
         }
-        return about | to_dict(self.readings, self.gains)
 
     def plot(self, path: str | Path) -> None:
         """Draw loss against position in the text, and the gain by how often a word came before."""
-        plot(self.readings, self.gains, path)
+        plot(self.readings, self.reference, self.gains, path)
 
 
 def compare(
@@ -120,8 +173,10 @@ def compare(
     evaluator.require_training(chosen)
     read = passages(tokenizer, texts)
     for label, (_, other) in others:
+        same = other is tokenizer or other.fingerprint() == tokenizer.fingerprint()
+        both = zip(read, () if same else passages(other, texts), strict=not same)
         require(
-            _read_alike(tokenizer, other, texts, read),
+            all(a.tokens.tolist() == b.tokens.tolist() for a, b in both),
             f"{label} reads these texts in other tokens than {name}, so their perplexities cannot "
             "be compared. Train both on the same text and tokenizer.",
         )
@@ -156,11 +211,18 @@ def evaluate(
     return compare({"model": (model, tokenizer)}, texts, **options).readings
 
 
-def _read_alike(
-    one: Tokenizer, other: Tokenizer, texts: Sequence[Document], read: Sequence[Passage]
-) -> bool:
-    """Whether another tokenizer gives the same tokens as were read."""
-    if one is other or one.fingerprint() == other.fingerprint():
-        return True
-    pairs = zip(read, passages(other, texts), strict=True)
-    return all(a.tokens.tolist() == b.tokens.tolist() for a, b in pairs)
+def _cells(score: Score, base: Score) -> tuple[str, ...]:
+    return (
+        f"{score.nats:,.0f}",
+        f"{score.bits_per_byte:.3f}",
+        f"{score.perplexity:,.2f}",
+        f"{score.word_perplexity:,.2f}",
+        f"{_ratio(score.perplexity, base.perplexity) - 1:+.1%}",
+        f"{score.tokens_per_second:,.0f}",
+        f"{_ratio(score.seconds, base.seconds):.2f}x",
+        f"{score.state_bytes / 2**20:.2f} MiB",
+    )
+
+
+def _ratio(value: float, base: float) -> float:
+    return value / base if base else float("nan")

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from sparsemeta.lm.protocols import Learner, Model
+from sparsemeta.lm.reading import Learner, Model
 
 EPSILON = 0.5
 """Of the rule, as a share of the mean of M weighted by M."""
 
 
-class MeanSquares(Learner):
-    """Measures the root mean square of every weight's gradient, and changes no weight.
+class Gradients(Learner):
+    """What learns from the gradient of a segment's loss.
 
     Args:
         model: whose weights.
@@ -37,15 +37,26 @@ class MeanSquares(Learner):
     gradients = True
 
     def __init__(self, model: Model, segment: int):
-        self._weights = trained(model)
-        self.segment = self._segment = segment
-        self._sums = [torch.zeros_like(weight) for weight in self._weights]
+        self.weights: list[Any] = [w for w in model.parameters() if w.requires_grad]
+        self.segment = self._full = segment
+
+    def gradient(self, logits: Tensor, targets: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of a segment's mean loss, None for weights that had no part in it."""
+        loss = cross_entropy(logits.float(), targets, reduction="sum") / self._full
+        return torch.autograd.grad(loss, self.weights, allow_unused=True)
+
+
+class MeanSquares(Gradients):
+    """Measures the root mean square of every weight's gradient, and changes no weight."""
+
+    def __init__(self, model: Model, segment: int):
+        super().__init__(model, segment)
+        self._sums = [torch.zeros_like(weight) for weight in self.weights]
         self._count = 0
 
     def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
         """Take a segment's gradient into the mean."""
-        found = gradients(self._weights, logits, targets, self._segment)
-        for total, gradient in zip(self._sums, found, strict=True):
+        for total, gradient in zip(self._sums, self.gradient(logits, targets), strict=True):
             if gradient is not None:
                 total.addcmul_(gradient, gradient)
         self._count += 1
@@ -55,23 +66,16 @@ class MeanSquares(Learner):
         return [(total / max(1, self._count)).sqrt() for total in self._sums]
 
 
-class RMSUpdate(Learner):
-    """Changes a model's weights after each segment, by the RMS rule.
+class RMSUpdate(Gradients):
+    """Changes a model's weights after each segment, by the RMS rule; `undone` puts them back.
 
-    Args:
-        model: whose weights; they are put back by `undone`.
-        scale: M, a tensor for each trained weight, as `MeanSquares.root` returns it.
-        segment: tokens of a full segment.
-        rate: the learning rate (eta).
-        decay: how strongly a weight is drawn back (lambda).
+    `scale` is M, a tensor for each trained weight, as `MeanSquares.root` returns it; `rate` is eta,
+    the learning rate, and `decay` lambda, how strongly a weight is drawn back.
     """
 
-    gradients = True
-
     def __init__(self, model: Model, scale: list[Tensor], segment: int, rate: float, decay: float):
-        self._weights = trained(model)
-        self.segment = self._segment = segment
-        self._start = [weight.detach().clone() for weight in self._weights]
+        super().__init__(model, segment)
+        self._start = [weight.detach().clone() for weight in self.weights]
         tiny = torch.finfo(torch.float32).tiny  # a model without gradients stays finite
         count = sum(m.numel() for m in scale)
         total = sum(m.sum(dtype=torch.float64).item() for m in scale) + tiny
@@ -83,11 +87,11 @@ class RMSUpdate(Learner):
 
     def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
         """Update the weights once."""
-        found = gradients(self._weights, logits, targets, self._segment)
+        found = self.gradient(logits, targets)
         with torch.no_grad():
             for i, gradient in enumerate(found):
                 if gradient is not None:
-                    weight = self._weights[i]
+                    weight = self.weights[i]
                     pull = self._pull[i] * (self._start[i] - weight)
                     weight.add_(pull).addcmul_(self._step[i], gradient, value=-1)
                     self.nbytes += 0 if self._changed[i] else weight.nbytes
@@ -100,18 +104,5 @@ class RMSUpdate(Learner):
             yield self
         finally:
             with torch.no_grad():
-                for weight, start in zip(self._weights, self._start, strict=True):
+                for weight, start in zip(self.weights, self._start, strict=True):
                     weight.copy_(start)
-
-
-def trained(model: Model) -> list[Any]:
-    """The weights that gradients reach, each once."""
-    return [weight for weight in model.parameters() if weight.requires_grad]
-
-
-def gradients(
-    weights: list[Any], logits: Tensor, targets: Tensor, segment: int
-) -> tuple[Tensor | None, ...]:
-    """The gradient of a segment's mean loss, None for weights that had no part in it."""
-    loss = cross_entropy(logits.float(), targets, reduction="sum") / segment
-    return torch.autograd.grad(loss, weights, allow_unused=True)
