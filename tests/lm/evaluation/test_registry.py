@@ -10,7 +10,7 @@ import torch
 from sparsemeta.config import Within
 from sparsemeta.lm.evaluation import evaluate
 from sparsemeta.lm.evaluation.adaptations import ADAPTATIONS, Adaptation
-from sparsemeta.lm.protocols import Learner
+from sparsemeta.lm.reading import Learner
 from sparsemeta.lm.text import ByteTokenizer, Document
 from tests.tiny import tiny_model
 
