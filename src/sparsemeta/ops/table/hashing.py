@@ -17,7 +17,7 @@ MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(3
 
 def occupied(slot: Tensor) -> int:
     """How many rows (B, H, C) the fullest head has claimed, in O(B H log C)."""
-    return max(_occupied(rows) for rows in slot.flatten(0, 1).numpy())
+    return _fullest(slot.flatten(0, 1).numpy())
 
 
 def buckets(slot: Tensor) -> Tensor:
@@ -84,6 +84,14 @@ def _occupied(slot):
         else:
             low = middle + 1
     return low - 1
+
+
+@njit(nogil=True, cache=True)
+def _fullest(slots):
+    most = 0
+    for slot in slots:
+        most = max(most, _occupied(slot))
+    return most
 
 
 @njit(nogil=True, cache=True)
