@@ -62,8 +62,11 @@ def train(
     progress = progress if progress and engine.is_main() else engine.Progress(quiet=True)
     progress.message(f"reading {', '.join(recipe.corpus.train)}")
     text = read_text(recipe)  # before the folder is made: bad text leaves no trace
-    learner = partial(Learner, recipe, text, run / "corpus", progress)
-    engine.fit(learner, recipe, run, resume=resume, progress=progress)
+
+    def begin(saved: engine.Checkpoint | None) -> Learner:
+        return Learner(recipe, text, run / "corpus", progress, saved)
+
+    engine.fit(begin, recipe, run, resume=resume, progress=progress)
     return find_model(run)
 
 
