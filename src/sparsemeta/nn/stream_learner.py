@@ -50,9 +50,6 @@ class StreamLearner(nn.Module):
         memory: what remembers, a `SparseMemory` or what is called like one; a `SparseMemory` with a
             `LessonLearner` if None. If given, `config` and `rate` are not looked at.
 
-    Raises:
-        ConfigError: the rate is outside (0, 1).
-
     >>> learner = StreamLearner(16, MemoryConfig(slots=64), outputs=3)
     >>> x, label = torch.randn(1, 10, 16), torch.randint(3, (1, 10))
     >>> logits, state = learner(x, label, torch.ones(1, 10, dtype=torch.bool))
@@ -113,11 +110,6 @@ class LessonLearner(MetaLearner):
 
     What is asked next is no part of a lesson; a step that revealed nothing, $f_t = 0$, writes
     nothing. At the start, a value is a projection of $f_t$ alone.
-
-    Args:
-        width: D, of the step and of the feedback.
-        config: the memory's settings.
-        rate: write strength at the start, in (0, 1).
     """
 
     def __init__(self, width: int, config: MemoryConfig, rate: float = 0.5):
