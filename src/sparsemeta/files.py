@@ -25,8 +25,7 @@ DIGESTS = "digests.json"
 def write_file(path: Path) -> Iterator[Path]:
     """Write a file: yields a name to write to, which has the same suffix.
 
-    Raises:
-        OSError: it cannot be written; what stood at `path` stands there still.
+    Where it cannot be written, what stood at `path` stands there still.
     """
     _sweep(path)
     aside = _aside(path)

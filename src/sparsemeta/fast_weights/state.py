@@ -126,7 +126,7 @@ class FastWeights:
         return {name: layer.stats() for name, layer in self.layers.items()}
 
     def diff(self, earlier: Self) -> dict[str, dict[str, float]]:
-        """What changed since an earlier state of the same streams, per layer: `LayerWeights.diff`."""
+        """What changed since an earlier state of the streams, per layer: `LayerWeights.diff`."""
         self._require_alike(earlier)
         return {k: layer.diff(earlier.layers[k]) for k, layer in self.layers.items()}
 

@@ -160,10 +160,9 @@ class SparseMemory(nn.Module):
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""
-        if tuple(state.layers) != (NAME,):
-            raise StateError(
-                f"expected the state of one SparseMemory, got layers {[*state.layers]}"
-            )
+        found = list(state.layers)
+        if found != [NAME]:
+            raise StateError(f"expected the state of one SparseMemory, got layers {found}")
         layer, layout = state.layers[NAME], self.layout
         expected = (batch, *layout[:3])
         if layer.shape != expected:
@@ -184,7 +183,7 @@ class SparseMemory(nn.Module):
         return layer
 
     def tie(self, confidence: float) -> None:
-        """Let values in, and what is recalled out, times `confidence`, by one orthogonal, fixed map."""
+        """Let values in, and recall out times `confidence`, by one orthogonal map, not trained."""
         with torch.no_grad():
             way = nn.init.orthogonal_(self.output.weight)
             self.meta_learner.embed(way.mT)

@@ -42,13 +42,11 @@ class StreamLearner(nn.Module):
 
     Args:
         width: D.
-        config: of the memory.
         outputs: the number of labels there may be, or the width W of a value.
         kind: labels to be told apart, or values to be approximated.
         encoder: maps inputs (.., *shape) to (.., D); None if the inputs are (.., D) already.
-        rate: write strength at the start, in (0, 1), as that of a `MetaLearner`.
         memory: what remembers, a `SparseMemory` or what is called like one; a `SparseMemory` with a
-            `LessonLearner` if None. If given, `config` and `rate` are not looked at.
+            `LessonLearner` of `config` and `rate` if None.
 
     >>> learner = StreamLearner(16, MemoryConfig(slots=64), outputs=3)
     >>> x, label = torch.randn(1, 10, 16), torch.randint(3, (1, 10))

@@ -96,7 +96,7 @@ def scan(
         What was read, unspecified at masked steps, and the memory after the segment.
 
     Raises:
-        ScanError: shapes or slots do not fit; inside `checked`, also values do not.
+        ScanError: shapes or slot indices do not fit; inside `checked`, also values.
         MissingExtra: the native form is asked for and numba is not installed.
 
     >>> from sparsemeta.ops import Address
