@@ -166,10 +166,7 @@ class MemoryConfig(Settings, section="memory"):
 def read_toml(path: str | Path, schema: type[T]) -> T:
     """Read a TOML file into a dataclass of dataclasses, tuples, literals and plain values.
 
-    What the file leaves out keeps its default.
-
-    Raises:
-        ConfigError: the file is missing or not TOML, a key is unknown, or a value has a wrong type.
+    What it leaves out keeps its default; whatever is wrong with it is a `ConfigError`.
     """
     try:
         return from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")), schema)
@@ -201,11 +198,7 @@ def _plain(value: Any) -> Any:
 
 
 def from_dict(data: dict[str, Any], schema: type[T], where: str = "") -> T:
-    """Build a dataclass from nested dictionaries, strictly.
-
-    Raises:
-        ConfigError: an unknown key (with the nearest valid one) or a value of a wrong type.
-    """
+    """Build a dataclass from nested dictionaries; unknown keys and wrong types are errors."""
     hints = _hints(schema)
     for key in data:
         if key not in hints:

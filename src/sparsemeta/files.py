@@ -25,8 +25,7 @@ DIGESTS = "digests.json"
 def write_file(path: Path) -> Iterator[Path]:
     """Write a file: yields a name to write to, which has the same suffix.
 
-    Raises:
-        OSError: it cannot be written; what stood at `path` stands there still.
+    Where it cannot be written, what stood at `path` stands there still.
     """
     _sweep(path)
     aside = _aside(path)
@@ -105,11 +104,7 @@ def check_folder(path: Path) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Create the folder of a file and try to write there; what stands at the path stays.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
+    """Create the folder of a file and try to write there; what stands at the path stays."""
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder. Name a file in it.")
     with writable(path):
@@ -158,10 +153,8 @@ def _sweep(path: Path) -> None:
 def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 

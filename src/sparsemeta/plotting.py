@@ -12,12 +12,7 @@ FORMATS = (".png", ".pdf", ".svg")
 
 
 def require_plotting(path: Path, extra: str) -> None:
-    """Check that a plot can be drawn at the end; `extra` of sparsemeta brings matplotlib there.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-        ConfigError: the file name does not end like a picture.
-    """
+    """Check that a plot can be drawn at the end; `extra` of sparsemeta brings matplotlib there."""
     endings = ", ".join(FORMATS)
     require(path.suffix in FORMATS, f"{path}: a plot's name ends in {endings}. Rename it.")
     require_installed("matplotlib", extra)
@@ -27,13 +22,9 @@ def require_plotting(path: Path, extra: str) -> None:
 def drawn(
     path: str | Path, extra: str, *, size: tuple[float, float], panels: int = 1
 ) -> Iterator[list[Any]]:
-    """Draw a figure: yields its axes, one for each panel from left to right, and saves it.
+    """Draw a figure, of a size in inches: yields its axes, one for each panel from left to right.
 
-    Args:
-        path: a file that ends in one of `FORMATS`.
-        extra: see `require_plotting`, which is asked first.
-        size: of the whole figure, in inches.
-        panels: how many stand side by side.
+    It is saved at the end; `require_plotting` is asked first.
     """
     require_plotting(Path(path), extra)
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -33,12 +33,9 @@ DAMAGE += (RuntimeError, TypeError, ValueError)
 class Origin(NamedTuple):
     """Where a memory comes from, as its file says."""
 
-    fingerprint: str
-    """Of the model it belongs to."""
-    texts: int = 0
-    """Read since it was empty, as far as was noted."""
-    bytes: int = 0
-    """UTF-8 bytes of those texts."""
+    fingerprint: str  # of the model it belongs to
+    texts: int = 0  # read since it was empty, as far as was noted
+    bytes: int = 0  # UTF-8 bytes of those texts
 
 
 def save(path: Path, layers: Mapping[str, LayerWeights], origin: Origin) -> None:
@@ -93,11 +90,7 @@ def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
 
 
 def read_origin(path: str | Path) -> Origin:
-    """Where the memory in a file comes from; reads no table, and so proves no digest.
-
-    Raises:
-        StateError: the file is missing, damaged or no memory.
-    """
+    """Where the memory in a file comes from; reads no table, and so proves no digest."""
     with _opened(Path(path)) as (header, _):
         return Origin(header["fingerprint"], *(int(header[name]) for name in ("texts", "bytes")))
 

@@ -110,11 +110,7 @@ class LayerWeights:
         return {name: tensor for name, tensor in named if tensor is not None}
 
     def touched(self) -> tuple[Tensor, Tensor]:
-        """The rows that hold something, in the order of their slots.
-
-        Returns:
-            Their places in a dense (B, H, N), flattened, int64; and the rows (.., V).
-        """
+        """Places in a flat dense (B, H, N), sorted, of rows that are in use; the rows (.., V)."""
         table = self.table.detach()
         used = table.ne(0).any(-1)
         if self.slot is None:

@@ -91,11 +91,7 @@ class FastWeights:
 
     @classmethod
     def concat(cls, states: list[Self]) -> Self:
-        """Streams of several states of one model side by side.
-
-        Raises:
-            StateError: the states do not have the same layers, shapes and forms.
-        """
+        """Streams of several states of one model side by side."""
         names = {tuple(state.layers) for state in states}
         if len(names) != 1:
             raise StateError("concat needs states of one model: their layers differ")
@@ -130,27 +126,15 @@ class FastWeights:
         return {name: layer.stats() for name, layer in self.layers.items()}
 
     def diff(self, earlier: Self) -> dict[str, dict[str, float]]:
-        """What changed since an earlier state of the same streams, per layer: `LayerWeights.diff`.
-
-        Raises:
-            StateError: the states do not have the same layers, streams and shapes.
-        """
+        """What changed since an earlier state of the streams, per layer: `LayerWeights.diff`."""
         self._require_alike(earlier)
         return {k: layer.diff(earlier.layers[k]) for k, layer in self.layers.items()}
 
     def merge(self, other: Self, base: Self | None = None) -> Self:
         """What this state and another learned since their common ancestor: `LayerWeights.merge`.
 
-        Args:
-            other: a state of the same model and streams.
-            base: the state that both grew from; None if they began empty.
-
-        Returns:
-            The merged memory, which has read the steps of both.
-
-        Raises:
-            StateError: the states do not have the same layers, streams and shapes, or one of them
-                has read less than the base.
+        All are states of the same model and streams; the base is None if both began empty. What is
+        returned has read the steps of both.
         """
         self._require_alike(other)
         if base is not None:
@@ -160,6 +144,7 @@ class FastWeights:
         )
 
     def _require_alike(self, other: Self) -> None:
+        """Raise `StateError` unless both have the same layers, streams and shapes."""
         shapes, others = (
             {name: layer.shape for name, layer in state.layers.items()} for state in (self, other)
         )

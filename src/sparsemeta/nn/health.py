@@ -17,13 +17,10 @@ from sparsemeta.nn.sparse_memory import SparseMemory
 
 @dataclass
 class Health:
-    """What was seen of one memory, over all steps watched.
-
-    Attributes:
-        uses: (H, N) int64, how often an address named each slot.
-    """
+    """What was seen of one memory, over all steps watched."""
 
     uses: Tensor
+    """(H, N) int64, how often an address named each slot."""
     _sums: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def add(self, name: str, values: Tensor) -> None:
@@ -93,12 +90,9 @@ class Health:
 
 @contextmanager
 def observe(model: nn.Module) -> Iterator[dict[str, Health]]:
-    """Watch every memory of a model while it runs inside this block.
+    """Watch every memory of a model while it runs inside this block; masked steps like others.
 
-    Masked steps are watched like others.
-
-    Yields:
-        The health of each `SparseMemory`, by its name in the model; filled as the model runs.
+    Yields the health of each `SparseMemory`, by its name in the model; filled as the model runs.
 
     >>> from sparsemeta.nn import MemoryConfig
     >>> layer = SparseMemory(16, MemoryConfig(slots=64))
@@ -146,9 +140,7 @@ def usage_losses(model: nn.Module) -> Iterator[list[Tensor]]:
 
     Masked steps count like others. Signed and dense addresses, no softmax, have no loss. Leave the
     block after the backward pass: a model that recomputes its activations then runs once more.
-
-    Yields:
-        A scalar for each memory and run, as it runs; add a little of their sum to the loss.
+    Yields a scalar for each memory and run, as it runs; add a little of their sum to the loss.
 
     >>> from sparsemeta.nn import MemoryConfig
     >>> layer = SparseMemory(16, MemoryConfig(slots=64))

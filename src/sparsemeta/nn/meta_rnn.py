@@ -62,10 +62,7 @@ class SparseMetaRNN(nn.Module):
 
     Args:
         inputs: W, the width of an observation.
-        actions: how many there are.
         width: D, of every layer.
-        layers: how many.
-        core: the recurrent network that is augmented.
         memory: of every layer; None for the recurrent network alone.
 
     >>> network = SparseMetaRNN(3, 2, width=16, memory=MemoryConfig(slots=32, active=4))
@@ -116,7 +113,7 @@ class SparseMetaRNN(nn.Module):
         fresh: Tensor | None = None,
         donate: bool = False,
     ) -> tuple[Tensor, MetaRNNState]:
-        """Go through a segment; a step at a time or many give the same results.
+        """Go through a segment, to (B, T, D); a step at a time or many give the same results.
 
         Args:
             seen: what the agents are told.
@@ -124,9 +121,6 @@ class SparseMetaRNN(nn.Module):
             fresh: (B, T) bool, where a new task begins, and so the memory is emptied; None where
                 an episode does. The cores forget wherever one does.
             donate: allow the memory passed in to be overwritten, which saves copying it.
-
-        Returns:
-            (B, T, D), and the state after.
         """
         state = state or self.initial_state(len(seen.done))
         fresh = seen.done if fresh is None else fresh

@@ -26,10 +26,6 @@ class Addressing(nn.Module):
     Query and keys are scaled to unit length, so that no key wins by growing; the temperature
     $\tau$ is learned; signed and dense weights have unit length whatever it is. Reads and writes
     share one `Addressing`, so that a context met again finds its slot.
-
-    Args:
-        width: D, of the context.
-        config: the memory's settings.
     """
 
     def __init__(self, width: int, config: MemoryConfig):
@@ -67,10 +63,8 @@ class Addressing(nn.Module):
         $$\log S - \mathrm{entropy}(\bar p), \qquad
           \bar p = \mathrm{mean}_{b,t}\, \mathrm{softmax}(\tau \hat K \hat q(x_{bt}))$$
 
-        A product address takes the mean of this over its two lists of $S = \sqrt N$ half-keys.
-
-        Returns:
-            Scalar, in nats, at most $\log S$; the mean over the heads.
+        A scalar in nats, the mean over the heads; of a product address also over its two lists of
+        $S = \sqrt N$ half-keys.
         """
         query, keys = self._scaled(self._query(x))
         keys = _parts(keys)
@@ -114,14 +108,8 @@ class MetaLearner(nn.Module):
 
     $$v_t = W_v [x_t, f_t], \qquad \beta_t, g_t = \sigma, \log\sigma (W_g [x_{t-1}, x_t, f_t])$$
 
-    Args:
-        width: D, of the layer's input and of the feedback.
-        config: the memory's settings.
-        rate: write strength at the start, in (0, 1): high where a meaning changes at once and the
-            last lesson counts, low where many lessons are to be averaged.
-
-    Raises:
-        ConfigError: the rate is outside (0, 1).
+    The rate is the write strength at the start, in (0, 1): high where a meaning changes at once and
+    the last lesson counts, low where many lessons are to be averaged.
     """
 
     def __init__(self, width: int, config: MemoryConfig, rate: float = 0.5):
@@ -135,15 +123,10 @@ class MetaLearner(nn.Module):
         self.hold(rate)
 
     def forward(self, previous: Tensor, x: Tensor, feedback: Tensor) -> Generated:
-        """Generate the fast weights of a whole segment at once.
+        """Generate the fast weights of a whole segment at once, never coarser than float32.
 
-        Args:
-            previous: (B, T, D), $x_{t-1}$.
-            x: (B, T, D), $x_t$.
-            feedback: (B, T, D), $f_t$: what the world revealed about the prediction made at t-1.
-
-        Returns:
-            Values, rates and retentions, never coarser than float32.
+        From $x_{t-1}$, $x_t$ and $f_t$, what the world revealed about the prediction made at t-1,
+        each (B, T, D).
         """
         dtype = torch.promote_types(self.value.weight.dtype, torch.float32)
         seen = torch.cat([previous, x, feedback], dim=-1)
@@ -174,9 +157,6 @@ class InitialMemory(nn.Module):
     The second equation is for product keys: a table of N rows has $2 \sqrt N$ rows of its own. So
     the state begins at zero as without it, holds what was written and nothing else, and forgetting
     leads back to $I$.
-
-    Args:
-        config: the memory's settings.
     """
 
     def __init__(self, config: MemoryConfig):

@@ -39,9 +39,6 @@ class SparseMemory(nn.Module):
         addressing: where contexts are kept; an `Addressing` if None.
         meta_learner: what is written of them; a `MetaLearner` if None.
 
-    Raises:
-        ConfigError: there is no backend of that name.
-
     >>> layer = SparseMemory(32, MemoryConfig(slots=64, active=4, heads=2, value_width=16))
     >>> x = torch.randn(1, 10, 32)
     >>> y, state = layer(x)            # None is an empty memory
@@ -163,8 +160,8 @@ class SparseMemory(nn.Module):
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""
-        if tuple(state.layers) != (NAME,):
-            found = list(state.layers)
+        found = list(state.layers)
+        if found != [NAME]:
             raise StateError(f"expected the state of one SparseMemory, got layers {found}")
         layer, layout = state.layers[NAME], self.layout
         expected = (batch, *layout[:3])
@@ -186,10 +183,7 @@ class SparseMemory(nn.Module):
         return layer
 
     def tie(self, confidence: float) -> None:
-        """Let values go in, and what is recalled come out, by one orthogonal map: never trained.
-
-        What is recalled comes out multiplied by `confidence`.
-        """
+        """Let values in, and recall out times `confidence`, by one orthogonal map, not trained."""
         with torch.no_grad():
             way = nn.init.orthogonal_(self.output.weight)
             self.meta_learner.embed(way.mT)

@@ -42,16 +42,11 @@ class StreamLearner(nn.Module):
 
     Args:
         width: D.
-        config: of the memory.
         outputs: the number of labels there may be, or the width W of a value.
         kind: labels to be told apart, or values to be approximated.
         encoder: maps inputs (.., *shape) to (.., D); None if the inputs are (.., D) already.
-        rate: write strength at the start, in (0, 1), as that of a `MetaLearner`.
         memory: what remembers, a `SparseMemory` or what is called like one; a `SparseMemory` with a
-            `LessonLearner` if None. If given, `config` and `rate` are not looked at.
-
-    Raises:
-        ConfigError: the rate is outside (0, 1).
+            `LessonLearner` of `config` and `rate` if None.
 
     >>> learner = StreamLearner(16, MemoryConfig(slots=64), outputs=3)
     >>> x, label = torch.randn(1, 10, 16), torch.randint(3, (1, 10))
@@ -113,11 +108,6 @@ class LessonLearner(MetaLearner):
 
     What is asked next is no part of a lesson; a step that revealed nothing, $f_t = 0$, writes
     nothing. At the start, a value is a projection of $f_t$ alone.
-
-    Args:
-        width: D, of the step and of the feedback.
-        config: the memory's settings.
-        rate: write strength at the start, in (0, 1).
     """
 
     def __init__(self, width: int, config: MemoryConfig, rate: float = 0.5):

@@ -25,15 +25,8 @@ def topk_address(
 ) -> Address:
     r"""The A best slots by score $l = K q$, weighted $w_i \propto e^{l_i}$ with $\|w\|_2 = 1$.
 
-    Non-negative, and of unit norm so that a write at rate <= 1 cannot overshoot (design, 2).
-
-    Args:
-        query: one for each head and step.
-        keys: one for each head and slot.
-        active: A, from 1 to N.
-
-    Returns:
-        Slot indices (int64), best first, and their weights.
+    Non-negative, and of unit norm so that a write at rate <= 1 cannot overshoot (design, 2). A is
+    from 1 to N; slots come best first.
 
     >>> keys = torch.tensor([[[0.0], [5.0], [5.0], [1.0]]])
     >>> index, weight = topk_address(torch.ones(1, 1, 1), keys, active=2)
@@ -50,15 +43,8 @@ def product_address(
     r"""The A best of $N = S^2$ slots, where slot $i S + j$ scores $l_i + l'_j$: exact top-A.
 
     Whatever is among the A best sums has its halves among the A best of each half: O(S + A^2) for
-    an address (Lample et al. 2019, section 3.1).
-
-    Args:
-        query: one for each head and step; its halves meet one half-key each.
-        keys: the left half-keys, then the right.
-        active: A, from 1 to N.
-
-    Returns:
-        Slot indices (int64), best first, and their weights as those of `topk_address`.
+    an address (Lample et al. 2019, section 3.1). The halves of a query meet a left and a right
+    half-key; the result is that of `topk_address`.
 
     >>> keys = torch.tensor([[[[0.0], [9.0]]], [[[5.0], [1.0]]]])
     >>> index, _ = product_address(torch.ones(1, 1, 2), keys, active=2)
@@ -133,21 +119,19 @@ ADDRESSINGS = {
 """By name, as `memory.addressing` has it."""
 
 
-def nearest(query: Tensor, keys: Tensor, temperature: Tensor, active: int) -> Address:
+def nearest(
+    query: Float[Tensor, "B T H K"],
+    keys: Float[Tensor, "P H S K/P"],
+    temperature: Float[Tensor, " H"],
+    active: int,
+) -> Address:
     """Address the A slots whose keys have the highest cosines with a query, in one compiled loop.
 
     For a few contexts, as when a token is read: torch's operations would each take longer to begin
     than to compute. Nothing is kept for a gradient. Only where tensors are `usable`.
 
-    Args:
-        query: (B, T, H, K).
-        keys: (P, H, S, K/P), the keys of S^P slots in P parts, 1 or 2.
-        temperature: (H), what cosines are multiplied by.
-        active: A, from 1 to S^P.
-
-    Returns:
-        Slot indices (B, T, H, A) int64, best first, and their weights, a softmax scaled to unit
-        norm; never coarser than float32.
+    Keys of S^P slots have P parts, 1 or 2; cosines are multiplied by the temperature. The address
+    (B, T, H, A) is that of `topk_address` or `product_address`, never coarser than float32.
     """
     from sparsemeta.ops.address import native
 

@@ -1,5 +1,1 @@
-"""A table of the rows that were written, and no others.
-
-slots.py    from slots to rows: finds them, claims new ones, and grows
-hashing.py  its search, compiled for CPUs
-"""
+"""A table of the rows that were written: slots.py; hashing.py: its search, compiled for CPUs."""

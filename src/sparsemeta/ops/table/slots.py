@@ -120,12 +120,9 @@ def _by_sort(held: Held, segment: Segment, written: Tensor, reset: Tensor, capac
         return (index + slots * life[:, :, None, None]).transpose(1, 2).flatten(2)
 
     writes = written[:, None, :, None].expand(*slot.shape[:2], -1, write_index.shape[3]).flatten(2)
-    parts = [
-        torch.where(slot == slots, nowhere, slot),
-        torch.where(writes, keys(write_index), nowhere),
-        keys(read_index),
-    ]
-    key, order = torch.cat(parts, -1).sort(dim=-1, stable=True)
+    parts = [torch.where(writes, keys(write_index), nowhere), keys(read_index)]
+    found = torch.where(slot == slots, nowhere, slot)
+    key, order = torch.cat([found, *parts], -1).sort(dim=-1, stable=True)
 
     # Of equal keys the first tells the row: one held, else one to claim, else (only read) none.
     first = key != key.roll(1, -1)
@@ -148,6 +145,6 @@ def _by_sort(held: Held, segment: Segment, written: Tensor, reset: Tensor, capac
     after.scatter_(-1, torch.where(key // slots == last, row, 0), key % slots)
     after[..., 0] = slots
     located = torch.empty_like(row).scatter_(-1, order, row)[..., size:]
-    write, read = located.split([parts[1].shape[-1], parts[2].shape[-1]], -1)
+    write, read = located.split([part.shape[-1] for part in parts], -1)
     write = write.unflatten(2, (-1, write_index.shape[3])).transpose(1, 2)
     return write, read.unflatten(2, (-1, read_index.shape[3])).transpose(1, 2), after, None

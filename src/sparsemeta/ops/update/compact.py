@@ -82,15 +82,13 @@ def compact(write: Address, read: Address, reset: Tensor | None, slots: int) -> 
     width = int(rank[..., -1].max()) + 1
     rows = torch.empty_like(named).scatter_(-1, order, rank)
     rows = rows.unflatten(2, (both.shape[1], both.shape[3])).transpose(1, 2)
-    unused = -1
-    key = torch.full((*key.shape[:2], width), unused, device=key.device).scatter_(-1, rank, key)
-    slot = torch.where(key == unused, slots, key % slots)
-    opened = key >= slots  # nowhere without a reset
-    kept = key != unused
+    key = torch.full((*key.shape[:2], width), -1, device=key.device).scatter_(-1, rank, key)
+    kept = key >= 0
+    slot = torch.where(kept, key % slots, slots)
     if life is not None:
         kept &= key // slots == life[:, -1, None, None]
     write, read = write._replace(index=rows[..., :active]), read._replace(index=rows[..., active:])
-    return Rows(slot, opened, kept, write, read)
+    return Rows(slot, key >= slots, kept, write, read)
 
 
 def take(table: Tensor, rows: Tensor) -> Tensor:

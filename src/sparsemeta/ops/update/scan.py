@@ -96,8 +96,7 @@ def scan(
         What was read, unspecified at masked steps, and the memory after the segment.
 
     Raises:
-        ScanError: shapes do not fit together or a slot index is outside [0, slots); inside
-            `checked`, also values that no memory should be given.
+        ScanError: shapes or slot indices do not fit; inside `checked`, also values.
         MissingExtra: the native form is asked for and numba is not installed.
 
     >>> from sparsemeta.ops import Address
