@@ -20,18 +20,12 @@ from sparsemeta.config import Count
 class EmbeddingConfig(engine.TrainingConfig, section="embedding"):
     """How an embedding is trained; of the learning rate's course it has neither rise nor floor."""
 
-    steps: Count = 2000
-    """How many episodes are learned from."""
-    clip: engine.Positive = math.inf
-    """The largest norm of a step's gradient."""
-    width: Count = 64
-    """How many channels every layer has."""
-    ways: Count = 20
-    """How many classes are in an episode."""
-    shots: Count = 5
-    """How many images of each class make its prototype."""
-    queries: Count = 3
-    """How many images of each class are to find their prototype."""
+    steps: Count = 2000  # how many episodes are learned from
+    clip: engine.Positive = math.inf  # the largest norm of a step's gradient
+    width: Count = 64  # how many channels every layer has
+    ways: Count = 20  # how many classes are in an episode
+    shots: Count = 5  # how many images of each class make its prototype
+    queries: Count = 3  # how many images of each class are to find their prototype
 
     def rate(self, step: int) -> float:
         """The learning rate of AdamW: it falls as a straight line."""
@@ -97,9 +91,8 @@ class _Learner(engine.Learner[nn.Sequential, EmbeddingConfig]):
         drawing = torch.rand(len(classes), images.shape[1]).argsort(1)[:, :each]
         picked = images[classes, drawing]
         embedded = _forward(self.forward, picked.flatten(0, 1)).unflatten(0, picked.shape[:2])
-        prototype = embedded[:, : config.shots].mean(1)
-        query = embedded[:, config.shots :].flatten(0, 1)
-        distance = (query[:, None] - prototype).square().sum(-1)
+        prototype, query = embedded[:, : config.shots].mean(1), embedded[:, config.shots :]
+        distance = (query.flatten(0, 1)[:, None] - prototype).square().sum(-1)
         truth = torch.arange(len(classes), device=images.device).repeat_interleave(config.queries)
         return cross_entropy(-distance, truth)
 
@@ -110,8 +103,8 @@ class _Learner(engine.Learner[nn.Sequential, EmbeddingConfig]):
 @torch.no_grad()
 def embed(network: nn.Module, images: Tensor) -> Tensor:
     """Images (classes, drawings, 28, 28) uint8 in an embedding, (classes, drawings, width)."""
-    parts = images.flatten(0, 1).split(500)
-    return torch.cat([_forward(network, part) for part in parts]).unflatten(0, images.shape[:2])
+    found = [_forward(network, part) for part in images.flatten(0, 1).split(500)]
+    return torch.cat(found).unflatten(0, images.shape[:2])
 
 
 def as_bytes(embedded: Tensor, largest: float) -> Tensor:

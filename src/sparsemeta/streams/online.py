@@ -42,9 +42,6 @@ class OnlineLearner(ABC):
         features: what the entries of an example that is a dictionary are called, in the order in
             which the model takes them; one that is missing is 0, others are ignored. None takes
             all entries, in alphabetical order.
-
-    Raises:
-        ConfigError: the model was made for the other kind of feedback.
     """
 
     kind: ClassVar[str]
@@ -87,11 +84,7 @@ class OnlineLearner(ABC):
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write what was learned into a folder, which is replaced.
-
-        Raises:
-            StateError: a label is neither text nor a number.
-        """
+        """Write what was learned into a folder, which is replaced; labels are text or numbers."""
         (memory, feedback, taught), labels = self.state
         for label in labels:
             if not isinstance(label, str | int | float | None):
@@ -105,11 +98,7 @@ class OnlineLearner(ABC):
             (folder / "learner.json").write_text(json.dumps(about), encoding="utf-8")
 
     def load(self, path: str | Path) -> None:
-        """Go on from what `save` wrote.
-
-        Raises:
-            StateError: it is missing, damaged, or was learned by another model.
-        """
+        """Go on from what `save` wrote; StateError if that is damaged or of another model."""
         now, folder, file = self.state.stream, Path(path), Path(path) / "learner.json"
         memory = FastWeights.load(folder / "memory.safetensors", self.model)
         try:

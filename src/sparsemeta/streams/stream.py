@@ -103,10 +103,8 @@ class Stream(NamedTuple):
 class Task(Settings, ABC):
     """A kind of streams: frozen settings, and an oracle that knows the rules by heart."""
 
-    metric: ClassVar[Metric] = ACCURACY
-    """What its predictions are scored by."""
-    oracle_name: ClassVar[str]
-    """What its oracle is called in tables and plots."""
+    metric: ClassVar[Metric] = ACCURACY  # what its predictions are scored by
+    oracle_name: ClassVar[str]  # what its oracle is called in tables and plots
 
     @property
     @abstractmethod
@@ -130,13 +128,8 @@ class Task(Settings, ABC):
 def score(stream: Stream, predictions: Tensor, metric: Metric | None = None) -> Tensor:
     """The mean score of each stream's scored steps, (B,) float32.
 
-    Args:
-        stream: of T steps.
-        predictions: like `stream.target`.
-        metric: None is accuracy of labels, or mean squared error of values.
-
-    Raises:
-        StreamError: the predictions have another shape than the targets.
+    Predictions have the shape of `stream.target`, or a StreamError is raised. A metric of None is
+    accuracy of labels, or mean squared error of values.
     """
     target, counts = stream.target, stream.scored
     if predictions.shape != target.shape:
@@ -153,16 +146,13 @@ def score(stream: Stream, predictions: Tensor, metric: Metric | None = None) -> 
 def predictions(
     model: nn.Module, stream: Stream, *, segment: int = 1024, outputs: int | None = None
 ) -> Tensor:
-    """What a model says of streams, with its weights as they are, to be scored like an oracle.
+    """What a model says of streams, with its weights as they are: like `stream.target`.
 
     Args:
         model: called like a `StreamLearner`; on the stream's device.
         stream: of T steps.
         segment: steps at a time, which bounds memory and changes nothing else.
         outputs: the model is told that there are only so many labels, or values so wide.
-
-    Returns:
-        Like `stream.target`: the likeliest labels, or values.
     """
     training, state, found = model.training, None, []
     model.eval()
@@ -175,21 +165,16 @@ def predictions(
 
 
 def exposures(stream: Stream) -> Tensor:
-    """How often what a step asks was taught before: the same source in the same version.
+    """How often what a step asks was taught before, (B, T): the same source in the same version.
 
-    Returns:
-        (B, T) int64. Where it is 0 the answer cannot be known; errors by it are the recovery curve.
+    Where it is 0 the answer cannot be known; errors by it are the recovery curve.
     """
     fact = stream.source * (int(stream.version.max()) + 1) + stream.version
     return _lessons(fact, stream.taught)[0]
 
 
 def age(stream: Stream) -> Tensor:
-    """Steps since the source of a step was last taught, in any version: the axis of retention.
-
-    Returns:
-        (B, T) int64, -1 where it never was.
-    """
+    """Steps since the source of a step was last taught, in any version: (B, T), -1 for never."""
     last = _lessons(stream.source, stream.taught)[1]
     return torch.where(last < 0, -1, torch.arange(last.shape[1], device=last.device) - last)
 

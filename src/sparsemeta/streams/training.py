@@ -1,8 +1,7 @@
 """Meta-training: a model learns to learn, from the streams of a task.
 
-Streams are read in segments. Gradients stop at the start of each, what was taught does not:
-truncated back-propagation through time. Each segment of which steps are scored is followed by an
-update of the weights.
+Streams are read in segments. Gradients stop at the start of each, what was taught does not. Each
+segment of which steps are scored is followed by an update (truncated back-propagation in time).
 """
 
 import time
@@ -25,14 +24,10 @@ from sparsemeta.streams.stream import Stream, Task
 class TrainingConfig(engine.TrainingConfig, section="training"):
     """How a model is meta-trained."""
 
-    steps: Count = 100
-    """How many batches of streams are learned from."""
-    batch: Count = 16
-    """How many streams are in a batch."""
-    segment: Count = 256
-    """How many steps of a stream a gradient goes back through."""
-    learning_rate: engine.Positive = 3e-3
-    """The learning rate of AdamW at its peak."""
+    steps: Count = 100  # how many batches of streams are learned from
+    batch: Count = 16  # how many streams are in a batch
+    segment: Count = 256  # how many steps of a stream a gradient goes back through
+    learning_rate: engine.Positive = 3e-3  # the learning rate of AdamW at its peak
     warmup: engine.Steps = 10
     """How many batches the learning rate rises; from its peak it falls as half a cosine."""
     precision: engine.Precision = "32-true"
@@ -61,11 +56,8 @@ def train(
         model: called like a `StreamLearner`; it stays on the device where it was trained.
         task: what its streams are of.
         config: how it is trained.
-        run: folder of `recipe.toml`, `log.jsonl` and `checkpoints/`.
+        run: the folder, as of `run.fit`, which says what is raised.
         progress: where to show how it goes; nothing is shown without it.
-
-    Raises:
-        SparseMetaError, Interrupted: as `run.fit` says.
     """
     learner = partial(_Learner, model, task, config)
     engine.fit(learner, Recipe(repr(task), config), run, progress=progress)

@@ -14,17 +14,12 @@ from sparsemeta.streams.learners import DENSE_CODES, DenseCode, LSTMMemory
 from sparsemeta.streams.stream import Metric, Stream, Task, age, exposures
 from sparsemeta.streams.training import TrainingConfig
 
-CONFIDENCE = 0.1
-"""Of what is recalled at the start: with more, the likeliest label would be held for certain."""
-STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""The one grid of write strengths, of gradient descent too."""
-LESSONS = 10
-"""After a switch, that the curve of recovery shows."""
-MIN_STEPS = 20
-"""Steps that a point of a curve is at least the mean of."""
+CONFIDENCE = 0.1  # of recall at the start: with more, the likeliest label would be held for certain
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)  # of gradient descent, too
+LESSONS = 10  # after a switch, that the curve of recovery shows
+MIN_STEPS = 20  # steps that a point of a curve is at least the mean of
 
-Point = tuple[float | None, float]
-"""A place on an axis, or a setting; and a score."""
+Point = tuple[float | None, float]  # a place on an axis, or a setting; and a score
 
 
 @dataclass(frozen=True)
@@ -32,10 +27,8 @@ class Form:
     """What a learned model remembers with."""
 
     memory: MemoryConfig
-    code: str = ""
-    """One of `DENSE_CODES`, for keys that are not those of the library."""
-    lstm: int = 0
-    """Width of an LSTM's state, in place of a memory."""
+    code: str = ""  # one of `DENSE_CODES`, for keys that are not those of the library
+    lstm: int = 0  # width of an LSTM's state, in place of a memory
 
     @property
     def dense(self) -> bool:
@@ -142,26 +135,18 @@ class Benchmark(Settings, section="bench"):
     """A question put to all models alike."""
 
     name: str
-    train: Task
-    """What is meta-trained on."""
-    validation: tuple[Task, ...]
-    """What learning rates and write strengths are chosen on, by the mean score."""
-    tests: Mapping[str, Task]
-    """What is reported, by condition: one model, one setting for all."""
-    headline: str
-    """The condition of the plot, the sweep of write strengths and the step's cost."""
+    train: Task  # what is meta-trained on
+    validation: tuple[Task, ...]  # for learning rates and write strengths, by the mean score
+    tests: Mapping[str, Task]  # what is reported, by condition: one model, one setting for all
+    headline: str  # the condition of the plot, the sweep of write strengths and the step's cost
     network: Network
     forms: Mapping[str, Form]
     training: TrainingConfig
     learning_rates: tuple[float, ...]
-    rates: tuple[float, ...]
-    """Write strengths to begin training with; the first is that of `quick`."""
-    curves: tuple[Curve, ...] = (RECOVERY, RETENTION)
-    """What is drawn of the headline, beside the sweep."""
-    strengths: tuple[float, ...] = STRENGTHS
-    """Those that trained models are held at."""
-    streams: Count = 4
-    """Streams of each condition, per seed."""
+    rates: tuple[float, ...]  # write strengths to begin training with; the first is that of `quick`
+    curves: tuple[Curve, ...] = (RECOVERY, RETENTION)  # drawn of the headline, beside the sweep
+    strengths: tuple[float, ...] = STRENGTHS  # those that trained models are held at
+    streams: Count = 4  # streams of each condition, per seed
 
     @property
     def metric(self) -> Metric:
@@ -176,8 +161,7 @@ class Benchmark(Settings, section="bench"):
         Raises:
             ConfigError: there is no such model, or no batches or streams are left.
         """
-        unknown = ", ".join(name for name in models if name not in self.forms)
-        known = ", ".join(self.forms)
+        unknown, known = ", ".join(n for n in models if n not in self.forms), ", ".join(self.forms)
         require(not unknown, f"models: bench {self.name} has no {unknown}, only {known}")
         training, names = self.training, models or self.forms
         return replace(
@@ -191,7 +175,6 @@ class Benchmark(Settings, section="bench"):
         """The sparse memory alone, as it was known to do, with a quarter of training and tests."""
         steps, streams = (math.ceil(n / 4) for n in (self.training.steps, self.streams))
         less = self.changed(["sparse"], steps, streams)
-        warmup = math.ceil(self.training.warmup / 4)
-        training = replace(less.training, warmup=warmup)
+        training = replace(less.training, warmup=math.ceil(self.training.warmup / 4))
         firsts = {"learning_rates": self.learning_rates[:1], "rates": self.rates[:1]}
         return replace(less, training=training, strengths=(), **firsts)

@@ -19,8 +19,7 @@ from sparsemeta.streams.stream import Stream, Task, predictions, score
 from sparsemeta.streams.tasks.ordered import prototypes
 
 SHRINKAGES = (1e-4, 1e-3, 1e-2, 1e-1)
-VALIDATION, TEST = 1 << 30, 1 << 31
-"""Seeds from which streams are drawn; those of training lie below."""
+VALIDATION, TEST = 1 << 30, 1 << 31  # seeds of streams; those of training lie below
 
 Predict = Callable[[Stream], Tensor]
 
@@ -29,17 +28,12 @@ Predict = Callable[[Stream], Tensor]
 class Contender:
     """Something that predicts the steps of a stream."""
 
-    predict: Callable[[Task, float | None], Predict]
-    """What it does on a task, with one of its settings."""
+    predict: Callable[[Task, float | None], Predict]  # on a task, with one of its settings
     what: str
-    settings: tuple[float | None, ...] = (None,)
-    """To be chosen from on validation streams; None is what it was trained to do."""
-    writes: bool = False
-    """Whether those settings are write strengths."""
-    nbytes: int | None = None
-    """Of what a stream carries from step to step, in the headline's condition."""
-    style: Mapping[str, Any] = field(default_factory=lambda: {"linestyle": "--"})
-    """How its line is drawn, in the words of matplotlib."""
+    settings: tuple[float | None, ...] = (None,)  # to choose from; None is as it was trained
+    writes: bool = False  # whether those settings are write strengths
+    nbytes: int | None = None  # of what a stream carries on, in the headline's condition
+    style: Mapping[str, Any] = field(default_factory=lambda: {"linestyle": "--"})  # of matplotlib
 
 
 def learned(model: StreamLearner, form: Form, bench: Benchmark) -> Contender:
@@ -71,8 +65,7 @@ def untrained(bench: Benchmark) -> dict[str, Contender]:
     def flat(x: Tensor) -> Tensor:
         return x.flatten(2)
 
-    def scaled(x: Tensor) -> Tensor:
-        """To mean 0 and variance 1."""
+    def scaled(x: Tensor) -> Tensor:  # to mean 0 and variance 1
         return layer_norm(flat(x), flat(x).shape[-1:])
 
     about = "streaming discriminant analysis", "softmax by gradient descent"
@@ -87,9 +80,8 @@ def untrained(bench: Benchmark) -> dict[str, Contender]:
 def measure(contender: Contender, bench: Benchmark, seed: int) -> dict[str, Any]:
     """Choose a setting on validation streams, then see how it does on the test streams.
 
-    Returns:
-        Ready for JSON: `validation` and `sweep` are pairs of a setting and a score; each curve, by
-        its name, pairs of a place on its axis and a score; `microseconds` are of CPU, per step.
+    Ready for JSON: `validation`, `sweep` and each curve, by its name, are pairs of a setting or a
+    place on its axis and a score; `microseconds` are of CPU, per step.
     """
     validation = validate(contender, bench, seed)
     chosen = validation[bench.metric.best([score for _, score in validation])][0]
@@ -111,10 +103,8 @@ def measure(contender: Contender, bench: Benchmark, seed: int) -> dict[str, Any]
 
 def validate(contender: Contender, bench: Benchmark, seed: int) -> list[Point]:
     """Each setting with its mean score on the validation streams of a seed."""
-    found = [
-        _scores(contender, bench, task, _sample(task, bench, VALIDATION + seed))
-        for task in bench.validation
-    ]
+    streams = ((task, _sample(task, bench, VALIDATION + seed)) for task in bench.validation)
+    found = [_scores(contender, bench, task, stream) for task, stream in streams]
     means = (sum(scores) / len(found) for scores in zip(*found, strict=True))
     return list(zip(contender.settings, means, strict=True))
 
@@ -162,6 +152,4 @@ def _learner(
 
 
 def _nbytes(state: Any) -> int:
-    if isinstance(state, Tensor | FastWeights):
-        return state.nbytes
-    return sum(map(_nbytes, state))
+    return state.nbytes if isinstance(state, Tensor | FastWeights) else sum(map(_nbytes, state))

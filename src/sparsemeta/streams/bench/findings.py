@@ -15,11 +15,9 @@ from sparsemeta.plotting import drawn
 from sparsemeta.streams.bench.benchmark import Benchmark, Curve
 from sparsemeta.streams.bench.contenders import untrained
 
-Seeds = Sequence[Mapping[str, Mapping[str, Any]]]
-"""For each seed what was measured, by contender."""
+Seeds = Sequence[Mapping[str, Mapping[str, Any]]]  # for each seed what was measured, by contender
 Points = list[tuple[float, float]]
-Lines = dict[str, Points]
-"""Points by contender."""
+Lines = dict[str, Points]  # points by contender
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,8 @@ class Findings:
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         bench = self.benchmark
-        return {
-            "task": bench.name,
-            "headline": bench.headline,
-            "streams": bench.streams,
-            "training": to_dict(bench.training),
-            "seeds": self.seeds,
-        }
+        about = {"task": bench.name, "headline": bench.headline, "streams": bench.streams}
+        return {**about, "training": to_dict(bench.training), "seeds": self.seeds}
 
 
 def table(found: Findings) -> Table:
@@ -97,10 +90,8 @@ def summary(found: Findings) -> str:
         best = metric.best([mean(scores) for scores in theirs])
         ours = found.scores("sparse", condition)
         gains = [our - their for our, their in zip(ours, theirs[best], strict=True)]
-        lines.append(
-            f"{condition}: sparse less {rivals[best]}, the best dense control: "
-            f"{metric.show(gains, sign=True)}"
-        )
+        gain = metric.show(gains, sign=True)
+        lines.append(f"{condition}: sparse less {rivals[best]}, the best dense control: {gain}")
     return "\n".join(lines)
 
 
@@ -131,10 +122,7 @@ def tolerance(points: Sequence[tuple[float, float]], near: float) -> float:
 
 
 def plot(found: Findings, path: str | Path) -> None:
-    """Draw means over seeds, a panel for each curve that has more than one point.
-
-    The path ends in one of `plotting.FORMATS`.
-    """
+    """Draw means over seeds, a panel per curve of several points, to one of `plotting.FORMATS`."""
     bench, shown = found.benchmark, panels(found)
     style = {name: contender.style for name, contender in untrained(bench).items()}
     for place, (name, form) in enumerate(bench.forms.items()):  # sparse memories are bold
@@ -150,8 +138,8 @@ def plot(found: Findings, path: str | Path) -> None:
                 labelled[name] = axes.plot(x, y, label=name, marker="o", ms=3, **style[name])[0]
             metric = bench.metric
             axes.set(xlabel=title, ylabel=metric.name, xscale=scale, yscale=metric.scale)
-        names = list(labelled)
-        figure.legend(labelled.values(), names, loc="outside right center", frameon=False)
+        legend = labelled.values(), list(labelled)
+        figure.legend(*legend, loc="outside right center", frameon=False)
 
 
 def panels(found: Findings) -> dict[str, tuple[str, Lines]]:

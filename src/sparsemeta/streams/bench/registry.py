@@ -17,8 +17,7 @@ class Entry:
     home: str
     """`module:function`: of nothing, giving a `Benchmark`; or, where data is needed, like
     `suite.characters`, giving the benchmark of each seed."""
-    data: str = ""
-    """The files that it needs, if any."""
+    data: str = ""  # the files that it needs, if any
 
     def load(self) -> Callable[..., Any]:
         """Import the function."""

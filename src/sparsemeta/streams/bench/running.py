@@ -19,8 +19,7 @@ from sparsemeta.streams.bench.findings import Findings
 from sparsemeta.streams.bench.registry import BENCHMARKS
 from sparsemeta.streams.training import train
 
-Pair = tuple[float, float]
-"""A learning rate, and the write strength that training begins with."""
+Pair = tuple[float, float]  # a learning rate, and the write strength that training begins with
 
 
 def run(
@@ -52,8 +51,7 @@ def run(
         progress: where to show how it goes; nothing is shown without it.
 
     Raises:
-        ConfigError: there is no such benchmark or model, its data are not named, or nothing is left
-            to be done.
+        ConfigError: no such benchmark or model, its data are not named, or nothing is to be done.
         CorpusError: the data are not what they should be.
     """
     require(seeds >= 1, f"seeds = {seeds} must be at least 1")
@@ -136,10 +134,7 @@ class _Seed:
         form: Form | None = None,
         pair: Pair | None = None,
     ) -> Any:
-        """What is found of a contender, kept in a file that holds what it is about.
-
-        That is all that decides what is found; if it changes, what was kept no longer counts.
-        """
+        """What is found of a contender, kept in a file that holds all that decides it."""
         bench, file = self.benchmark, self._cell(name, pair) / f"{what}.json"
         tasks = bench.train, bench.validation, bench.tests
         about = repr((*tasks, bench.streams, bench.strengths, bench.training, form))

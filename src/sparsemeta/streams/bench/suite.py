@@ -19,13 +19,9 @@ from sparsemeta.streams.tasks.rebinding import Rebinding
 from sparsemeta.streams.tasks.sine import Sine
 from sparsemeta.streams.training import TrainingConfig
 
-TURNS = 4
-"""Directions in which a character is there to be learned from, each a class of its own."""
-WIDTH = 640
-"""Of models of Omniglot: more than there are labels, so that no label's code is mixed up with
-others'."""
-BANDWIDTH = 5.5
-"""Of the kernel that they begin with, in standard deviations of an embedding's numbers."""
+TURNS = 4  # directions in which a character is there to be learned from, each a class of its own
+WIDTH = 640  # of models of Omniglot: more than labels, so that no label's code is mixed up
+BANDWIDTH = 5.5  # of their first kernel, in standard deviations of an embedding's numbers
 
 
 def rebinding() -> Benchmark:
@@ -85,7 +81,6 @@ def digits() -> Benchmark:
 
     asked = ClassOrdered(images[:, 120:], classes=10, shots=10, queries=40)
     sparse = MemoryConfig(slots=1024, active=64, heads=1, value_width=32)
-
     return Benchmark(
         name="digits",
         train=ClassOrdered(images[:, :90], classes=10, shots=5),
@@ -110,22 +105,19 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
     _, train, validation = _parts(background)
     most = min(600, len(evaluation))
     tests = {f"{n} classes": ClassOrdered(evaluation, classes=n) for n in (50, 100, 200, most)}
-    tests["200, relabelled"] = ClassOrdered(evaluation, classes=200, shots=7, rebound=0.3)
+    relabelled = partial(ClassOrdered, classes=200, shots=7, rebound=0.3)
+    tests["200, relabelled"] = relabelled(evaluation)
     sparse = MemoryConfig(
         slots=16_384, active=16, heads=64, key_width=32, value_width=20, addressing="product"
     )
     equal = MemoryConfig(slots=128, active=16, heads=4, value_width=160)
     seen = train.flatten(0, 1).float() / 255
     mean, scale = seen.mean(0), (seen - seen.mean(0)).std()
-
     encoder = partial(GaussianFeatures, mean, BANDWIDTH * scale, WIDTH)
     return Benchmark(
         name="omniglot",
         train=ClassOrdered(train, classes=190, shots=7, queries=2, rebound=0.3, labels=most),
-        validation=(
-            ClassOrdered(validation, classes=400),
-            ClassOrdered(validation, classes=200, shots=7, rebound=0.3),
-        ),
+        validation=(ClassOrdered(validation, classes=400), relabelled(validation)),
         tests=tests,
         headline="200 classes",
         network=Network(width=WIDTH, outputs=most, encoder=encoder, recalls=True),
@@ -140,7 +132,7 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
 def characters(
     data: Path, folder: Path, progress: engine.Progress, quick: bool = False
 ) -> Callable[[int], Benchmark]:
-    """`omniglot` of each seed, whose embedding is trained when it is asked for, in the folder.
+    """`omniglot` of each seed, whose embedding is trained, or read, when it is asked for.
 
     If it is to be quick, an embedding, too, is trained for a quarter of the time.
     """

@@ -24,13 +24,9 @@ DAMAGE = (OSError, ValueError, LookupError, EOFError, SyntaxError, zipfile.BadZi
 
 
 def read_digits() -> Tensor:
-    """The digits of scikit-learn, of each as many as there are of the rarest; no download.
+    """The digits of scikit-learn, of each as many as of the rarest; no download.
 
-    Returns:
-        (10, 174, 8, 8) uint8, 255 is full ink.
-
-    Raises:
-        MissingExtra: scikit-learn is not installed.
+    They are (10, 174, 8, 8) uint8, 255 is full ink.
     """
     require_installed("sklearn", "tasks")
     from sklearn.datasets import load_digits
@@ -64,12 +60,9 @@ def read_omniglot(
 
     Raises:
         CorpusError: there is no such file, or it is damaged or something else.
-        MissingExtra: a .zip is read and Pillow is not installed.
     """
-    require(
-        split in ("background", "evaluation"),
-        f"split = {split!r} is neither 'background' nor 'evaluation'",
-    )
+    known = split in ("background", "evaluation")
+    require(known, f"split = {split!r} is neither 'background' nor 'evaluation'")
     require(1 <= size <= 105, f"size = {size} must lie between 1 and the 105 pixels of a drawing")
     paper = _read_paper(Path(folder) / f"images_{split}")
     ink = torch.stack([adaptive_avg_pool2d(1 - torch.from_numpy(c).float(), size) for c in paper])
@@ -87,19 +80,16 @@ def _read_paper(stem: Path) -> np.ndarray:
         )
     path = found[0]
     try:
-        if path.suffix == ".zip":
-            paper = _unzipped(path)
-        else:
-            paper = np.load(io.BytesIO(path.read_bytes()))["images"]
+        zipped = path.suffix == ".zip"
+        paper = _unzipped(path) if zipped else np.load(io.BytesIO(path.read_bytes()))["images"]
         if paper.dtype != bool or paper.ndim != 4:
             raise ValueError(
                 f"{paper.dtype} of shape {paper.shape}, not drawings (characters, drawings, "
                 "height, width) in black and white"
             )
     except DAMAGE as error:
-        raise CorpusError(
-            f"{path}: cannot be read as Omniglot ({error}). Get it again from {HOME}"
-        ) from None
+        why = f"{path}: cannot be read as Omniglot ({error}). Get it again from {HOME}"
+        raise CorpusError(why) from None
     return paper
 
 

@@ -27,18 +27,12 @@ class ClassOrdered(Task, section="ordered"):
 
     oracle_name = "prototypes"
 
-    images: Tensor = field(repr=False)
-    """(classes at hand, images of each, *shape) uint8, 255 is full ink."""
-    classes: Count = 50
-    """Classes in a stream (C)."""
-    shots: Count = 15
-    """Images that a class is taught from, each time."""
-    queries: Count = 5
-    """Images of each class that are asked about."""
-    rebound: Annotated[float, Within(0, 1)] = 0.0
-    """Share of the classes that change meaning."""
-    labels: Count | None = None
-    """Labels from which each stream's are drawn; None is as many as it has classes."""
+    images: Tensor = field(repr=False)  # (classes at hand, images of each, *shape) uint8
+    classes: Count = 50  # classes in a stream (C)
+    shots: Count = 15  # images that a class is taught from, each time
+    queries: Count = 5  # images of each class that are asked about
+    rebound: Annotated[float, Within(0, 1)] = 0.0  # share of the classes that change meaning
+    labels: Count | None = None  # those of a stream are drawn from so many; None is its classes
 
     @override
     def check(self) -> None:
@@ -50,9 +44,8 @@ class ClassOrdered(Task, section="ordered"):
         )
         there, each = self.images.shape[:2]
         require(classes <= there, f"classes = {classes} cannot be drawn from the images of {there}")
-        require(
-            self.outputs >= classes, f"labels = {self.labels} are too few for {classes} classes"
-        )
+        few = f"labels = {self.labels} are too few for {classes} classes"
+        require(self.outputs >= classes, few)
         require(
             self._moved != 1,
             f"rebound = {self.rebound} of {classes} classes is one of them: give a share that is "
@@ -90,7 +83,6 @@ class ClassOrdered(Task, section="ordered"):
         label = _shuffled((batch, classes), generator)
         moved = _shuffled((batch, classes), generator)[:, : self._moved]
         label_after = label.scatter(1, moved, label.gather(1, moved.roll(1, 1)))
-
         source, use, version = self._plan(moved, generator)
         lessons = (self.classes + self._moved) * self.shots
         taught = (torch.arange(source.shape[1], device=source.device) < lessons).expand(batch, -1)
@@ -110,10 +102,7 @@ class ClassOrdered(Task, section="ordered"):
         return prototypes(stream, self.outputs)
 
     def _plan(self, moved: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """Which class each step shows, which of its images, in which version.
-
-        Of its images a class shows those of the first lesson, of the second, of the queries.
-        """
+        """Which class each step shows, which of its images by lesson then query, which version."""
         batch, shots = len(moved), self.shots
         asked = _shuffled((batch, self.classes * self.queries), generator)
         first = torch.arange(self.classes * shots, device=moved.device).expand(batch, -1)
@@ -132,10 +121,9 @@ def _shuffled(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def prototypes(stream: Stream, outputs: int) -> Tensor:
-    """The label, of so many, whose mean input so far is nearest: a memory of nothing but means.
+    """The label (B, T), of so many, whose mean input so far is nearest: a memory of means alone.
 
-    Returns:
-        (B, T) int64 labels; 0 where no stream is scored, and before anything was taught.
+    It is 0 where no stream is scored, and before anything was taught.
     """
     x = stream.input.flatten(2)
     row = torch.arange(len(x), device=x.device)

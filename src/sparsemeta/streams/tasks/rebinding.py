@@ -22,18 +22,12 @@ class Rebinding(Task, section="rebinding"):
 
     oracle_name = "last-label"
 
-    cues: Count = 512
-    """Live bindings (M)."""
-    labels: Annotated[int, AtLeast(2)] = 8
-    """Labels they are bound to."""
-    width: Count = 64
-    """Width of a cue."""
-    noise: Annotated[float, AtLeast(0)] = 0.3
-    """Standard deviation of the noise on a cue, whose own is 1."""
-    hazard: Annotated[float, Within(0, 1)] = 0.02
-    """Probability of a re-binding, per step."""
-    length: Annotated[int, AtLeast(2)] = 2048
-    """Steps (T)."""
+    cues: Count = 512  # live bindings (M)
+    labels: Annotated[int, AtLeast(2)] = 8  # labels they are bound to
+    width: Count = 64  # width of a cue
+    noise: Annotated[float, AtLeast(0)] = 0.3  # its standard deviation; a cue's own is 1
+    hazard: Annotated[float, Within(0, 1)] = 0.02  # probability of a re-binding, per step
+    length: Annotated[int, AtLeast(2)] = 2048  # steps (T)
 
     @property
     @override

@@ -28,12 +28,9 @@ class Sine(Task, section="sine"):
     metric = SQUARED_ERROR
     oracle_name = "filter"
 
-    length: Count = 200
-    """Steps (T)."""
-    hazard: Annotated[float, Within(0, 1)] = 0.02
-    """Probability of a jump, per step."""
-    noise: Annotated[float, Above(0)] = 0.1
-    """Standard deviation of the noise on what is revealed."""
+    length: Count = 200  # steps (T)
+    hazard: Annotated[float, Within(0, 1)] = 0.02  # probability of a jump, per step
+    noise: Annotated[float, Above(0)] = 0.1  # standard deviation of the noise on what is revealed
 
     @property
     @override
@@ -82,11 +79,9 @@ class Sine(Task, section="sine"):
             weight = torch.cat([weight + stay, begun], dim=1)  # log, (B, times of jumps)
             mean = torch.cat([mean, prior_mean], dim=1)  # (B, times, 2)
             spread = torch.cat([spread, prior_spread], dim=1)  # (B, times, 2, 2)
-
             at = basis[:, step, None]
             expected = (mean * at).sum(-1)
             predictions.append((weight.exp() * expected).sum(1, keepdim=True))
-
             error = stream.feedback[:, step] - expected
             doubt = (spread * at[..., None, :]).sum(-1)
             variance = (doubt * at).sum(-1) + self.noise**2
