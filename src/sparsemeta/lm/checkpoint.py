@@ -35,7 +35,7 @@ def write_model(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> None
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
-    """Read a model, on the CPU, and its tokenizer, from a folder or a run as `find_model` finds it."""
+    """Read a model, on the CPU, and its tokenizer, from where `find_model` finds them."""
     folder = find_model(Path(path))
     engine.check(folder)
     data = engine.read_json(folder / "config.json")
@@ -54,7 +54,7 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
 
 
 def find_model(path: Path) -> Path:
-    """The model folder at a path: itself, or of a run the checkpoint that validated best, or last."""
+    """The model folder at a path: itself, or a run's checkpoint that validated best, or its last."""
     files.settle(path)
     if (path / "config.json").is_file():
         return path
