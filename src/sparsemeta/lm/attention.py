@@ -62,12 +62,8 @@ def attention_mask(
     visible |= index[carried:, None] == index  # even padding attends to something: itself
     order = known.to(torch.uint8).argsort(dim=1, stable=True)
     count = known.sum(1).clamp(max=kept)
-    return AttentionMask(
-        _rotation(position, width)[:, :, None],
-        visible[:, None],
-        order[:, total - kept :],
-        None if bool((count == kept).all()) else count,
-    )
+    rotation, real = _rotation(position, width), None if bool((count == kept).all()) else count
+    return AttentionMask(rotation[:, :, None], visible[:, None], order[:, total - kept :], real)
 
 
 class WindowAttention(nn.Module):
@@ -87,9 +83,8 @@ class WindowAttention(nn.Module):
         q, k, v = rearrange(self.qkv(x), "b t (n h d) -> n b h t d", n=3, h=self.heads)
         q, k = (rms_norm(part, part.shape[-1:]).to(v.dtype) for part in (q, k))
         if window is not None:
-            k, v = (
-                torch.cat([old.to(v.dtype), n], 2) for old, n in zip(window, (k, v), strict=True)
-            )
+            pairs = zip(window, (k, v), strict=True)
+            k, v = (torch.cat([old.to(new.dtype), new], 2) for old, new in pairs)
         q, keys = _rotate(q, mask.rotation[..., -q.shape[2] :, :]), _rotate(k, mask.rotation)
         attended = scaled_dot_product_attention(q, keys, v, attn_mask=mask.visible)
         carried = (_take(k, mask.kept), _take(v, mask.kept))

@@ -35,11 +35,7 @@ def write_model(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> None
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
-    """Read a model, on the CPU, and its tokenizer from a model folder, or a run: see `find_model`.
-
-    Raises:
-        CheckpointError: there is no model, or it is damaged, or of another format or shape.
-    """
+    """Read a model, on the CPU, and its tokenizer, from where `find_model` finds them."""
     folder = find_model(Path(path))
     engine.check(folder)
     data = engine.read_json(folder / "config.json")
@@ -58,11 +54,7 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
 
 
 def find_model(path: Path) -> Path:
-    """The model folder at a path: the path itself, or that run's best checkpoint, or its newest.
-
-    The best is that of a validation text read while training. Raises `CheckpointError` if there is
-    none.
-    """
+    """The model folder at a path: itself, or a run's checkpoint that validated best, or its last."""
     files.settle(path)
     if (path / "config.json").is_file():
         return path

@@ -7,6 +7,7 @@ The feedback of a language model is the observed token: its embedding is what th
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -87,20 +88,19 @@ class LMState:
 class LanguageModel(nn.Module):
     """A decoder language model whose memory blocks keep learning while it reads.
 
-    Args:
-        config: the architecture.
-        vocab_size: tokens.
-
     Attributes:
         recompute: keep no activations of the blocks for the backward pass but compute them again,
             which saves memory and changes no gradient.
+        has_memory: whether any block has a memory.
+        context: what it looks back on besides its memory, in words.
     """
 
     longest: int | None = None
 
     def __init__(self, config: ModelConfig, vocab_size: int):
         super().__init__()
-        self.recompute = False
+        self.recompute, self.has_memory = False, bool(config.memory_layers)
+        self.context = f"attention: last {config.window} tokens, across texts"
         self.config, self.vocab_size = config, vocab_size
         self.embedding = nn.Embedding(vocab_size, config.width)
         self.blocks = nn.ModuleList(
@@ -113,11 +113,10 @@ class LanguageModel(nn.Module):
     def forward(
         self, tokens: Tensor, state: LMState | None = None, **options: Any
     ) -> tuple[Tensor, LMState]:
-        """Read a segment and predict, at each step, the token that follows; arguments as `hidden`.
+        """Predict, at each step, the token that follows; arguments as `hidden`.
 
-        Returns:
-            Logits (B, T, vocab_size), a function of tokens up to t alone, unspecified at masked
-            steps, and the state after.
+        Returns logits (B, T, vocab_size), a function of tokens up to t alone, unspecified at masked
+        steps, and the state after.
         """
         hidden, state = self.hidden(tokens, state, **options)
         return self.head(hidden), state
@@ -145,37 +144,24 @@ class LanguageModel(nn.Module):
         window = state.window if state else ()
         carried = window[0][0].shape[2] if window else 0
         attended = attention_mask(self.config, tokens, carried, mask, state.real if state else None)
+        # From the same state once more: it must stay as it is.
+        again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
         recompute = self.recompute and torch.is_grad_enabled()
         x, memory, windows = observed, {}, []
         for i, block in enumerate(self.blocks):
             held = state.memory.child(str(i)) if state and block.memory else None
             inputs = (x, observed, held, window[i] if window else None, attended, mask, reset)
-            if recompute:  # from the same state once more: it must stay as it is
-                x, held, kept = checkpoint(
-                    block, *inputs, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                x, held, kept = block(*inputs, donate)
+            x, held, kept = again(block, *inputs) if recompute else block(*inputs, donate)
             windows.append(kept)
             if held is not None:
                 memory[str(i)] = held
         state = LMState(FastWeights.join(memory), tuple(windows), attended.real)
         return rms_norm(x, (self.config.width,)), state
 
-    @property
-    def has_memory(self) -> bool:
-        """Whether any block has a memory."""
-        return bool(self.config.memory_layers)
-
-    @property
-    def context(self) -> str:
-        """What it looks back on besides its memory, in words."""
-        return f"attention: last {self.config.window} tokens, across texts"
-
     def read(
         self, tokens: Tensor, state: LMState | None, *, empty: bool = False, donate: bool = False
     ) -> tuple[Tensor, Tensor, LMState]:
-        """Read tokens (T,) of one stream; arguments and result as of `protocols.Model.read`."""
+        """Read tokens (T,) of one stream; arguments and result as of `reading.Model.read`."""
         first = torch.arange(len(tokens), device=tokens.device) == 0
         reset = first[None] if empty else None
         hidden, after = self.hidden(tokens[None], state, reset=reset, donate=donate)

@@ -18,19 +18,10 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from sparsemeta import run as engine
+from sparsemeta.lm import text as texts
 from sparsemeta.lm.checkpoint import find_model, write_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel, LMState
-from sparsemeta.lm.text import (
-    Document,
-    Streams,
-    Tokenizer,
-    load_tokenizer,
-    read_documents,
-    split_holdout,
-    tokenise,
-    train_tokenizer,
-)
 from sparsemeta.lm.validation import Best, validate
 from sparsemeta.nn import usage_losses
 
@@ -53,10 +44,6 @@ def train(
     Returns:
         A model folder for `load_model`: the checkpoint that read `corpus.validation` best, or the
         last one if there is no validation.
-
-    Raises:
-        CorpusError: the text cannot be read, or is not the one that the run began with.
-        SparseMetaError, Interrupted: as `run.fit` says.
     """
     run = Path(run)
     progress = progress if progress and engine.is_main() else engine.Progress(quiet=True)
@@ -70,27 +57,18 @@ def train(
     return find_model(run)
 
 
-def read_text(recipe: Recipe) -> tuple[list[Document], list[Document]]:
+def read_text(recipe: Recipe) -> tuple[list[texts.Document], list[texts.Document]]:
     """The documents to train on, and those to validate on."""
     corpus = recipe.corpus
-    documents, _ = split_holdout(read_documents(corpus.train, corpus), corpus.holdout)
+    documents, _ = texts.split_holdout(texts.read_documents(corpus.train, corpus), corpus.holdout)
     validates = recipe.training.validate_every > 0
-    return documents, read_documents(corpus.validation, corpus) if validates else []
+    return documents, texts.read_documents(corpus.validation, corpus) if validates else []
 
 
 class Learner(engine.Learner[LanguageModel, TrainingConfig]):
-    """A language model in training, and its place in the text.
+    """A language model in training, and its place in the text (of `read_text`, which it empties).
 
-    Args:
-        recipe: what is trained.
-        text: what `read_text` returned; the documents to train on are then forgotten.
-        folder: where the tokenizer and the tokens of the text are kept.
-        progress: told what is going on.
-        saved: the checkpoint to go on from.
-
-    Attributes:
-        streams: the text, read side by side.
-        state: what the streams have left in the model's attention windows and memories.
+    Its `folder` keeps tokenizer and tokens; `state` is what the `streams` left in the model.
     """
 
     kept = 2
@@ -98,7 +76,7 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
     def __init__(
         self,
         recipe: Recipe,
-        text: tuple[list[Document], list[Document]],
+        text: tuple[list[texts.Document], list[texts.Document]],
         folder: Path,
         progress: engine.Progress,
         saved: engine.Checkpoint | None = None,
@@ -106,12 +84,12 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         config, (documents, self._texts) = recipe.training, text
         self._tokenizer = _tokenizer(recipe, documents, folder, saved)
         expected = saved.facts["corpus"] if saved else None
-        corpus = tokenise(documents, self._tokenizer, folder, progress, expected=expected)
+        corpus = texts.tokenise(documents, self._tokenizer, folder, progress, expected=expected)
         documents.clear()  # they may be large, and are on the disk as tokens
         where: Any = {"devices": config.devices, "strategy": config.strategy}
         runner = engine.Engine(precision=config.precision, seed=config.seed, **where)
         cut = {"streams": config.streams, "segment": config.segment}
-        self.streams = Streams(corpus.tokens, **cut, rank=runner.rank, world=runner.world)
+        self.streams = texts.Streams(corpus.tokens, **cut, rank=runner.rank, world=runner.world)
         model = LanguageModel(recipe.model, self._tokenizer.vocab_size).train()
         self._corpus, self._seconds = corpus.fingerprint, 0.0
         self._best: Best | None = None
@@ -129,11 +107,9 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             self._restore(saved)
 
     def take_step(self) -> dict[str, Any]:
-        """One optimizer step on the next segments of every stream.
+        """One optimizer step on the next segments of every stream; the loss in nats per token.
 
-        Returns:
-            Loss in nats per token, learning_rate, grad_norm before clipping, tokens and seconds
-            since the first step, tokens_per_second of this one.
+        Tokens and seconds are since the first step, tokens_per_second of this one.
         """
         began, rate = time.perf_counter(), self.set_rate()
         nats = self.add_gradients().item()
@@ -153,12 +129,9 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         }
 
     def add_gradients(self) -> Tensor:
-        """Read a step's segments, and leave the gradients of their mean loss in the parameters.
+        """Leave the gradients of a step's mean loss, in nats per token, in the parameters.
 
-        To the loss of the tokens comes that of uneven use, each segment's and process's own.
-
-        Returns:
-            The loss of the tokens, over the streams of all processes: scalar, in nats per token.
+        Returns it over all processes, without that of uneven use, each segment's and process's own.
         """
         config, device, losses = self.config, self.engine.device, []
         for left in reversed(range(config.accumulate)):
@@ -207,12 +180,9 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
 
     def facts(self) -> dict[str, Any]:
         """The place in the text, which text it is, and the best reading."""
-        return {
-            "seconds": self._seconds,
-            "position": self.streams.position,
-            "corpus": self._corpus,
-            "best": asdict(self._best) if self._best else None,
-        }
+        best = asdict(self._best) if self._best else None
+        place = {"seconds": self._seconds, "position": self.streams.position}
+        return {**place, "corpus": self._corpus, "best": best}
 
     def tensors(self) -> dict[str, Tensor]:
         """The state of all processes' streams side by side, in the main process."""
@@ -247,12 +217,12 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
 
 
 def _tokenizer(
-    recipe: Recipe, documents: list[Document], folder: Path, saved: engine.Checkpoint | None
-) -> Tokenizer:
+    recipe: Recipe, documents: list[texts.Document], folder: Path, saved: engine.Checkpoint | None
+) -> texts.Tokenizer:
     """The checkpoint's, or a new one, which is left beside the tokens for the other processes."""
     if saved or not engine.is_main():
-        return load_tokenizer(saved.folder if saved else folder)
-    tokenizer = train_tokenizer(recipe.tokenizer, documents)
+        return texts.load_tokenizer(saved.folder if saved else folder)
+    tokenizer = texts.train_tokenizer(recipe.tokenizer, documents)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder)
     return tokenizer
@@ -263,7 +233,5 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     tables = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     decayed = [p for p in model.parameters() if p.ndim >= 2 and p not in tables]
     others = [p for p in model.parameters() if p.ndim < 2 or p in tables]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = ((decayed, weight_decay), (others, 0.0))
+    return [{"params": params, "weight_decay": decay} for params, decay in groups]

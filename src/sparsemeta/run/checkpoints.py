@@ -47,11 +47,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read a checkpoint; `load_model` and `load_weights` read its weights.
-
-        Raises:
-            CheckpointError: a file is missing or damaged; it names a copy that is still good.
-        """
+        """Read a checkpoint but its weights; an error names a copy that is still good."""
         check(folder)
         record = read_json(folder / "training.json")
         file = folder / "training.safetensors"
@@ -86,10 +82,7 @@ def write(
     tensors: Mapping[str, dict[str, Tensor]],
     more: Callable[[Path], None],
 ) -> Path:
-    """Write a checkpoint: step, recipe and facts; weights; groups of other tensors; `more` files.
-
-    A kill, or a `CheckpointError`, leaves what was there before.
-    """
+    """Write a checkpoint; a kill, or a `CheckpointError`, leaves what was there before."""
     flat = {f"{g}/{n}": t.contiguous() for g, named in tensors.items() for n, t in named.items()}
     try:
         with files.write_folder(folder) as aside:
@@ -126,12 +119,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 def load_model(file: Path, build: Callable[[], M]) -> M:
     """A model with the weights of a file; shapes are compared before any of them is allocated.
 
-    Args:
-        file: `model.safetensors`.
-        build: makes the model, first on the device `meta`, where it takes no room.
-
-    Raises:
-        CheckpointError: the file is damaged, or of another model.
+    For that, `build` makes it first on the device `meta`, where it takes no room.
     """
     with torch.device("meta"):
         wanted = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
@@ -211,10 +199,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def prune(folder: Path, keep: int, spare: Path | None = None) -> None:
-    """Delete all but the newest `keep` checkpoints, and what killed processes left half-written.
-
-    One process at a time may do so; `spare` is kept however old it is.
-    """
+    """Delete checkpoints but `spare` and the newest `keep`, and what kills left half-written."""
     complete = step_folders(folder)
     for path in complete[: max(0, len(complete) - keep)]:
         if path != spare:

@@ -48,21 +48,14 @@ class TrainingConfig(Settings, section="training"):
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        share = cosine(step, self.updates, self.warmup, self.final_rate)
-        return self.learning_rate * share
+        return self.learning_rate * cosine(step, self.updates, self.warmup, self.final_rate)
 
 
 def cosine(step: int, steps: int, warmup: int, floor: float = 0.0, *, ahead: int = 0) -> float:
-    """The share of its highest value that a learning rate has at a step.
+    """The share of its highest value that a learning rate has at a step, counted from 0.
 
-    Linear warm-up, then half a cosine (Loshchilov and Hutter 2017).
-
-    Args:
-        step: counted from 0.
-        steps: of the whole run.
-        warmup: steps over which it rises.
-        floor: its share at the end.
-        ahead: 1 if the last step is to have that share already, 0 if the step after it would.
+    Linear warm-up, then half a cosine (Loshchilov and Hutter 2017) down to `floor`, which the last
+    step has already if `ahead` is 1, and the step after it would have if 0.
     """
     if step < warmup:
         return (step + 1) / warmup

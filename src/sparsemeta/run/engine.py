@@ -26,10 +26,7 @@ def _rank() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process writes files: the first of those that train together, or the only one.
-
-    The others are told so by their environment, before they have an engine.
-    """
+    """Whether this process writes files: the first, or only, one; its environment says so."""
     return _rank() == 0
 
 
@@ -42,18 +39,13 @@ class Engine:
     Args:
         precision: bf16-mixed runs the forward pass under autocast; weights stay float32.
         devices: processes, each with a device of the machine's best kind.
-        strategy: ddp has all weights in every process, fsdp a share of them; auto is ddp. With one
-            device there is nothing to share.
+        strategy: ddp has all weights in every process, fsdp a share of them; auto is ddp.
         seed: of torch's random generators.
 
     Attributes:
         device: where batches belong.
-        rank: which of the processes this is, counted from 0.
-        world: how many there are.
+        rank: which of the `world` processes this is, counted from 0.
         strategy: the one in use, never `auto`; None with one device.
-
-    Raises:
-        ConfigError: the machine has fewer devices, or the running command cannot be started again.
     """
 
     def __init__(
@@ -72,23 +64,15 @@ class Engine:
         torch.manual_seed(seed)
 
     def setup(self, model: nn.Module) -> Callable[..., Any]:
-        """Move the model to the device, or this process's share of it.
-
-        Returns:
-            The model's forward pass in this engine's precision: same arguments, same results.
-        """
+        """Move the model, or a share of it, to the device; its forward pass in the precision."""
         self._model: Any = model.to(self.device)
         if self.strategy == "fsdp":
             _shard(model, self.device, self.world)
         elif self.strategy == "ddp":
             self._model = nn.parallel.DistributedDataParallel(model)
         mixed = self._precision == "bf16-mixed"
-
-        def forward(*args: Any, **options: Any) -> Any:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-                return self._model(*args, **options)
-
-        return forward
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
+        return autocast(self._model.__call__)
 
     def unsynchronised(self, enabled: bool) -> AbstractContextManager[None]:
         """Where gradients are only added up: forward and backward without those of the others."""
@@ -109,10 +93,7 @@ class Engine:
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes in their order, for the main one; no values for the others.
-
-        They can be anything that can be pickled; tensors are best on the CPU.
-        """
+        """The values of all processes in their order, for the main one; none for the others."""
         if self.world == 1:
             return [value]
         found: list[Any] | None = [None] * self.world if self.rank == 0 else None
@@ -148,9 +129,8 @@ def share(tensor: Tensor, parameter: Tensor) -> Tensor:
 
     if not isinstance(parameter, DTensor):
         return tensor
-    return distribute_tensor(
-        tensor.to(parameter.device), parameter.device_mesh, parameter.placements
-    )
+    mesh, placements = parameter.device_mesh, parameter.placements
+    return distribute_tensor(tensor.to(parameter.device), mesh, placements)
 
 
 def _device(rank: int, devices: int) -> torch.device:

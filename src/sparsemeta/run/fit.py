@@ -61,12 +61,8 @@ def fit(
         resume: go on from the newest checkpoint; otherwise begin anew and delete it.
         progress: where to show how it goes; nothing is shown without it.
 
-    Returns:
-        The learner, its training finished.
-
     Raises:
         ConfigError: the newest checkpoint was trained by another recipe.
-        CheckpointError: it is damaged, or a new one cannot be written.
         TrainingError: the loss or its gradient is not finite, or another process trains there.
         Interrupted: Ctrl-C or SIGTERM; what was done is saved.
     """
@@ -166,10 +162,7 @@ def _flat(nested: dict[str, Any], where: str = "") -> dict[str, Any]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made if it is not there.
-
-    The system lets go of the lock when the process ends, however it ends.
-    """
+    """Keep other processes out of a folder, made if need be, until this ends, however it ends."""
     lock, owner = FileLock(folder / ".lock"), folder / ".lock.pid"
     try:
         folder.mkdir(parents=True, exist_ok=True)

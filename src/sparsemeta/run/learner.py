@@ -24,8 +24,6 @@ class Learner(ABC, Generic[M, C]):
     Args:
         model: on the CPU, whole; it stays on the device where it is trained.
         optimizer: makes the optimizer, once the parameters are where they are trained.
-        config: how it is trained.
-        engine: what it is trained on.
         saved: the checkpoint to go on from.
 
     Attributes:
@@ -99,13 +97,9 @@ class Learner(ABC, Generic[M, C]):
         return rate
 
     def descend(self, loss: float) -> float:
-        """Let the optimizer use the gradients of a loss, and forget them.
+        """Let the optimizer use the gradients of a loss; returns their L2 norm before clipping.
 
-        Returns:
-            The L2 norm that the gradient had before it was clipped.
-
-        Raises:
-            TrainingError: the loss or the gradient is not finite; no weight has been changed.
+        Where the loss or the norm is not finite, a TrainingError, and no weight is changed.
         """
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.config.clip)))

@@ -3,10 +3,10 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn
@@ -15,13 +15,8 @@ from sparsemeta.errors import MissingExtra, TrainingError
 from sparsemeta.files import write_text
 
 
-class JsonlLog:
-    """An append-only log, one JSON object a line, each with its `step`.
-
-    Args:
-        path: the file.
-        step: the step that training goes on from; lines past it are dropped.
-    """
+class JsonlLog(AbstractContextManager["JsonlLog"]):
+    """An append-only log, one JSON object with its `step` a line; lines past `step` are dropped."""
 
     def __init__(self, path: Path, *, step: int = 0):
         kept = []
@@ -44,14 +39,11 @@ class JsonlLog:
                 "room and run the same command to go on from the last checkpoint."
             ) from None
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
-class TensorBoardLog:
+class TensorBoardLog(AbstractContextManager["TensorBoardLog"]):
     """The same records as curves for TensorBoard, if it is installed; arguments as `JsonlLog`."""
 
     def __init__(self, folder: Path, *, step: int = 0):
@@ -69,9 +61,6 @@ class TensorBoardLog:
                 if name != "step" and number is not None:
                     self._writer.add_scalar(f"{name}/{part}".rstrip("/"), number, record["step"])
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
@@ -79,10 +68,7 @@ class TensorBoardLog:
 class Progress:
     """A bar on a terminal; elsewhere a plain line now and then; nothing at all when quiet.
 
-    Args:
-        quiet: show nothing.
-        stream: where to, standard error if None.
-        every: seconds between plain lines.
+    The `stream` is standard error if None; `every` is seconds between plain lines.
     """
 
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None, every: float = 10.0):

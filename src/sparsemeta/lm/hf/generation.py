@@ -34,11 +34,7 @@ class FastWeightCache(Cache):
     so far, reads it first. Where a stream of a batch ends before the others, what follows is
     padding and is not read.
 
-    Args:
-        memory: the memory to begin with; None is an empty one.
-
-    Attributes:
-        state: memory and attention window; None before anything was read.
+    It begins with a `memory`, or with an empty one; before anything is read, `state` may be None.
     """
 
     # As if the user had made it: else, on some devices, `generate` reads a token too many.
@@ -190,13 +186,9 @@ class MemoryGenerationMixin(GenerationMixin):
         """The tokens that were not read yet, and what goes with them."""
         if past_key_values is not None and is_first_iteration and next_sequence_length is not None:
             past_key_values.require_read(input_ids)
-        made = super().prepare_inputs_for_generation(
-            input_ids,
-            next_sequence_length,
-            past_key_values,
-            is_first_iteration=is_first_iteration,
-            **kwargs,
-        )
+        given = (input_ids, next_sequence_length, past_key_values)
+        kwargs["is_first_iteration"] = is_first_iteration
+        made = super().prepare_inputs_for_generation(*given, **kwargs)
         if past_key_values is not None and not is_first_iteration:
             made["attention_mask"] = past_key_values.running(made["input_ids"])[:, None]
             made["donate"] = True  # the state is `generate`'s own since the first iteration

@@ -14,12 +14,7 @@ from sparsemeta.errors import CheckpointError, StateError, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.config import ModelConfig
-from sparsemeta.lm.hf.generation import (
-    FastWeightCache,
-    MemoryGenerationMixin,
-    merge,
-    require_ours,
-)
+from sparsemeta.lm.hf.generation import FastWeightCache, MemoryGenerationMixin, merge, require_ours
 from sparsemeta.lm.modelling import LanguageModel
 
 _INITIALISED = "_is_hf_initialized"  # how transformers marks a weight that has its values
@@ -29,9 +24,6 @@ class SparseMetaConfig(PreTrainedConfig):
     """An adaptive language model: the fields of `ModelConfig`, its memory's as a dictionary.
 
     `use_cache` is whether a forward pass outside training returns a `FastWeightCache`.
-
-    Raises:
-        ConfigError: settings that make no model.
     """
 
     model_type: ClassVar[str] = "sparsemeta"
@@ -112,15 +104,10 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> Self:
-        """A model of ours, from its folder or from the folder of a run: then its best checkpoint.
-
-        Raises:
-            CheckpointError: there is no model, or it is damaged, or of another format or shape.
-        """
+        """A model of ours, from its folder or the folder of a run: then its best checkpoint."""
         model, tokenizer = load_model(path)
-        separators = dict.fromkeys(
-            ("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.separator
-        )
+        names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        separators = dict.fromkeys(names, tokenizer.separator)
         config = SparseMetaConfig.from_model(model.config, model.vocab_size, **separators)
         made = cls(config).eval()
         made.model.load_state_dict(model.state_dict())
@@ -155,10 +142,6 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
             num_items_in_batch: what to divide the loss by; the number of labels if None.
             donate: allow the state passed in to be overwritten, which saves copying its tables.
             unsupported: other arguments that transformers may pass, which must be None or False.
-
-        Raises:
-            ConfigError: an argument that this model cannot take.
-            StateError: the memory or the cache is not of this model or of these streams.
         """
         given = [k for k, value in unsupported.items() if not (value is None or value is False)]
         require(not given, f"SparseMetaForCausalLM takes no {', '.join(given)}: leave it out")

@@ -65,7 +65,7 @@ class PretrainedModel(nn.Module):
         empty: bool = False,
         donate: bool = False,
     ) -> tuple[Tensor, Tensor, WindowState]:
-        """Read tokens (T,) of one stream; arguments and result as of `protocols.Model.read`."""
+        """Read tokens (T,) of one stream; arguments and result as of `reading.Model.read`."""
         seen, past = (state.tokens, state.past) if state else (tokens[:0], None)
         if len(seen) + len(tokens) > self._window:
             seen, past = seen[-self._half :], None
@@ -126,9 +126,6 @@ def load_pretrained(folder: Path) -> tuple[LanguageModel | PretrainedModel, Toke
     """Read a model and its tokenizer; an exported model of ours comes as a `LanguageModel`.
 
     No code from the folder is run, and nothing is fetched.
-
-    Raises:
-        CheckpointError: transformers cannot read it.
     """
     try:
         local: Any = {"local_files_only": True}
@@ -151,10 +148,6 @@ def export(source: Path, folder: Path) -> None:
     Args:
         source: a model folder, or a run folder: then its best checkpoint.
         folder: where to, new or empty.
-
-    Raises:
-        CheckpointError: there is no model, or it is damaged.
-        ConfigError: something stands at `folder`, or it cannot be written.
     """
     source = find_model(source)
     require(

@@ -5,15 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import (
-    Regex,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-)
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -21,24 +13,17 @@ from sparsemeta.lm.text import EOS, UNK
 
 
 def fast_tokenizer(path: Path, separator: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of a model folder.
+    """The tokenizer of a tokenizer.json of ours; the id `separator` also ends a text and pads.
 
     It puts the separator before a text, as the model was trained; not with
     `add_special_tokens=False`. The separator's spelling, in a text, is text like any other.
-
-    Args:
-        path: a tokenizer.json of ours.
-        separator: the id of what stands before each document, which also ends a text and pads.
     """
     text = path.read_text(encoding="utf-8")
     data = json.loads(text)
-    match data.get("kind"):
-        case "bytes":
-            tokenizer = _of_bytes()
-        case "words":
-            tokenizer = _of_words(data["words"])
-        case _:
-            tokenizer = Tokenizer.from_str(text)
+    if (kind := data.get("kind")) == "bytes":
+        tokenizer = _of_bytes()
+    else:
+        tokenizer = _of_words(data["words"]) if kind == "words" else Tokenizer.from_str(text)
     spelling = tokenizer.id_to_token(separator)
     if spelling is None:
         spelling = "<|separator|>"
@@ -75,12 +60,7 @@ def _of_words(words: Sequence[str]) -> Tokenizer:
     space = "".join(filter(str.isspace, map(chr, range(0x3001))))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(f"[{re.escape(space)}]+"), "removed")
     # No word holds a line feed, so the prefix is none: a space before every word but the first.
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.WordPiece(prefix="\n", cleanup=False),
-            decoders.Replace(Regex(f"^ ?{EOS}$"), "\n"),
-            decoders.Fuse(),
-            decoders.Replace("\n ", "\n"),
-        ]
-    )
+    spaced, lines = decoders.WordPiece(prefix="\n", cleanup=False), Regex(f"^ ?{EOS}$")
+    parts = [spaced, decoders.Replace(lines, "\n"), decoders.Fuse(), decoders.Replace("\n ", "\n")]
+    tokenizer.decoder = decoders.Sequence(parts)
     return tokenizer

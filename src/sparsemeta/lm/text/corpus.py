@@ -49,13 +49,10 @@ def read_documents(sources: Sequence[str], config: CorpusConfig) -> list[Documen
     Args:
         sources: as above. Folders are read recursively in the order of their paths, globs in
             sorted order, both without what is hidden. Documents without text are left out.
-        config: which files of a folder are text; which field of a line or row is; and whether
-            files are cut into WikiText articles.
+        config: which files of a folder, and which field of a line or row, are text.
 
     Raises:
-        CorpusError: a source is missing or holds no text, a file is not UTF-8, or a line of a
-            .jsonl file or a dataset has no such field of text.
-        MissingExtra: a dataset is named and `datasets` is not installed.
+        CorpusError: a source is missing, or its text is, or is not UTF-8 or not in that field.
     """
     found = [document for source in sources for document in _read_source(source, config)]
     if config.wikitext:
@@ -64,11 +61,9 @@ def read_documents(sources: Sequence[str], config: CorpusConfig) -> list[Documen
 
 
 def split_articles(document: Document) -> list[Document]:
-    """Cut a WikiText file before each level-one heading, ` = Title = ` between blank lines.
+    """Cut a WikiText file before each level-one heading but the first, ` = Title = ` alone.
 
-    Returns:
-        Articles named `file#Title`, whose texts joined are the file's. What stands before the first
-        heading belongs to the first article; a document without headings stays whole.
+    The articles, named `file#Title`, joined are the file; without headings it stays whole.
     """
     headings = list(_HEADING.finditer(document.text))
     if not headings:
@@ -84,18 +79,10 @@ def split_articles(document: Document) -> list[Document]:
 def split_holdout(
     documents: Iterable[Document], patterns: Sequence[str]
 ) -> tuple[list[Document], list[Document]]:
-    """Keep some documents out of training.
+    """The documents to train on and those held out, each in its original order.
 
-    Args:
-        documents: all of them.
-        patterns: globs for a whole name or its last parts: `json/*`, `decoder.py`. `*` also
-            matches slashes.
-
-    Returns:
-        The documents to train on and those held out, each in its original order.
-
-    Raises:
-        CorpusError: a pattern matches no document, or nothing is left to train on.
+    The patterns are globs for a whole name or its last parts: `json/*`, `decoder.py`. `*` also
+    matches slashes. Each has to match, and something has to be left to train on.
     """
     documents = list(documents)
     for pattern in patterns:
@@ -131,10 +118,7 @@ def _read_source(source: str, config: CorpusConfig) -> list[Document]:
 
 
 def _read_paths(source: str, config: CorpusConfig) -> tuple[Iterator[Document], str]:
-    """The text of a file, of a folder's files in path order, or of the files that a glob matches.
-
-    With it, as of the other kinds of source, what to say if there is none.
-    """
+    """The text of a file, a folder's files, or a glob's; with it, what to say if there is none."""
     path = Path(source)
     if path.is_dir():
         files = [path / file for file in _files(path, config.suffixes)]

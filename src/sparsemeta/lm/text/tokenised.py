@@ -70,16 +70,8 @@ def tokenise(
     What is there is kept as far as it is of the same documents in the same order, by the same
     tokenizer. Where nothing is left to do, nothing is written.
 
-    Args:
-        documents: at least one.
-        tokenizer: what turns them into tokens.
-        folder: made if it is not there; one process at a time may write it.
-        progress: told now and then, if it takes longer than a second.
-        expected: the fingerprint that training began with, if it goes on.
-
-    Raises:
-        CorpusError: texts or tokenizer are not what training began with; or the folder cannot be
-            written, its disk being full for example.
+    The folder is made if it is not there; one process at a time may write it. `expected` is the
+    fingerprint that training began with, if it goes on.
     """
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     header = {"format": FORMAT, "tokenizer": tokenizer.fingerprint(), "dtype": dtype.name}
@@ -123,15 +115,11 @@ class Streams:
         tokens: the text, integers of shape (tokens,); a memory map stays on the disk.
         streams: streams read side by side by all processes together (B).
         segment: tokens of each stream per batch (T).
-        rank: which of the processes this is, counted from 0.
-        world: how many there are; it divides B.
+        rank: which of the `world` processes this is, counted from 0; their number divides B.
 
     Attributes:
         position: tokens already read from each stream, over all epochs. Set it to resume there.
         tokens: tokens in all shards of all processes, separators included.
-
-    Raises:
-        CorpusError: there is too little text for one batch.
     """
 
     def __init__(
@@ -185,10 +173,7 @@ def _write(
     tokenizer: Tokenizer,
     progress: Progress,
 ) -> None:
-    """Cut the files back to the documents that are done, then append batch by batch.
-
-    After 1, 2, 4, 8 ... seconds it tells how far it is.
-    """
+    """Cut the files back to the documents done, then append; tells so after 1, 2, 4 ... seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     total, end, dtype = len(done) + len(missing), done[-1].end if done else 0, header["dtype"]
     write_text(folder / _MANIFEST, "".join(map(_line, [header, *map(asdict, done)])))
@@ -246,10 +231,7 @@ def _changed(wanted: Sequence[Entry], found: Sequence[Entry]) -> CorpusError:
 
 
 def _read_manifest(path: Path, tokens: Path) -> tuple[dict[str, Any], list[Entry]]:
-    """The header, and the documents whose tokens are all in the file `tokens`.
-
-    Both are empty if there is no manifest or it is not one.
-    """
+    """The header, and the documents whose tokens are all in `tokens`; empty without a manifest."""
     try:
         header, *lines = path.read_text(encoding="utf-8").splitlines()
         header = json.loads(header)

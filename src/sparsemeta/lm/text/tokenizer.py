@@ -50,11 +50,7 @@ class Tokenizer(ABC):
         return self.encode_all([text])[0]
 
     def encode_all(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The tokens of each text, int32 of shape (tokens,); the fast way for many texts.
-
-        Raises:
-            CorpusError: a text holds a lone surrogate, which is not a character.
-        """
+        """The tokens of each text, int32 of shape (tokens,); the fast way for many texts."""
         try:
             data = [text.encode("utf-8") for text in texts]
         except UnicodeEncodeError as error:
@@ -65,10 +61,7 @@ class Tokenizer(ABC):
         return self._encode(texts, data)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`. Part of a character becomes U+FFFD.
-
-        A separator that no text encodes to vanishes.
-        """
+        """The text of `ids`: part of a character is U+FFFD, an unspelt separator nothing."""
         return self._decode([int(i) for i in ids])
 
     def save(self, folder: Path) -> None:
@@ -106,11 +99,7 @@ class ByteTokenizer(Tokenizer):
 
 
 class BPETokenizer(Tokenizer):
-    """Byte-level pair encoding and the separator; saved as the `tokenizers` library saves it.
-
-    Args:
-        pairs: a `tokenizers.Tokenizer`.
-    """
+    """Byte-level pair encoding and the separator, around and saved as a `tokenizers.Tokenizer`."""
 
     def __init__(self, pairs: Any):
         self._pairs = pairs
@@ -125,9 +114,8 @@ class BPETokenizer(Tokenizer):
         pairs.pre_tokenizer = byte_level(add_prefix_space=False)
         pairs.decoder = library.decoders.ByteLevel()
         alphabet = sorted(byte_level.alphabet())
-        trainer = library.trainers.BpeTrainer(
-            vocab_size=vocabulary - 1, initial_alphabet=alphabet, show_progress=False
-        )
+        options = {"initial_alphabet": alphabet, "show_progress": False}
+        trainer = library.trainers.BpeTrainer(vocab_size=vocabulary - 1, **options)
         pairs.train_from_iterator(texts, trainer)
         return cls(pairs)
 
@@ -169,9 +157,6 @@ class WordTokenizer(Tokenizer):
 
     This is how PTB and WikiText are counted: the test set of WikiText-2 is 245,569 tokens, its
     vocabulary 33,278. A last line without an end has no `<eos>`; the word `<eos>` in a text is one.
-
-    Args:
-        vocabulary: `<eos>`, `<unk>`, then the words; a ValueError says what else it is.
     """
 
     def __init__(self, vocabulary: Any):
@@ -213,12 +198,7 @@ class WordTokenizer(Tokenizer):
 
 
 def train_tokenizer(config: TokenizerConfig, documents: Iterable[Document]) -> Tokenizer:
-    """Learn the tokenizer that `config` asks for; the same documents give the same tokenizer.
-
-    Args:
-        config: the kind, and the size of the vocabulary.
-        documents: the training text; too little of it gives a smaller vocabulary.
-    """
+    """Learn a tokenizer; too little text gives a smaller vocabulary, the same text the same one."""
     if config.kind == "bytes":
         return ByteTokenizer()
     kind = WordTokenizer if config.kind == "words" else BPETokenizer
@@ -226,11 +206,7 @@ def train_tokenizer(config: TokenizerConfig, documents: Iterable[Document]) -> T
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read the tokenizer.json of a model folder.
-
-    Raises:
-        CheckpointError: the file is missing, damaged or of no kind that is known.
-    """
+    """Read the tokenizer.json of a model folder."""
     path = folder / _FILE_NAME
     try:
         text = path.read_text(encoding="utf-8")
