@@ -43,7 +43,7 @@ HOMES = {
     "gymnasium": ("rl/",),
     "sklearn": ("streams/tasks/images.py",),
     "PIL": ("streams/tasks/images.py", "rl/"),
-    "matplotlib": ("plotting.py", "lm/", "rl/evaluation.py"),
+    "matplotlib": ("plotting.py", "lm/"),
     "tyro": ("cli/",),
 }
 

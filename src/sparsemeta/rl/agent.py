@@ -24,12 +24,8 @@ class PolicyValue(NamedTuple):
 class ActorCritic(nn.Module):
     """A recurrent network with fast weights, from which a policy and a value are read.
 
-    A new agent takes every action with equal probability and expects nothing.
-
-    Args:
-        inputs: W, the width of an observation.
-        actions: how many there are.
-        config: the network's settings.
+    `inputs` is W, the width of an observation, `actions` how many there are. A new agent takes
+    every action with equal probability and expects nothing.
     """
 
     def __init__(self, inputs: int, actions: int, config: AgentConfig):
@@ -63,15 +59,10 @@ class ActorCritic(nn.Module):
 
 
 class Player(envs.Agent):
-    """A network that plays; it learns within each episode by forward passes alone.
+    """A network that plays; it learns within each task by forward passes alone.
 
-    Args:
-        network: its weights are only read.
-        greedy: take the likeliest action; otherwise draw from the policy.
-        episodes: of one task in a row, over which the fast weights are kept.
-
-    Attributes:
-        state: what the network remembers of each environment.
+    It takes the likeliest action, or one drawn from its policy (`greedy`), and keeps its fast
+    weights over the `episodes` of one task. Its `state` is what it remembers of each environment.
     """
 
     def __init__(self, network: ActorCritic, *, greedy: bool = True, episodes: int = 1):
@@ -108,9 +99,8 @@ class Player(envs.Agent):
     @torch.no_grad()
     def policy_value(self, observation: Tensor) -> PolicyValue:
         """Policy and value of an observation (B, W), which the state then remembers: (B, ...)."""
-        found, self.state = self._network(
-            self.percept(observation), self.state, fresh=self.fresh, donate=True
-        )
+        seen, fresh = self.percept(observation), self.fresh
+        found, self.state = self._network(seen, self.state, fresh=fresh, donate=True)
         return PolicyValue(*(tensor[:, 0] for tensor in found))
 
     @torch.no_grad()
@@ -131,16 +121,7 @@ def to_best_device(agent: ActorCritic) -> ActorCritic:
 
 
 def make(config: EnvironmentConfig, batch: int) -> envs.VectorEnv:
-    """B environments side by side.
-
-    Args:
-        config: which, with what settings, and what is seen of them.
-        batch: B.
-
-    Raises:
-        ConfigError: there is no such environment or setting, or its spaces are of another kind.
-        MissingExtra: it needs Gymnasium, which is not installed.
-    """
+    """B environments side by side; `ConfigError` if there is none such, or of no such spaces."""
     settings, rules = _parse(config.settings), envs.find_spec(config.id).rules
     if rules:
         env = envs.TensorVectorEnv(from_dict(settings, rules, "environment.settings."), batch)
@@ -156,13 +137,7 @@ def make(config: EnvironmentConfig, batch: int) -> envs.VectorEnv:
 def elsewhere(
     config: EnvironmentConfig, id: str | None = None, settings: tuple[str, ...] = ()
 ) -> EnvironmentConfig:
-    """Where an agent is to play, if not where it was trained.
-
-    Args:
-        config: where it was trained.
-        id: of another environment, which has none of the settings of the first.
-        settings: what is set otherwise, each as name=value.
-    """
+    """Where to play if not where it was trained: another environment has none of its settings."""
     kept = config.settings if id in (None, config.id) else ()
     return replace(config, id=id or config.id, settings=(*kept, *settings))
 

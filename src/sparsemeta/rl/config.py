@@ -12,6 +12,8 @@ from sparsemeta.config import AtLeast, Count, MemoryConfig, Settings, Within
 from sparsemeta.errors import require
 from sparsemeta.rl.environments import id_help
 
+_MEMORY = MemoryConfig(slots=64, active=4, heads=2, key_width=16, value_width=16, retention=True)
+
 
 @dataclass(frozen=True)
 class EnvironmentConfig:
@@ -36,11 +38,7 @@ class AgentConfig(Settings, section="agent"):
     """The kind of recurrent network that is augmented."""
     adaptive: bool = True
     """Whether the layers carry a fast-weight memory; without one it is the recurrent network."""
-    memory: MemoryConfig = field(
-        default_factory=lambda: MemoryConfig(
-            slots=64, active=4, heads=2, key_width=16, value_width=16, retention=True
-        )
-    )
+    memory: MemoryConfig = _MEMORY
     """The memory of each layer."""
 
 

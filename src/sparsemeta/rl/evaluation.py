@@ -9,7 +9,7 @@ import torch
 from rich.table import Column, Table
 from torch import Tensor
 
-from sparsemeta.plotting import require_plotting
+from sparsemeta.plotting import drawn
 from sparsemeta.rl.agent import ActorCritic, Player, fitting
 from sparsemeta.rl.config import EnvironmentConfig
 from sparsemeta.rl.environments import Agent, Uniform, find_spec, play
@@ -17,7 +17,6 @@ from sparsemeta.run import Progress
 
 TEST = 1 << 31
 """Seeds of evaluation begin here; those of training lie below."""
-
 
 _STYLES: dict[str, dict[str, Any]] = {
     "agent": {"color": "#d62728", "linewidth": 2.5, "zorder": 3},
@@ -68,9 +67,6 @@ def evaluate(
         greedy: whether the agent takes the likeliest action or draws from its policy.
         alone: whether only the agent plays.
         progress: where to show who plays.
-
-    Raises:
-        ConfigError: there is no such environment, or the agent does not fit it.
     """
     batch = -(-episodes // per_task)
     env, progress = fitting(agent, config, batch), progress or Progress(quiet=True)
@@ -103,8 +99,8 @@ def table(found: Evaluation) -> Table:
     curve = find_spec(found.environment.id).curve
     measures = [Column(name, justify="right") for name in found.players["agent"].measures]
     last = [curve.title] if curve.ticks else []
-    head = (Column("player", no_wrap=True), *measures, *last)
-    result = Table(*head, box=None, header_style="bold", padding=(0, 1))
+    player = Column("player", no_wrap=True)
+    result = Table(player, *measures, *last, box=None, header_style="bold", padding=(0, 1))
     for name, played in found.players.items():
         cells = [f"{mean:.2f} ± {error:.2f}" for mean, error in played.measures.values()]
         shares = " ".join(f"{share:.2f}".lstrip("0") for share in played.curve)
@@ -129,21 +125,16 @@ def to_dict(found: Evaluation) -> dict[str, Any]:
 
 def plot(found: Evaluation, path: str | Path) -> None:
     """Draw how every player adapts, into a file that ends in one of `plotting.FORMATS`."""
-    require_plotting(Path(path), "rl")
-    from matplotlib.figure import Figure
-
     curve = find_spec(found.environment.id).curve
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axes = figure.add_subplot(title=found.environment.id, xlabel=curve.x, ylabel=curve.y)
-    for i, (name, played) in enumerate(found.players.items()):
-        if played.curve:
-            style = _STYLES.get(name) or (_BEST if i == 1 else {"color": _OTHERS[i % 4]})
-            points = range(1, len(played.curve) + 1)
-            axes.plot(points, played.curve, label=name, marker="o" if curve.ticks else "", **style)
-    if curve.ticks:
-        axes.set_xticks(range(1, len(curve.ticks) + 1), curve.ticks)
-    axes.grid(alpha=0.3, linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.lines:
-        axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)
+    marker = "o" if curve.ticks else ""
+    with drawn(path, "rl", size=(6, 5)) as (axes,):
+        axes.set(title=found.environment.id, xlabel=curve.x, ylabel=curve.y)
+        for i, (name, played) in enumerate(found.players.items()):
+            if played.curve:
+                style = _STYLES.get(name) or (_BEST if i == 1 else {"color": _OTHERS[i % 4]})
+                points = range(1, len(played.curve) + 1)
+                axes.plot(points, played.curve, label=name, marker=marker, **style)
+        if curve.ticks:
+            axes.set_xticks(range(1, len(curve.ticks) + 1), curve.ticks)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize="small")

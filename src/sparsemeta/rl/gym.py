@@ -35,8 +35,7 @@ from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import FlattenObservation
 
 Told = dict[str, Any]
-LENGTH = 1024
-"""Steps that an episode is thought to have where its environment sets no limit."""
+LENGTH = 1024  # steps that an episode is thought to have where its environment sets no limit
 
 
 class SingleEnv(gymnasium.Env[ndarray, np.int64]):

@@ -27,12 +27,7 @@ def update(
 ) -> dict[str, float]:
     """Learn from a segment; returns, for the log, means over the updates.
 
-    Args:
-        forward: the agent's forward pass.
-        descend: takes a step down the gradient of a loss, and returns the gradient's norm.
-        rollout: the segment.
-        config: how it is learned from.
-        entropy_weight: what an undecided policy is worth in this update.
+    `descend` takes a step down the gradient of a loss, and returns the gradient's norm.
     """
     records, rows = [], len(rollout.action)
     epochs, minibatches = config.passes
@@ -42,15 +37,12 @@ def update(
             judged, _ = forward(part.seen, part.state, fresh=part.fresh, donate=True)
             log_policy = judged.logits.log_softmax(-1)
             taken = log_policy.gather(-1, part.action[..., None]).squeeze(-1)
-
             ratio = (taken - part.log_probability).exp()
             clipped = ratio.clamp(1 - config.ratio_clip, 1 + config.ratio_clip)
             policy_loss = -torch.min(ratio * part.advantage, clipped * part.advantage).mean()
             value_loss = (judged.value - part.target).square().mean()
             entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
-
-            loss = policy_loss + config.value * value_loss - entropy_weight * entropy
-            norm = descend(loss)
+            norm = descend(policy_loss + config.value * value_loss - entropy_weight * entropy)
             means = {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
             record = {name: mean.item() for name, mean in means.items()}
             moved = (ratio != clipped).float().mean().item()

@@ -30,43 +30,27 @@ class Rollout(NamedTuple):
 
 
 class Collector:
-    """Plays on and on, a segment at a time.
-
-    Args:
-        network: the agent.
-        environment: B of them side by side.
-        generator: draws all that is random, for the environment and the agent.
-        config: how long a segment is, and what is worth how much.
-
-    Attributes:
-        returns: the sums of rewards of the episodes that ended since it was last emptied.
-    """
+    """Plays B environments on and on, a segment at a time; the generator draws all at random."""
 
     def __init__(
-        self,
-        network: ActorCritic,
-        environment: VectorEnv,
-        generator: Generator,
-        config: TrainingConfig,
+        self, agent: ActorCritic, world: VectorEnv, generator: Generator, config: TrainingConfig
     ):
-        self._environment, self._generator, self._config = environment, generator, config
-        self._player = Player(network, episodes=config.episodes)
-        self._player.reset(environment, generator)
-        self._observation = environment.reset(generator)
-        self._sum = torch.zeros(environment.batch, device=generator.device)
-        self.returns: list[float] = []
+        self._world, self._generator, self._config = world, generator, config
+        self._player = Player(agent, episodes=config.episodes)
+        self._player.reset(world, generator)
+        self._observation = world.reset(generator)
+        self._sum = torch.zeros(world.batch, device=generator.device)
+        self.returns: list[float] = []  # of the episodes that ended since it was last emptied
 
     def collect(self) -> Rollout:
         """Play a segment."""
         config, state = self._config, self._player.state.clone()
         seen, *rest = zip(*(self._take_step() for _ in range(config.segment)), strict=True)
         seen = Percept(*(torch.cat(parts, dim=1) for parts in zip(*seen, strict=True)))
-        fresh, action, log_probability, value, reward, done = (
-            torch.stack(parts, dim=1) for parts in rest
-        )
+        fresh, action, log_old, value, reward, done = (torch.stack(each, dim=1) for each in rest)
         last = self._player.value(self._observation)
         advantage = advantages(reward, value, done, last, config.discount, config.trace)
-        return Rollout(state, seen, fresh, action, log_probability, advantage, advantage + value)
+        return Rollout(state, seen, fresh, action, log_old, advantage, advantage + value)
 
     def _take_step(self) -> tuple[Percept, *tuple[Tensor, ...]]:
         """One step in each: what was seen, whether afresh, and what was made of it."""
@@ -75,13 +59,12 @@ class Collector:
         found = player.policy_value(observation)
         action = draw(found.logits, self._generator)
         log_probability = found.logits.log_softmax(-1).gather(1, action[:, None])
-        step = self._environment.step(action)
+        step = self._world.step(action)
         earned = step.reward * self._config.reward_scale
         if step.truncated is not None and step.truncated.any():
             # A time limit is no end: what would have followed is worth what the critic expects.
             player.update(observation, action, step.reward, torch.zeros_like(step.done))
-            expected = player.value(step.final)
-            earned = earned + self._config.discount * step.truncated * expected
+            earned += self._config.discount * step.truncated * player.value(step.final)
         player.update(observation, action, step.reward, step.done)
         self._observation = step.observation
         self._sum = self._sum + step.reward

@@ -29,29 +29,13 @@ def train(
         run: folder of `recipe.toml`, `log.jsonl` and `checkpoints/`.
         resume: go on from the newest checkpoint in `run`; otherwise begin anew and delete it.
         progress: where to show how it goes; nothing is shown without it.
-
-    Returns:
-        The trained agent.
-
-    Raises:
-        ConfigError: the environment cannot be made, or the newest checkpoint is of another recipe.
-        StreamError: the environment answers with what is no number.
-        SparseMetaError, Interrupted: as `run.fit` says.
     """
     learner = partial(Learner, recipe, make(recipe.environment, recipe.training.environments))
     return engine.fit(learner, recipe, run, resume=resume, progress=progress).model
 
 
 def load(path: str | Path) -> tuple[ActorCritic, Recipe]:
-    """The agent of a run, or of one of its checkpoints, and the recipe that it was trained by.
-
-    Args:
-        path: folder of the run, for its newest checkpoint, or of a checkpoint.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-        ConfigError: the environment that it was trained in cannot be made.
-    """
+    """The newest agent of a run, or that of one checkpoint, and the recipe it was trained by."""
     folder = engine.newest(Path(path) / "checkpoints") or Path(path)
     if not (folder / "training.json").exists():
         raise CheckpointError(
@@ -111,8 +95,8 @@ class Learner(engine.Learner[ActorCritic, TrainingConfig]):
         self._collector = None
 
     def _begin(self) -> Collector:
-        generator = torch.Generator(self.engine.device)
-        generator.manual_seed((self.config.seed << 20) + self.step)
+        seed = (self.config.seed << 20) + self.step
+        generator = torch.Generator(self.engine.device).manual_seed(seed)
         return Collector(self.model, self._world, generator, self.config)
 
     def _learn(self, loss: Tensor) -> float:

@@ -35,7 +35,7 @@ def watch(
     greedy: bool = True,
     pictures: bool = False,
 ) -> Iterator[Moment]:
-    """Let an agent play one task.
+    """Let an agent play one task; `ConfigError` if it does not fit, or is to be drawn and cannot.
 
     Args:
         agent: who.
@@ -45,10 +45,6 @@ def watch(
         seed: of all that is random.
         greedy: whether the agent takes the likeliest action or draws from its policy.
         pictures: whether they are needed.
-
-    Raises:
-        ConfigError: the agent does not fit the environment, or pictures are needed of one that
-            draws none.
     """
     env = fitting(agent, _rendered(config, pictures), 1)
     drawing = find_spec(config.id).drawing
@@ -82,25 +78,14 @@ def _rendered(config: EnvironmentConfig, pictures: bool) -> EnvironmentConfig:
 
 
 def require_film(path: Path) -> None:
-    """Check that a film can be written at the end.
-
-    Raises:
-        MissingExtra: Pillow is not installed.
-        ConfigError: the file name does not end like a film.
-    """
+    """Check that a film can be written at the end: how its name ends, and Pillow's presence."""
     ends = " or ".join(FORMATS)
     require(path.suffix in FORMATS, f"{path}: a film's name ends in {ends}. Rename it.")
     require_installed("PIL", "rl")
 
 
 def save_film(path: Path, pictures: Sequence[ndarray], delay: float) -> None:
-    """Write pictures as an animation or as a strip, by the file's name.
-
-    Args:
-        path: a file that ends in one of `FORMATS`.
-        pictures: all of one size.
-        delay: seconds that each is shown in an animation.
-    """
+    """Write pictures of one size as a strip or, shown `delay` seconds each, as an animation."""
     require_film(path)
     from PIL import Image
 

@@ -82,18 +82,11 @@ class VectorEnv(ABC):
 
     @abstractmethod
     def reset(self, generator: Generator) -> Tensor:
-        """Begin B episodes, observed as (B, W) float32, on the device of the generator.
-
-        It draws all that is random until the next reset.
-        """
+        """Begin B episodes, (B, W) float32, by a generator that draws all until the next reset."""
 
     @abstractmethod
     def step(self, action: Tensor) -> Step:
-        """Take one action (B,) int64 in each environment.
-
-        Raises:
-            StreamError: there is no such action, not one for each environment, or no episode yet.
-        """
+        """Take one action (B,) int64 in each; `StreamError` if there is none such or no episode."""
 
     def render(self) -> Any:
         """What a `Drawing` shows of the first environment; None where there is nothing."""
@@ -106,14 +99,7 @@ class VectorEnv(ABC):
 
 
 class TensorVectorEnv(VectorEnv):
-    """B environments by the same rules, stepped in one batch.
-
-    Attributes:
-        state: of the rules, (B, ...); None before the first reset.
-
-    Raises:
-        ConfigError: B is less than 1.
-    """
+    """B environments by the same rules, stepped in one batch; no `state` before the first reset."""
 
     def __init__(self, rules: Rules, batch: int):
         require(batch >= 1, f"there are {batch} environments side by side; give at least 1")
@@ -147,15 +133,7 @@ class TensorVectorEnv(VectorEnv):
 
 
 class ObservationFilter(VectorEnv):
-    """An observation wrapper: of each observation only some entries are shown.
-
-    Args:
-        env: what is wrapped.
-        shown: which entries, counted from 0.
-
-    Raises:
-        ConfigError: there is no such entry.
-    """
+    """An observation wrapper: of each observation only some entries, from 0, are shown."""
 
     def __init__(self, env: VectorEnv, shown: tuple[int, ...]):
         for entry in shown:
@@ -192,11 +170,8 @@ class Agent(ABC):
         """Choose by the observations (B, W): actions (B,) int64."""
 
     def update(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> None:
-        """Learn what came of the actions (B,) taken on the observations; forget where done.
-
-        An agent that does not learn leaves this out.
-        """
-        return
+        """Learn what came of the actions (B,) taken on the observations; forget where done."""
+        return  # an agent that does not learn leaves this out
 
 
 class Uniform(Agent):
@@ -235,14 +210,7 @@ class Record(NamedTuple):
 def play(
     environment: VectorEnv, agent: Agent, generator: Generator, steps: int | None = None
 ) -> Record:
-    """Let an agent play B environments from a reset on.
-
-    Args:
-        environment: B of them side by side.
-        agent: who plays.
-        generator: draws all that is random, for the environment and the agent.
-        steps: T; by default as many as the longest episode has.
-    """
+    """Let an agent play B environments from a reset on, T `steps` or as the longest episode has."""
     observation = environment.reset(generator)
     agent.reset(environment, generator)
     taken = []

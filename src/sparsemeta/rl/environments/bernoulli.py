@@ -116,8 +116,7 @@ class Thompson(Counting):
 class UCB(Counting):
     r"""Upper confidence bound, every arm once first: $\frac{s + 1}{n + 2} + c \sqrt{\ln t / n}$.
 
-    Args:
-        bonus: c. The textbook's $\sqrt 2$ is far too much for 100 trials.
+    The textbook's bonus $c = \sqrt 2$ is far too much for 100 trials.
     """
 
     def __init__(self, bonus: float = 0.2):
@@ -150,13 +149,9 @@ def gittins_indices(horizon: int) -> Tensor:
     $p = (s + 1) / (n + 2)$,
     $$V_m(n, s) = \max\{m \lambda, \; p (1 + V_{m-1}(n + 1, s + 1)) + (1 - p) V_{m-1}(n + 1, s)\}$$
     and the index is the least $\lambda$ at which the first is the larger one. (Kaufmann 2018, On
-    Bayesian index policies for sequential resource allocation; the horizon is finite.)
+    Bayesian index policies for sequential resource allocation; the horizon T is finite.)
 
-    Args:
-        horizon: T.
-
-    Returns:
-        (T, T, T) float32 by m - 1, n and s; of use where s <= n <= T - m.
+    (T, T, T) float32 by m - 1, n and s; of use where s <= n <= T - m.
     """
     safe = torch.linspace(0, 1, SAFE)
     pulls, paid = torch.meshgrid(torch.arange(horizon), torch.arange(horizon), indexing="ij")

@@ -29,16 +29,9 @@ class Outcome(NamedTuple):
 
 
 class Drawing:
-    """How a state is shown, and what came of the action taken in it.
+    """How a state is shown, by default as Gymnasium rendered it, and what came of the action."""
 
-    By default a state is what Gymnasium rendered, in letters or as a picture, and is shown as it
-    is.
-
-    Attributes:
-        modes: Gymnasium's render modes that the environment has, of "rgb_array" and "ansi".
-    """
-
-    modes: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()  # of Gymnasium that there are, of "rgb_array" and "ansi"
 
     def text(self, state: Any) -> str:
         """The state of the first environment in words or letters, in whole lines."""

@@ -77,7 +77,6 @@ class TwoStep(Settings, section="two_step"):
         common = first & (luck < self.common)
         pays = state.pays.gather(1, choice(state.stage, action)[:, None]).squeeze(1)
         reward = ~first & (luck < pays)
-
         stage = torch.where(first, 1 + (action ^ ~common), 0)
         drift = self.walk * torch.randn(state.pays.shape, **chance(generator))
         walked = torch.where(first[:, None], state.pays, reflect(state.pays + drift))
@@ -101,11 +100,7 @@ def reflect(pays: Tensor) -> Tensor:
 def stay_probability(record: Record) -> Tensor:
     """How often a first choice was that of the trial before, by what came of that one.
 
-    Args:
-        record: of whole trials of the two-step task, from a reset on.
-
-    Returns:
-        (2, 2) float32: [not rewarded, rewarded] by [rare, common].
+    (2, 2) float32: [not rewarded, rewarded] by [rare, common]; of whole trials from a reset on.
     """
     first, rewarded = record.action[::2], record.reward[1::2] > 0
     came, goes_on = 2 * rewarded + record.info.common[::2], ~record.done[1::2]
@@ -159,11 +154,8 @@ class ModelBased(Agent):
 class ModelFree(Agent):
     r"""SARSA(1): the reward of a trial moves the values of both its choices; softmax.
 
-    $Q \leftarrow Q + \alpha (r - Q)$, and a choice has probability $\propto \exp(Q / \tau)$.
-
-    Args:
-        rate: the learning rate, alpha.
-        temperature: tau.
+    $Q \leftarrow Q + \alpha (r - Q)$, and a choice has probability $\propto \exp(Q / \tau)$: alpha
+    is the learning rate, tau the temperature.
     """
 
     def __init__(self, rate: float = 0.5, temperature: float = 0.2):
@@ -197,11 +189,10 @@ def _walk(pays: Tensor, deviation: float) -> Tensor:
     """The probability (GRID, GRID) of what is paid next, reflected at the bounds."""
     if deviation == 0:
         return torch.eye(len(pays), device=pays.device)
-    cell = pays[1] - pays[0]
     offset = torch.linspace(-4, 4, 161, device=pays.device)
     weight = (-offset.square() / 2).softmax(0)
     arrived = reflect(pays[:, None] + deviation * offset)
-    index = ((arrived - pays[0]) / cell).round().long()
+    index = ((arrived - pays[0]) / (pays[1] - pays[0])).round().long()
     moves = torch.zeros(len(pays), len(pays), device=pays.device)
     return moves.scatter_add_(1, index, weight.expand(index.shape))
 

@@ -126,7 +126,6 @@ class CardSorting(Settings, section="card_sorting"):
         streak = (state.streak + 1) * correct
         switch = streak == pick(state.criteria, state.category)
         info = CardInfo(perseverative, state.category, state.since, completed=switch)
-
         state = state._replace(
             trial=state.trial + 1,
             category=state.category + switch,
@@ -160,15 +159,6 @@ class CardSortingStrict(CardSorting):
 
 
 def recovery(record: Record, trials: int = 5) -> Tensor:
-    """The probability of an error by trial after a switch of the rule, from the first on.
-
-    Args:
-        record: of card sorting.
-        trials: how many.
-
-    Returns:
-        (trials,) float32.
-    """
-    later = record.info.category > 0
-    errors = 1 - record.reward
+    """The probability (trials,) float32 of an error by trial after a switch of the rule."""
+    later, errors = record.info.category > 0, 1 - record.reward
     return torch.stack([errors[later & (record.info.since == n)].mean() for n in range(trials)])
