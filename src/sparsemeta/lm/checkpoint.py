@@ -54,7 +54,7 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
 
 
 def find_model(path: Path) -> Path:
-    """The model folder at a path: itself, or a run's checkpoint that validated best, or its last."""
+    """The model folder at a path: it, or a run's checkpoint that validated best, or its last."""
     files.settle(path)
     if (path / "config.json").is_file():
         return path
