@@ -49,13 +49,9 @@ from a text of yours to a model that knows it:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command, by what follows `sparsemeta`, from `sys.argv` if None.
 
-    Args:
-        arguments: what follows `sparsemeta`; `sys.argv` if None.
-
-    Returns:
-        The exit code: 0, or 2 for a mistake that has been explained, or 130 after Ctrl-C.
+    The exit code is 0, or 2 for a mistake that has been explained, or 130 after Ctrl-C.
     """
     try:
         _dispatch((), COMMANDS, list(sys.argv[1:] if arguments is None else arguments))
@@ -79,12 +75,10 @@ def _dispatch(group: tuple[str, ...], commands: Mapping[str, object], words: lis
     elif name not in commands:
         whose = f"`sparsemeta {' '.join(group)}` has no command" if group else "unknown command"
         raise ConfigError(f"{whose} {name!r}. The commands are {', '.join(commands)}.")
+    elif isinstance(command := commands[name], Mapping):
+        _dispatch((*group, name), command, rest)
     else:
-        path, command = (*group, name), commands[name]
-        if isinstance(command, Mapping):
-            _dispatch(path, command, rest)
-        else:
-            import_module(f"{__name__}.commands.{'.'.join(path)}").main(rest)
+        import_module(".".join((__name__, "commands", *group, name))).main(rest)
 
 
 def _help(group: tuple[str, ...], commands: Mapping[str, object]) -> str:

@@ -27,8 +27,7 @@ class Writer:
         precision: of the forward pass.
 
     Attributes:
-        state: after the prompt and every token made so far; what it holds is overwritten by the
-            next.
+        state: after the prompt and all tokens so far; what it holds is overwritten by the next.
     """
 
     def __init__(
@@ -44,13 +43,11 @@ class Writer:
         self._model, self._tokenizer = model, tokenizer
         self._prompt = opened(tokenizer, tokenizer.encode(prompt))
         self._sampling = sampling or Sampling()
-        self._precision: Precision = precision
-        self._random = torch.Generator()
+        self._precision, self._random = precision, torch.Generator()
         seed = self._sampling.seed
         self._random.manual_seed(self._random.seed() if seed is None else seed)
-        self._logits, self.state = read_on(
-            model, self._prompt, start(model, memory), precision=precision
-        )
+        begin = start(model, memory)
+        self._logits, self.state = read_on(model, self._prompt, begin, precision=precision)
 
     def __iter__(self) -> Iterator[int]:
         """Yield each token after it has been read."""
@@ -61,9 +58,8 @@ class Writer:
             token = choose(self._logits, self._sampling, self._random)
             if token == end:
                 return
-            self._logits, self.state = read_on(
-                self._model, [token], self.state, precision=self._precision, donate=True
-            )
+            options = {"precision": self._precision, "donate": True}
+            self._logits, self.state = read_on(self._model, [token], self.state, **options)
             yield token
 
     def pieces(self) -> Iterator[str]:

@@ -48,9 +48,6 @@ class SparseMetaHarness(TemplateLM):
         batch_size: 1, as documents adapt the memory one after the other.
         max_batch_size: not used.
         device: where it runs; cuda, if there is one, if None.
-
-    Raises:
-        ConfigError: several processes or a batch size other than 1 are asked for.
     """
 
     def __init__(
@@ -163,14 +160,9 @@ def _sampling(options: dict[str, Any]) -> tuple[Sampling, list[str]]:
     options = {**options}
     until = options.pop("until", None) or []
     until = [stop for stop in ([until] if isinstance(until, str) else until) if stop]
-    sampled = bool(options.pop("do_sample", False))
-    temperature = options.pop("temperature", 1.0)
-    sampling = Sampling(
-        tokens=options.pop("max_gen_toks", 256),
-        temperature=temperature if sampled else 1.0,
-        top_k=options.pop("top_k", None),
-        top_p=options.pop("top_p", None),
-        greedy=not sampled,
-    )
+    sampled, temperature = bool(options.pop("do_sample", False)), options.pop("temperature", 1.0)
+    kept = {"top_k": options.pop("top_k", None), "top_p": options.pop("top_p", None)}
+    tokens = options.pop("max_gen_toks", 256)
+    sampling = Sampling(tokens, temperature if sampled else 1.0, **kept, greedy=not sampled)
     require(not options, f"this model knows no option {', '.join(options)}. Leave it out.")
     return sampling, until

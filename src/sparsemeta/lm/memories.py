@@ -35,10 +35,6 @@ def load(
         path: a model folder, or the folder of a run: then its best checkpoint; or a local folder of
             any causal language model of the transformers library. No code from it is run.
         device: where the model is put; cuda, if there is one, if None.
-
-    Raises:
-        CheckpointError: there is no model, or it is damaged, or of another format or shape.
-        MissingExtra: transformers is needed, and not installed.
     """
     try:
         config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
@@ -56,12 +52,7 @@ def load(
 def load_memory(
     path: str | Path | None, model: "LanguageModel | PretrainedModel"
 ) -> tuple[FastWeights | None, Origin]:
-    """A memory of a model, and where it comes from; None is an empty one.
-
-    Raises:
-        ConfigError: the model has no memory.
-        StateError: the file is missing, damaged, or of another model.
-    """
+    """A memory of a model, and where it comes from; None is an empty one."""
     if path is None:
         return None, Origin(fingerprint(model))
     require_memory(model)
@@ -86,14 +77,10 @@ def remember(
         texts: read in this order.
         out: the file.
         origin: what that memory has read already, as `load_memory` gives it.
-        progress: where to show how it goes; nothing is shown without it.
-
-    Returns:
-        How much was read.
+        progress: where to show how it goes.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
-        StateError: the memory is full, or cannot be written.
     """
     kept = _Kept(reader, origin, Path(out))
     progress = progress or Progress(quiet=True)
@@ -153,11 +140,7 @@ class _Kept:
 
 
 def open_memories(*paths: Path) -> list[tuple[FastWeights, Origin]]:
-    """Memories of one model, and where they come from.
-
-    Raises:
-        StateError: a file is missing or damaged, or they are of several models.
-    """
+    """Memories of one model, and where they come from."""
     found = [(FastWeights.load(path, None), read_origin(path)) for path in paths]
     for path, (_, origin) in zip(paths, found, strict=True):
         if origin.fingerprint != found[0][1].fingerprint:
@@ -171,30 +154,23 @@ def open_memories(*paths: Path) -> list[tuple[FastWeights, Origin]]:
 def describe(path: Path, expected: str | None = None) -> dict[str, Any]:
     """All that a file says, for JSON; `fits` is whether it belongs to the expected fingerprint."""
     ((memory, origin),) = open_memories(path)
-    return {
-        "file": str(path),
-        "size": path.stat().st_size,
-        "model": origin.fingerprint,
-        "fits": expected and origin.fingerprint == expected,
-        "streams": memory.batch,
-        "texts": origin.texts,
-        "bytes": origin.bytes,
-        "layers": {
-            name: stats | {"bytes": sum(part.nbytes for part in memory.layers[name].touched())}
-            for name, stats in memory.stats().items()
-        },
+    layers = {
+        name: stats | {"bytes": sum(part.nbytes for part in memory.layers[name].touched())}
+        for name, stats in memory.stats().items()
     }
+    fits = expected and origin.fingerprint == expected
+    about = {"file": str(path), "size": path.stat().st_size, "model": origin.fingerprint}
+    read = {"streams": memory.batch, "texts": origin.texts, "bytes": origin.bytes}
+    return {**about, "fits": fits, **read, "layers": layers}
 
 
 def merged(one: Path, other: Path, base: Path | None = None) -> tuple[FastWeights, Origin]:
     """What two memories learned since they parted from `base`, and all that this has read."""
     (a, a_read), (b, b_read), *rest = open_memories(one, other, *([base] if base else []))
     began, begun = rest[0] if rest else (None, a_read._replace(texts=0, bytes=0))
-    read = begun._replace(
-        texts=a_read.texts + b_read.texts - begun.texts,
-        bytes=a_read.bytes + b_read.bytes - begun.bytes,
-    )
-    return a.merge(b, began), read
+    texts = a_read.texts + b_read.texts - begun.texts
+    size = a_read.bytes + b_read.bytes - begun.bytes
+    return a.merge(b, began), begun._replace(texts=texts, bytes=size)
 
 
 def erased(path: Path, layers: tuple[str, ...] | None = None) -> tuple[FastWeights, Origin]:

@@ -43,17 +43,11 @@ class Model(Protocol):
     def read(
         self, tokens: Tensor, state: Any, *, empty: bool = False, donate: bool = False
     ) -> tuple[Tensor, Tensor, Any]:
-        """Read tokens (T,) int64 of one stream.
+        """Read tokens (T,) int64 of one stream, from a state; None is the start of a stream.
 
-        Args:
-            tokens: what is read.
-            state: the state before them; None is the start of a stream.
-            empty: empty the memory, and nothing else, before the first of them.
-            donate: allow the state to be overwritten.
-
-        Returns:
-            Logits (T, V), a function of tokens up to t alone; hidden states (T, D) that they were
-            made from; and the state after, which has a method `detach`.
+        `empty` empties the memory, and nothing else, before the first; `donate` allows the state to
+        be overwritten. Returns logits (T, V), a function of tokens up to t alone; hidden states
+        (T, D) that they were made from; and the state after, which has a method `detach`.
         """
         ...
 
@@ -71,27 +65,18 @@ class Model(Protocol):
 
 
 class Learner:
-    """What adapts beside the model in one reading; as it stands, nothing does.
+    """What adapts beside the model in one reading; as it stands, nothing does."""
 
-    Attributes:
-        gradients: whether `learn` needs the graph of the logits.
-        empties: whether the memory is emptied before each text.
-        segment: tokens that it learns from at a time; None for any number.
-        nbytes: size in bytes of what it carries.
-    """
-
-    gradients: bool = False
-    empties: bool = False
-    segment: int | None = None
-    nbytes: int = 0
+    gradients: bool = False  # whether `learn` needs the graph of the logits
+    empties: bool = False  # whether the memory is emptied before each text
+    segment: int | None = None  # tokens that it learns from at a time; None for any number
+    nbytes: int = 0  # size of what it carries
 
     def mix(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> Tensor:
         """The distribution (T, V) that is scored, from that of the model; both as log p.
 
-        Args:
-            log_p: (T, V).
-            hidden: (T, D), the contexts.
-            targets: (T,) int64, the token that follows each, to be used for later steps alone.
+        Of the contexts hidden (T, D); the targets (T,) int64, the token that follows each, are to
+        be used for later steps alone.
         """
         return log_p
 
@@ -121,9 +106,6 @@ class Reader:
 
     Attributes:
         state: after the last text that was read to its end.
-
-    Raises:
-        StateError: the memory is of several streams.
     """
 
     def __init__(
@@ -150,12 +132,10 @@ class Reader:
         return self.state.memory if self.state is not None and self.model.has_memory else None
 
     def read(self, text: Passage, seen: Callable[[np.ndarray], None] = lambda nats: None) -> Score:
-        """Read a text to its end.
+        """Read a text to its end; its last token, context of what follows, predicts nothing.
 
-        Args:
-            text: its last token is read, as context of what follows, but predicts nothing.
-            seen: told after each segment the nats of its tokens. If it raises, the text counts as
-                not read, where every text has a window of its own.
+        `seen` is told after each segment the nats of its tokens. If it raises, the text counts as
+        not read, where every text has a window of its own.
         """
         began, found = time.perf_counter(), [np.zeros(0, np.float32)]
         stream = self.window == "stream"
@@ -193,19 +173,10 @@ class Reader:
         return nats
 
 
-def score(
-    model: Model,
-    tokenizer: Tokenizer,
-    texts: Sequence[Document],
-    *,
-    window: Window = "stream",
-    **options: Any,
-) -> Score:
-    """Let a model read texts, at least one, with its memory carried, and score them as one.
-
-    Options as of `Reader`.
-    """
-    reader = Reader(model, window=window, **options)
+def score(model: Model, tokenizer: Tokenizer, texts: Sequence[Document], **options: Any) -> Score:
+    """Score texts, at least one, as one, the memory carried; options as of `Reader`."""
+    options.setdefault("window", "stream")
+    reader = Reader(model, **options)
     return Score.total([reader.read(text) for text in passages(tokenizer, texts)])
 
 
@@ -251,11 +222,7 @@ def read_on(
 
 
 def start(model: Model, memory: FastWeights | None) -> Any:
-    """The state in which a text begins: a memory and an empty attention window.
-
-    Raises:
-        StateError: the memory is of several streams.
-    """
+    """The state in which a text begins: a memory and an empty attention window."""
     if memory is None or not memory.layers:
         return None
     if memory.batch != 1:

@@ -11,9 +11,9 @@ import numpy as np
 from sparsemeta.lm.text import Document, Tokenizer
 
 FIELDS = (
-    "name", "nats", "tokens", "words", "words_eos", "bytes", "bits_per_byte", "perplexity",
-    "word_perplexity", "seconds", "tokens_per_second", "state_bytes",
-)  # fmt: skip
+    *("name", "nats", "tokens", "words", "words_eos", "bytes", "bits_per_byte", "perplexity"),
+    *("word_perplexity", "seconds", "tokens_per_second", "state_bytes"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,7 @@ class Passage:
     """A text as it is read: its tokens after the separator that opens it, and its size."""
 
     name: str
-    tokens: np.ndarray
-    """(tokens + 1,) int32."""
+    tokens: np.ndarray  # (tokens + 1,) int32
     words: int = 0
     words_eos: int = 0
     bytes: int = 0
@@ -49,10 +48,8 @@ class Tally:
     """How much was read, how well it was predicted, and how long it took."""
 
     tokens: int = 0
-    bytes: int = 0
-    """In UTF-8."""
-    nats: float = 0.0
-    """-log p of it all."""
+    bytes: int = 0  # in UTF-8
+    nats: float = 0.0  # -log p of it all
     seconds: float = 0.0
 
     @property
@@ -80,14 +77,10 @@ class Score:
     """How well a text was predicted, and at what cost."""
 
     name: str
-    token_nats: np.ndarray
-    """(tokens,) float32, -log p of each token, in the order read."""
-    words: int
-    """Separated by white space."""
-    words_eos: int
-    """Words, and one end for each line."""
-    bytes: int
-    """Of the text in UTF-8."""
+    token_nats: np.ndarray  # (tokens,) float32, -log p of each token, in the order read
+    words: int  # separated by white space
+    words_eos: int  # and one end for each line
+    bytes: int  # of the text in UTF-8
     seconds: float
     state_bytes: int
     """Size of all that is carried after the last token: attention window, memory that is on, cache,
@@ -145,13 +138,10 @@ class Score:
 class Reading:
     """One pass of one arm over all texts."""
 
-    arm: str
-    """Its name, see `evaluation.Arm`."""
-    policy: str
-    """What the predictions could draw on, in words."""
+    arm: str  # its name, see `evaluation.Arm`
+    policy: str  # what the predictions could draw on, in words
     texts: tuple[Score, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Of the arm's adaptations, as plain dictionaries."""
+    settings: dict[str, Any] = field(default_factory=dict)  # of its adaptations, plain
 
     @property
     def total(self) -> Score:
@@ -165,7 +155,5 @@ def finite(value: Any) -> Any:
 
 
 def _perplexity(nats: float, count: int) -> float:
-    if not count:
-        return math.nan
-    mean = nats / count
+    mean = nats / count if count else math.nan
     return math.exp(mean) if mean < 700 else mean * math.inf  # also keeps a NaN

@@ -16,10 +16,8 @@ class Best:
     """The best reading of the validation text so far."""
 
     step: int
-    """When it was."""
     bits_per_byte: float
-    since: int = 0
-    """Readings since then, none of them better."""
+    since: int = 0  # readings since then, none of them better
 
     @classmethod
     def after(cls, best: Self | None, step: int, bits_per_byte: float) -> Self:

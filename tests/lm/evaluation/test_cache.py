@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sparsemeta.lm.evaluation import Cache
-from sparsemeta.lm.evaluation.cache import NeuralCache
+from sparsemeta.lm.evaluation.learners import NeuralCache
 
 VOCABULARY, WIDTH = 7, 5
 

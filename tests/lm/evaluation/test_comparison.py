@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sparsemeta.errors import ConfigError, CorpusError
-from sparsemeta.lm import LanguageModel, LMState, compare, evaluate, read_documents
+from sparsemeta.lm import LanguageModel, LMState, evaluate, read_documents
 from sparsemeta.lm.config import CorpusConfig, ModelConfig, TokenizerConfig
 from sparsemeta.lm.evaluation import (
     Arm,
@@ -22,7 +22,7 @@ from sparsemeta.lm.text import ByteTokenizer, Tokenizer, train_tokenizer
 from sparsemeta.nn import memory_off
 from sparsemeta.run import Progress
 from tests.data import data_file
-from tests.lm.evaluation.models import LAYERS, TEXT, WINDOW, build, documents
+from tests.lm.evaluation.models import LAYERS, WINDOW, build, documents
 
 ONE = "the fox saw the dog; the dog saw the fox\n" * 2
 TWO = "a dog and a fox and the dog\n" * 2
@@ -286,53 +286,6 @@ def test_bf16_is_close():
         assert rough.total.token_nats.dtype == np.float32
         assert rough.total.nats == pytest.approx(exact.total.nats, rel=0.02)
         assert rough.total.nats != exact.total.nats
-
-
-def test_models_are_compared_and_tuned_from_python(tmp_path):
-    text = "".join(chr(97 + i % 26) for i in range(100))
-    found = compare(
-        {"demo": (build(), ByteTokenizer()), "plain": (build(memory_layers=()), ByteTokenizer())},
-        documents(ONE, TWO),
-        arms="static,cache",
-        validation=documents(text),
-        training=documents(TEXT),
-        health=True,
-    )
-    assert list(found.readings) == ["static", "cache", "plain"]
-    assert [tuned.part for tuned in found.tuned] == ["cache"]
-    assert found.readings["cache"].settings["cache"] == found.to_dict()["tuned"][0]["chosen"]
-    assert [gain.by[-8:] for gain in found.gains] == ["document", "training"]
-    assert found.table().row_count > 6
-    assert "plain: one pass" in found.summary()
-    assert all(health.occupancy > 0 for health in found.health.values())
-    found.plot(tmp_path / "a.png")
-    assert (tmp_path / "a.png").exists()
-
-
-def test_a_text_is_tokenised_once():
-    calls = []
-
-    class Watched(ByteTokenizer):
-        def _encode(self, texts, data):
-            calls.append(len(texts))
-            return super()._encode(texts, data)
-
-    pair = build(), Watched()
-    compare({"one": pair, "other": pair, "third": (build(), Watched())}, documents(ONE, TWO))
-    assert calls == [2]
-
-
-def test_models_of_different_tokens_are_not_compared():
-    class Reversed(ByteTokenizer):
-        def _encode(self, texts, data):
-            return [part[::-1] for part in super()._encode(texts, data)]
-
-        def _to_json(self):
-            return "backwards"
-
-    models = {"one": (build(), ByteTokenizer()), "other": (build(), Reversed())}
-    with pytest.raises(ConfigError, match="other reads these texts in other tokens than one"):
-        compare(models, documents(ONE))
 
 
 def test_the_model_is_left_as_it_was():

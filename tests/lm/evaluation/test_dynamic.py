@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from sparsemeta.lm.evaluation.dynamic import EPSILON, MeanSquares, RMSUpdate
+from sparsemeta.lm.evaluation.learners import EPSILON, MeanSquares, RMSUpdate
 
 HIDDEN = torch.empty(0)  # the rule asks for none
 

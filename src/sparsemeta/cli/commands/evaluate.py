@@ -62,12 +62,9 @@ def main(arguments: Sequence[str]) -> None:
     kinds = {name: kind for name, kind in ADAPTATIONS.items() if fields(kind)}
     flags = [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()]
     listed = "\n".join(f"  {name:<9} {kind.about}" for name, kind in ADAPTATIONS.items())
-    command = tyro.cli(
-        make_dataclass("Command", flags, bases=(Evaluate,), frozen=True),
-        args=list(arguments),
-        prog="sparsemeta evaluate",
-        description=f"{inspect.getdoc(Evaluate)}\n\n{listed}",
-    )
+    about = f"{inspect.getdoc(Evaluate)}\n\n{listed}"
+    form = make_dataclass("Command", flags, bases=(Evaluate,), frozen=True)
+    command = tyro.cli(form, args=list(arguments), prog="sparsemeta evaluate", description=about)
 
     from sparsemeta.lm import compare, load
     from sparsemeta.run import Progress
@@ -89,17 +86,15 @@ def main(arguments: Sequence[str]) -> None:
             if required:
                 raise
             progress.message(f"no loss by training frequency: {error}")
+    same = ("tune_tokens", "health", "segment", "precision")
     found = compare(
         models,
         texts,
         arms=arms,
         training=training,
         validation=validation_text(command.model, command.validation) if command.tune else (),
-        tune_tokens=command.tune_tokens,
-        health=command.health,
-        segment=command.segment,
-        precision=command.precision,
         progress=progress,
+        **{name: getattr(command, name) for name in same},
     )
     if delivery.files and not found.gains:
         progress.message("this tokenizer joins words, so there is no loss by word")

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from tyro.conf import Positional
 
 from sparsemeta import lm
 from sparsemeta.cli.support.deliver import claim
 from sparsemeta.errors import require
 
 AsJson = Annotated[bool, tyro.conf.arg(name="json")]
+File = Positional[Path]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,10 +28,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def show(
-    files: tyro.conf.Positional[tuple[Path, ...]],
-    *,
-    model: Path | None = None,
-    as_json: AsJson = False,
+    files: Positional[tuple[Path, ...]], *, model: Path | None = None, as_json: AsJson = False
 ) -> None:
     """Show what memories hold: the slots in use of each layer, their norms, and their age.
 
@@ -55,12 +54,7 @@ def show(
         _print_table(about["layers"])
 
 
-def diff(
-    earlier: tyro.conf.Positional[Path],
-    later: tyro.conf.Positional[Path],
-    *,
-    as_json: AsJson = False,
-) -> None:
+def diff(earlier: File, later: File, *, as_json: AsJson = False) -> None:
     """Compare two memories of one model: rows added, removed and changed, and the norm of it all.
 
     Args:
@@ -78,12 +72,7 @@ def diff(
 
 
 def merge(
-    one: tyro.conf.Positional[Path],
-    other: tyro.conf.Positional[Path],
-    *,
-    out: Path,
-    base: Path | None = None,
-    overwrite: bool = False,
+    one: File, other: File, *, out: Path, base: Path | None = None, overwrite: bool = False
 ) -> None:
     """Bring together what two memories of one model learned since they parted.
 
@@ -104,11 +93,7 @@ def merge(
 
 
 def reset(
-    file: tyro.conf.Positional[Path],
-    *,
-    out: Path,
-    layers: tuple[str, ...] | None = None,
-    overwrite: bool = False,
+    file: File, *, out: Path, layers: tuple[str, ...] | None = None, overwrite: bool = False
 ) -> None:
     """Erase a memory, or some of its layers.
 

@@ -16,12 +16,9 @@ from sparsemeta.plotting import require_plotting
 class Delivery:
     """Where a command's findings go; made before the work, so that a bad path costs none."""
 
-    json: Path | None
-    """A file for all numbers."""
-    plot: Path | None = None
-    """A file for the figure."""
-    extra: str = ""
-    """The extra of sparsemeta that brings matplotlib there."""
+    json: Path | None  # for all numbers
+    plot: Path | None = None  # for the figure
+    extra: str = ""  # the extra of sparsemeta that brings matplotlib there
 
     def __post_init__(self) -> None:
         if self.plot:

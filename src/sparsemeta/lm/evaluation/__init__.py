@@ -1,7 +1,7 @@
 """Prequential evaluation: what adapting while reading brings, each token scored before it is read.
 
 adaptations.py  the registry: the memory's life, neural cache, dynamic evaluation; settings
-cache.py        the mathematics of the neural cache, dynamic.py of dynamic evaluation
+learners.py     the mathematics of the neural cache, and of dynamic evaluation
 arms.py         sets of them by name: carried+dynamic
 evaluator.py    one model reads the same texts in any arm, whose settings validation text chooses
 comparison.py   models and arms side by side, as a table and as plain data

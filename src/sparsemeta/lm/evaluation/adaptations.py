@@ -13,10 +13,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
+from typing_extensions import override
+
 from sparsemeta.config import AtLeast, Count, Settings, Within
 
 if TYPE_CHECKING:
     from sparsemeta.lm.reading import Learner, Model
+
+Axes = Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Adaptation(Settings, ABC):
     """Whether it is the life of the memory: every arm has exactly one such."""
     needs_memory: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = False
-    axes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
+    axes: ClassVar[Axes] = {}
     """The settings that tuning varies, and their values."""
 
     @property
@@ -76,9 +80,9 @@ class MemoryPolicy(Adaptation):
     needs_memory = True
     empties: ClassVar[bool] = False
 
+    @override
     @contextmanager
     def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
-        """The memory switched off, or emptied at each text, or neither."""
         from sparsemeta.lm.reading import Learner
         from sparsemeta.nn import memory_off
 
@@ -91,8 +95,7 @@ class MemoryPolicy(Adaptation):
 class NoMemory(MemoryPolicy):
     """No memory."""
 
-    name, in_words = "static", "memory: off"
-    about = "the memory is off"
+    name, about, in_words = "static", "the memory is off", "memory: off"
     needs_memory = False
 
 
@@ -118,7 +121,7 @@ class Cache(Adaptation, section="cache"):
     name = "cache"
     about = "the words that followed similar contexts before are mixed in"
     in_words = "cache: last {size:,} tokens, across texts, weight {weight:g}, theta {theta:g}"
-    axes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+    axes: ClassVar[Axes] = {
         "theta": (4.0, 8.0, 16.0, 32.0, 64.0),
         "weight": (0.05, 0.1, 0.2, 0.3, 0.4),
     }
@@ -131,18 +134,18 @@ class Cache(Adaptation, section="cache"):
     """How sharply the cache prefers the past contexts most like the present one; contexts are
     compared by their cosine, so that a value means the same for every model."""
 
+    @override
     @contextmanager
     def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
-        """An empty cache."""
-        from sparsemeta.lm.evaluation.cache import NeuralCache
+        from sparsemeta.lm.evaluation import learners
 
-        yield NeuralCache(self.size, self.weight, self.theta)
+        yield learners.NeuralCache(self.size, self.weight, self.theta)
 
     def sweep(self) -> Any:
         """All points in one pass: the model reads alike whatever the cache makes of it."""
-        from sparsemeta.lm.evaluation.cache import CacheSweep
+        from sparsemeta.lm.evaluation import learners
 
-        return CacheSweep(self.size, **self.axes)
+        return learners.CacheSweep(self.size, **self.axes)
 
 
 @dataclass(frozen=True)
@@ -155,10 +158,7 @@ class Dynamic(Adaptation, section="dynamic"):
         "weights: updated every {segment} tokens, across texts, rate {rate:g}, decay {decay:g}"
     )
     needs_gradients = True
-    axes: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        "rate": (1e-4, 3e-4, 1e-3, 2e-3),
-        "decay": (1e-3, 5e-3, 2e-2),
-    }
+    axes: ClassVar[Axes] = {"rate": (1e-4, 3e-4, 1e-3, 2e-3), "decay": (1e-3, 5e-3, 2e-2)}
     rates_for: ClassVar[int] = 64
     """Tokens between updates that the grid's rates are for; they grow with it, as is advised."""
 
@@ -176,20 +176,18 @@ class Dynamic(Adaptation, section="dynamic"):
         """As many as `samples` segments have."""
         return self.samples * self.segment
 
+    @override
     def prepare(self, model: "Model") -> "Learner":
-        """The gradient's mean squares."""
-        from sparsemeta.lm.evaluation.dynamic import MeanSquares
+        from sparsemeta.lm.evaluation import learners
 
-        return MeanSquares(model, self.segment)
+        return learners.MeanSquares(model, self.segment)
 
-    @contextmanager
-    def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
-        """Weights that learn, and are put back."""
-        from sparsemeta.lm.evaluation.dynamic import RMSUpdate
+    @override
+    def adapting(self, model: Any, prepared: Any) -> "AbstractContextManager[Learner]":
+        from sparsemeta.lm.evaluation import learners
 
-        update = RMSUpdate(model, prepared.root(), self.segment, self.rate, self.decay)
-        with update.undone():
-            yield update
+        scale = prepared.root()
+        return learners.RMSUpdate(model, scale, self.segment, self.rate, self.decay).undone()
 
     def grid(self) -> Sequence[Self]:
         """Rates in proportion to the segment."""

@@ -18,7 +18,6 @@ class Arm:
     """One way to read: the life of the memory, and what adapts beside it.
 
     Its name joins the parts with plus signs; `static` goes without saying where there are others.
-    Made by `of` or `parse`.
     """
 
     parts: tuple[Adaptation, ...]
@@ -27,21 +26,14 @@ class Arm:
     @classmethod
     def of(cls, *parts: Adaptation) -> Self:
         """The arm of these adaptations, in any order; without a life of the memory, it is off."""
-        policy = () if any(part.policy for part in parts) else (NoMemory(),)
-        return cls(
-            tuple(sorted((*policy, *parts), key=lambda part: [*ADAPTATIONS].index(part.name)))
-        )
+        parts = parts if any(part.policy for part in parts) else (NoMemory(), *parts)
+        return cls(tuple(sorted(parts, key=lambda part: [*ADAPTATIONS].index(part.name))))
 
     @classmethod
     def parse(cls, name: str, settings: Sequence[Adaptation] = ()) -> Self:
         """The arm of a name such as `carried+dynamic`, parts in any order.
 
-        Args:
-            name: of the arm.
-            settings: of its parts, as far as they are not the defaults; those of others count not.
-
-        Raises:
-            ConfigError: a part is unknown, named twice, or a second policy for the memory.
+        Settings are those of its parts that are not the defaults; those of others count not.
         """
         names = name.split("+")
         for part in names:
@@ -78,10 +70,9 @@ class Arm:
 
     def policy(self, context: str, has_memory: bool) -> str:
         """What predictions draw on by it, in words, beside the `context` of the model itself."""
-        memory = self.memory.describe() if has_memory else "memory: none"
-        beside = [part.describe() for part in self.parts[1:]]
         order = "one pass, left to right, each token scored before it is read"
-        return "; ".join([order, context, memory, *beside])
+        memory, *beside = (part.describe() for part in self.parts)
+        return "; ".join([order, context, memory if has_memory else "memory: none", *beside])
 
     def settings(self) -> dict[str, Any]:
         """The settings of its parts, as plain dictionaries."""
@@ -103,20 +94,11 @@ def all_arms(has_memory: bool) -> tuple[str, ...]:
 
 
 def choose_arms(
-    arms: str | Sequence[str | Arm] | None,
-    has_memory: bool,
-    settings: Sequence[Adaptation] = (),
+    arms: str | Sequence[str | Arm] | None, has_memory: bool, settings: Sequence[Adaptation] = ()
 ) -> tuple[Arm, ...]:
-    """Arms by name or as they are, each once.
+    """Arms by name or as they are, each once; settings are of the parts of arms that are named.
 
-    Args:
-        arms: a name or several with commas between them; or a sequence. `all` is `all_arms`; None
-            is `arms_of`.
-        has_memory: whether the model has a memory.
-        settings: of the parts of arms that are named.
-
-    Raises:
-        ConfigError: an arm is unknown, or needs a memory that the model does not have.
+    A name, several with commas between them, or a sequence; `all` is `all_arms`, None is `arms_of`.
     """
     names = arms.split(",") if isinstance(arms, str) else arms or arms_of(has_memory)
     names = all_arms(has_memory) if list(names) == ["all"] else names

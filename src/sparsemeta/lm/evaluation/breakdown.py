@@ -22,11 +22,8 @@ from sparsemeta.plotting import drawn
 OCCURRENCES = ("0", "1", "2-3", "4-7", "8-15", "16+")
 FREQUENCIES = ("0", "1-9", "10-99", "100-999", "1,000-9,999", "10,000+")
 
-_PALETTE = (
-    "#7f7f7f", "#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#ff7f0e",
-    "#17becf", "#bcbd22",
-)  # fmt: skip
-_COLORS = dict(zip(all_arms(True), itertools.cycle(_PALETTE), strict=False))
+_TABLEAU = ("gray", "blue", "red", "green", "purple", "brown", "pink", "orange", "cyan", "olive")
+_COLORS = dict(zip(all_arms(True), itertools.cycle(_TABLEAU), strict=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +31,7 @@ class Words:
     """The words of a text, and which of them each token is a part of."""
 
     spellings: tuple[str, ...]
-    of_token: np.ndarray
-    """(tokens,) int64."""
+    of_token: np.ndarray  # (tokens,) int64
 
     def nats(self, token_nats: np.ndarray) -> np.ndarray:
         """(words,), the nats of each word: those of its tokens together."""
@@ -46,13 +42,10 @@ class Words:
 class Gain:
     """Loss per word in classes of words."""
 
-    by: str
-    """What the classes are of."""
+    by: str  # what the classes are of
     classes: tuple[str, ...]
-    words: np.ndarray
-    """(classes,) int64, how many there were."""
-    nats: dict[str, np.ndarray]
-    """By label: (classes,) nats per word, NaN where there is no word."""
+    words: np.ndarray  # (classes,) int64, how many there were
+    nats: dict[str, np.ndarray]  # by label: (classes,) per word, NaN where there is no word
 
     @classmethod
     def of(
@@ -119,12 +112,9 @@ def gains(
 def loss_curve(
     texts: Sequence[Score], *, first: int = 32, ratio: float = 2**0.5
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss in bins of position that widen by a constant ratio, all texts together.
+    """Mean position, counted from 1, and nats per token, in bins that widen by a constant ratio.
 
-    The first bin has `first` tokens; earlier positions are too few to average.
-
-    Returns:
-        Mean position, counted from 1, and nats per token, of the bins that hold any token.
+    All texts together; the first bin has `first` tokens, fewer being too few to average.
     """
     nats = np.concatenate([text.token_nats for text in texts], dtype=np.float64)
     position = np.concatenate([np.arange(1, text.tokens + 1) for text in texts])
@@ -138,10 +128,7 @@ def loss_curve(
 def plot(
     readings: Mapping[str, Reading], base: str, found: Sequence[Gain], path: str | Path
 ) -> None:
-    """Draw nats per token against the position in the text, and nats gained per class of words.
-
-    A panel for each of the gains, which are over `base`; one reading alone has none.
-    """
+    """Draw nats per token by position in the text, and, over `base`, a panel for each gain."""
     found = found if len(readings) > 1 else ()
     panels = 1 + len(found)
     with drawn(path, "lm", size=(2 + 6 * panels, 4.5), panels=panels) as (first, *others):
@@ -150,12 +137,10 @@ def plot(
             legend = f"{label}: perplexity {reading.total.perplexity:,.2f}"
             first.plot(position, nats, label=legend, **_style(label, reading))
         count = len(readings[base].texts)
-        first.set_xscale("log")
-        first.xaxis.set_major_formatter("{x:,.0f}")
-        first.set_xlabel("position in the text, in tokens")
-        first.set_ylabel("loss, in nats per token")
         texts = "1 text" if count == 1 else f"{count} texts"
-        first.set_title(f"Loss while reading, mean over {texts}")
+        first.set(xscale="log", title=f"Loss while reading, mean over {texts}")
+        first.set(xlabel="position in the text, in tokens", ylabel="loss, in nats per token")
+        first.xaxis.set_major_formatter("{x:,.0f}")
         for axes, gain in zip(others, found, strict=True):
             for label, reading in readings.items():
                 if label != base:
@@ -164,9 +149,8 @@ def plot(
             axes.axhline(0, color="#222222", linewidth=0.5)
             ticks = [f"{c}\n{n:,}" for c, n in zip(gain.classes, gain.words, strict=True)]
             axes.set_xticks(range(len(ticks)), ticks, fontsize="small")
-            axes.set_xlabel(f"{gain.by}; below, how many words")
-            axes.set_ylabel(f"nats per word saved over {base}")
-            axes.set_title("Which words gain")
+            across, up = f"{gain.by}; below, how many words", f"nats per word saved over {base}"
+            axes.set(xlabel=across, ylabel=up, title="Which words gain")
         for axes in (first, *others):
             axes.legend(frameon=False, fontsize="small")
 
@@ -175,4 +159,4 @@ def _style(label: str, reading: Reading) -> dict[str, Any]:
     style: dict[str, Any] = {"marker": "o", "markersize": 3}
     if label != reading.arm:  # another model
         return style | {"linestyle": "--"}
-    return style | ({"color": _COLORS[label]} if label in _COLORS else {})
+    return style | ({"color": f"tab:{_COLORS[label]}"} if label in _COLORS else {})

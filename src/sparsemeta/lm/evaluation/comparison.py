@@ -43,7 +43,6 @@ class Comparison:
         """The label that the others are compared with.
 
         The first other model that was read without memory, else `static`, else the first of all.
-        The readings of other models are those whose label is not their arm.
         """
         static = [label for label, reading in self.readings.items() if reading.arm == "static"]
         return next((label for label in static if label != "static"), [*static, *self.readings][0])
@@ -90,20 +89,12 @@ class Comparison:
         return "\n".join(lines + [f"{label}: {r.policy}" for label, r in self.readings.items()])
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers, ready for JSON.
-
-        Returns:
-            `segment`, `precision` and the grids `tuned`; `reference`; `arms`: per label the
-            settings, the context policy, the total, its perplexity and cost as ratios to the
-            reference, and each text; `words`: nats per word by class.
-        """
+        """All numbers, ready for JSON: ratios are to the reference, `words` are nats by class."""
         base, arms = self.readings[self.reference].total, {}
         for label, reading in self.readings.items():
             total = reading.total
-            arms[label] = {
-                "arm": reading.arm,
-                "settings": reading.settings,
-                "context": reading.policy,
+            about = {"arm": reading.arm, "settings": reading.settings, "context": reading.policy}
+            arms[label] = about | {
                 "relative_perplexity": finite(_ratio(total.perplexity, base.perplexity)),
                 "relative_cost": finite(_ratio(total.seconds, base.seconds)),
                 "total": total.to_dict(),
@@ -152,12 +143,7 @@ def compare(
         segment: tokens per forward pass (T); it changes speed, not scores. Dynamic arms read in
             segments of their setting.
         precision: of the forward pass; probabilities are float32 always.
-        progress: where to show how it goes; nothing is shown without it.
-
-    Raises:
-        ConfigError: an arm is unknown, or needs a memory or training text that is not there, or the
-            models read the texts in different tokens.
-        CorpusError: there is nothing to read.
+        progress: where to show how it goes.
 
     >>> compare({"demo": load("runs/demo")}, texts, arms=["carried"]).summary()  # doctest: +SKIP
     """
@@ -180,8 +166,8 @@ def compare(
             f"{label} reads these texts in other tokens than {name}, so their perplexities cannot "
             "be compared. Train both on the same text and tokenizer.",
         )
-    found = Comparison({}, segment=segment, precision=precision)
-    found.words = tokenizer, texts, read, training
+    words = tokenizer, texts, read, training
+    found = Comparison({}, segment=segment, precision=precision, words=words)
     if validation:
         tuning = passages(tokenizer, validation)
         chosen, found.tuned = tune(evaluator, tuning, chosen, tokens=tune_tokens)
@@ -203,11 +189,7 @@ def compare(
 def evaluate(
     model: Model, tokenizer: Tokenizer, texts: Sequence[Document], **options: Any
 ) -> dict[str, Reading]:
-    """Let one model read texts; options as of `compare`.
-
-    Returns:
-        A reading for each arm, by its name, in the order asked for.
-    """
+    """Let one model read texts: a reading for each arm, by its name; options as of `compare`."""
     return compare({"model": (model, tokenizer)}, texts, **options).readings
 
 

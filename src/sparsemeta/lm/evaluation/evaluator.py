@@ -30,10 +30,7 @@ EXCERPT = 8192
 
 
 class Evaluator:
-    """A model that reads the same texts in one arm after the other, and is left as it was.
-
-    Arguments as of `compare`; the training text is for arms that see some of it beforehand.
-    """
+    """A model that reads texts in one arm after the other, and is left as it was; see `compare`."""
 
     def __init__(
         self,
@@ -75,12 +72,9 @@ class Evaluator:
         with ExitStack() as stack:
             pairs = zip(arm.parts, prepared, strict=True)
             adapt = [stack.enter_context(part.adapting(self.model, seen)) for part, seen in pairs]
+            learners, size, precision = [*adapt, *beside], self.segment, self.precision
             reader = Reader(
-                self.model,
-                window="stream",
-                learners=[*adapt, *beside],
-                segment=self.segment,
-                precision=self.precision,
+                self.model, window="stream", learners=learners, segment=size, precision=precision
             )
 
             def seen(nats: np.ndarray) -> None:
@@ -93,10 +87,7 @@ class Evaluator:
                 return [reader.read(text, seen) for text in texts]
 
     def prepared(self, part: Adaptation, arm: Arm) -> Learner | None:
-        """What has seen the training text for an adaptation; None if nothing had to.
-
-        Seen once for all arms whose memory is off, and once for all others.
-        """
+        """What saw the training text, once with memory off, once on; None if nothing had to."""
         if not part.training_tokens:
             return None
         self.require_training([arm])
@@ -134,16 +125,14 @@ class Trial(NamedTuple):
     """One point of a grid."""
 
     settings: Adaptation
-    nats: float
-    """Per token of the validation text."""
+    nats: float  # per token of the validation text
 
 
 @dataclass(frozen=True)
 class Tuned:
     """A grid, and what was chosen from it."""
 
-    memory: str
-    """The arm's life of the memory: each has a choice of its own."""
+    memory: str  # the arm's life of the memory: each has a choice of its own
     trials: tuple[Trial, ...]
 
     @property
@@ -184,16 +173,9 @@ def tune(
 ) -> tuple[list[Arm], list[Tuned]]:
     """Choose settings for the adaptations of arms, each by itself beside the life of the memory.
 
-    An adaptation that several arms share is tuned once; an arm with nothing to tune stays.
-
-    Args:
-        evaluator: the model.
-        texts: validation texts; never those that will be scored.
-        arms: what to tune.
-        tokens: how many of the texts' tokens are read for each point of a grid, from their start.
-
-    Returns:
-        The arms with the settings that were best, and the grids.
+    An adaptation that several arms share is tuned once; an arm with nothing to tune stays. The
+    texts are validation texts, of which `tokens` tokens are read for each point of a grid. Returns
+    the arms with the settings that were best, and the grids.
     """
     require(tokens >= 1, "tune_tokens must be at least 1")
     cut = []
