@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from sparsemeta import files
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.files import (
     DIGESTS,
@@ -192,3 +193,14 @@ def test_a_folder_that_was_changed_is_refused(tmp_path):
         check_folder(path)
     (path / DIGESTS).unlink()
     check_folder(path)
+
+
+def test_what_another_machine_is_writing_is_left_alone(tmp_path):
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    ours = tmp_path / f".a.{files._HOST}.{done.pid}-1.part.txt"
+    theirs = tmp_path / f".a.{'0' * 6}.{done.pid}-1.part.txt"
+    for left in (ours, theirs):
+        left.touch()
+    write_text(tmp_path / "a.txt", "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [theirs.name, "a.txt"]

@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from sparsemeta.errors import CheckpointError, ConfigError
 
 DIGESTS = "digests.json"
 """In a folder: the SHA-256 of every other file of it."""
+
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+"""Of this machine or container: on a disk that several share, a process number tells nothing."""
 
 
 @contextmanager
@@ -139,13 +143,15 @@ def sync(path: Path) -> None:
 
 def _aside(path: Path) -> Path:
     """Hidden, beside the path, and with its suffix, which may decide the format."""
-    return path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    writer = f"{_HOST}.{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    return path.with_name(f".{path.stem}.{writer}.part{path.suffix}")
 
 
 def _sweep(path: Path) -> None:
-    """Remove what processes that are no more left half-written beside a path."""
-    for left in path.parent.glob(glob.escape(f".{path.stem}.") + f"*-*.part{path.suffix}"):
-        owner = left.name.removeprefix(f".{path.stem}.").partition("-")[0]
+    """Remove what processes of this machine that are no more left half-written beside a path."""
+    ours = f".{path.stem}.{_HOST}."
+    for left in path.parent.glob(f"{glob.escape(ours)}*-*.part{path.suffix}"):
+        owner = left.name.removeprefix(ours).partition("-")[0]
         if owner.isdigit() and not _alive(int(owner)):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(True)
 
