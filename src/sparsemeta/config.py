@@ -163,6 +163,58 @@ class MemoryConfig(Settings, section="memory"):
             )
 
 
+@dataclass(frozen=True)
+class RowsConfig(Settings, section="rows"):
+    """Fast weights of an output layer: a row for each class that came."""
+
+    half_lives: tuple[Annotated[float, AtLeast(0)], ...] = (70.0, 700.0, 0.0)
+    """After how many steps half of a row is left, for each head; 0 never forgets."""
+    key_width: Annotated[int, AtLeast(2)] = 32
+    """Width of a row, per head (K)."""
+    rate: Annotated[float, Within(0, 1, open_low=True, open_high=True)] = 0.5
+    """How strongly a row is written before training changes it."""
+
+    @override
+    def check(self) -> None:
+        require(bool(self.half_lives), "rows.half_lives names no head: name one at least")
+
+
+@dataclass(frozen=True)
+class TablesConfig(Settings, section="tables"):
+    """Tables of what followed exact contexts, and the gate that mixes them into a prediction."""
+
+    orders: tuple[Annotated[int, AtLeast(0)], ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
+    """A head for each: its context is the last n tokens."""
+    fading_orders: tuple[Annotated[int, AtLeast(0)], ...] = (0, 0, 1, 3)
+    """Heads of the same kind that forget, as `fading` says."""
+    fading: tuple[Annotated[float, Within(0, 1)], ...] = (0.99, 0.95, 0.95, 0.8)
+    """What a slot of each of those keeps of its weights when it is written."""
+    bytes: tuple[Count, ...] = (1, 2, 3)
+    """A head for each: its context is the last n bytes, which are more general than a token."""
+    capacity: Annotated[int, AtLeast(4096)] = 2**22
+    """Rows held at most for each stream, of 48 bytes; beyond, what is oldest and rarest goes."""
+    rate: Annotated[float, Above(0)] = 4.0
+    """The gate moves by this, divided by the root of how often it was moved ..."""
+    least_rate: Annotated[float, AtLeast(0)] = 0.1
+    """... but never by less than this."""
+
+    @override
+    def check(self) -> None:
+        require(
+            len(self.fading_orders) == len(self.fading),
+            f"tables.fading_orders names {len(self.fading_orders)} heads and tables.fading what "
+            f"{len(self.fading)} of them keep: give one value for each",
+        )
+        heads = (*self.orders, *self.fading_orders, *self.bytes)
+        require(bool(heads), "tables has no head: name some in tables.orders")
+        for name in ("orders", "bytes"):
+            given = getattr(self, name)
+            require(
+                list(given) == sorted(set(given)),
+                f"tables.{name} = {list(given)} must rise: name each context once, in order",
+            )
+
+
 def read_toml(path: str | Path, schema: type[T]) -> T:
     """Read a TOML file into a dataclass of dataclasses, tuples, literals and plain values.
 

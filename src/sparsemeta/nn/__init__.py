@@ -1,5 +1,6 @@
 """Modules: a layer with a memory, what it is made of, and networks around it.
 
+adaptive.py        `AdaptiveLayer`: what has fast weights, and can be switched off
 sparse_memory.py   `SparseMemory`: augments a layer of any network
 parts.py           what it is made of: `Addressing`, `MetaLearner`, `InitialMemory`
 stream_learner.py  `StreamLearner`: a network for streams that are taught
@@ -8,6 +9,7 @@ health.py          `observe`: how well a memory is used; `usage_losses`: a remed
 """
 
 from sparsemeta.config import MemoryConfig as MemoryConfig
+from sparsemeta.nn.adaptive import AdaptiveLayer as AdaptiveLayer, memory_off as memory_off
 from sparsemeta.nn.health import Health as Health, observe as observe, usage_losses as usage_losses
 from sparsemeta.nn.meta_rnn import (
     MetaRNNState as MetaRNNState,
@@ -20,7 +22,7 @@ from sparsemeta.nn.parts import (
     InitialMemory as InitialMemory,
     MetaLearner as MetaLearner,
 )
-from sparsemeta.nn.sparse_memory import SparseMemory as SparseMemory, memory_off as memory_off
+from sparsemeta.nn.sparse_memory import SparseMemory as SparseMemory
 from sparsemeta.nn.stream_learner import (
     LessonLearner as LessonLearner,
     StreamLearner as StreamLearner,

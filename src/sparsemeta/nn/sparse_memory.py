@@ -1,7 +1,5 @@
 """`SparseMemory`: one layer's fast weights, read into its output."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +9,7 @@ from torch import Tensor, nn
 from sparsemeta.config import MemoryConfig
 from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
+from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.parts import Addressing, InitialMemory, MetaLearner
 from sparsemeta.ops import BACKENDS, Held, Segment, locate, scan
 
@@ -25,7 +24,7 @@ NAME = "memory"
 """What the only layer of a single `SparseMemory`'s state is called."""
 
 
-class SparseMemory(nn.Module):
+class SparseMemory(AdaptiveLayer):
     r"""A sparse fast-weight memory for one layer of width D.
 
     $$y_t = W_o \left( \gamma_t \odot \mathrm{norm}(M_t^\top r_t) \right)$$
@@ -47,6 +46,8 @@ class SparseMemory(nn.Module):
     (torch.Size([1, 10, 32]), 1)
     """
 
+    kind = "hidden"
+
     def __init__(
         self,
         width: int,
@@ -67,7 +68,6 @@ class SparseMemory(nn.Module):
         self.norm = nn.RMSNorm(config.value_width)
         self.output = nn.Linear(config.heads * config.value_width, width, bias=False)
         nn.init.zeros_(self.output.weight)
-        self.enabled = True
 
     @property
     def layout(self) -> Layout:
@@ -228,16 +228,3 @@ def _take_steps(tensor: Tensor, position: Tensor | slice) -> Tensor:
         return tensor[:, position]
     at = position.view(*position.shape, *[1] * (tensor.dim() - 2))
     return tensor.gather(1, at.expand(*position.shape, *tensor.shape[2:]))
-
-
-@contextmanager
-def memory_off(model: nn.Module) -> Iterator[None]:
-    """Run a model as its base network: its memories neither read nor write inside this block."""
-    before = [(m, m.enabled) for m in model.modules() if isinstance(m, SparseMemory)]
-    try:
-        for layer, _ in before:
-            layer.enabled = False
-        yield
-    finally:
-        for layer, enabled in before:
-            layer.enabled = enabled
