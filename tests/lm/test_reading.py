@@ -91,7 +91,7 @@ def test_future_tokens_change_nothing_before_them():
     for end in (b"\n..", b"cow"):
         tokens[-3:] = list(end)
         with torch.no_grad():
-            logits = [part.logits for part in segments(model, tokens, segment=32)]
+            logits = [p.predicted for p in segments(model, tokens, steps=0, segment=32)]
         before.append(torch.cat(logits)[:-3])
     assert torch.equal(*before)
 

@@ -15,7 +15,7 @@ from .evaluation import (
 )
 from .generation import Writer as Writer
 from .memories import load as load, load_memory as load_memory, remember as remember
-from .modelling import LanguageModel as LanguageModel, LMState as LMState
+from .modelling import LanguageModel as LanguageModel
 from .reading import (
     Reader as Reader,
     require_memory as require_memory,
@@ -28,6 +28,7 @@ from .scores import (
     Tally as Tally,
     passages as passages,
 )
+from .state import LMState as LMState
 from .text import (
     Document as Document,
     Tokenizer as Tokenizer,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from sparsemeta import run as engine
-from sparsemeta.config import AtLeast, Count, MemoryConfig, Settings, Within
+from sparsemeta.config import AtLeast, Count, MemoryConfig, RowsConfig, Settings, TablesConfig, Within
 from sparsemeta.errors import require
 
 
@@ -54,7 +54,7 @@ class TokenizerConfig(Settings, section="tokenizer"):
 
 @dataclass(frozen=True)
 class ModelConfig(Settings, section="model"):
-    """A decoder language model with sparse fast-weight memory in the layers you name."""
+    """A decoder language model with fast-weight memory in the layers you name, and at its end."""
 
     layers: Count = 4
     """Number of decoder blocks."""
@@ -69,9 +69,16 @@ class ModelConfig(Settings, section="model"):
     mlp_width: Count = 1024
     """Hidden width of the MLP."""
     memory_layers: tuple[int, ...] = ()
-    """Blocks that carry a memory, counted from 0; none makes a static model."""
+    """Blocks that carry a memory, counted from 0."""
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     """The memory of each of those blocks."""
+    output: tuple[Literal["rows", "tables"], ...] = ()
+    """Memories where tokens are predicted. rows: fast weights of the output layer; tables: what
+    followed the same contexts before. A model without any, and without memory_layers, is static."""
+    rows: RowsConfig = field(default_factory=RowsConfig)
+    """The row memory."""
+    tables: TablesConfig = field(default_factory=TablesConfig)
+    """The table memory, and the gate that says how far it is believed."""
 
     def check(self) -> None:
         """Raise `ConfigError` where settings do not go together."""
@@ -84,6 +91,11 @@ class ModelConfig(Settings, section="model"):
                 0 <= layer < self.layers,
                 f"model.memory_layers names block {layer}; blocks are 0 to {self.layers - 1}",
             )
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the model remembers, in any block or where it predicts."""
+        return bool(self.memory_layers or self.output)
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,15 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
     """Weight of a loss that pushes the memories to use their slots evenly; 0.01 is a good start."""
     precision: engine.Precision = "bf16-mixed"
     """bf16-mixed: autocast (five times faster on recent CPUs); 32-true: float32 throughout."""
+    base: str = ""
+    """Run or model folder whose weights and tokenizer it begins with; its own, drawn anew, if left
+    out. What that model lacks, such as memories, begins as in any new model."""
+    frozen: bool = False
+    """Whether the weights of `base` stay as they are, so that its new memories alone are trained,
+    in minutes."""
+    emptied: Annotated[float, Within(0, 1)] = 0.0
+    """Chance that a stream's memories are emptied before a segment, so that it learns to begin with
+    nothing, too; 0.01 is a good value."""
     accumulate: Count = 1
     """Segments of every stream whose gradients make one optimizer step."""
     validate_every: engine.Steps = 0
@@ -122,6 +143,11 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
         streams, devices = self.streams, self.devices
         message = f"training.streams = {streams} must be a multiple of training.devices = {devices}"
         require(streams % devices == 0, message)
+        require(
+            bool(self.base) or not self.frozen,
+            "training.frozen = true keeps the weights of training.base, but that names no model. "
+            "Name one, or leave both out.",
+        )
         require(
             self.validate_every > 0 or not self.patience,
             f"training.patience = {self.patience} counts readings of corpus.validation, but "

@@ -147,8 +147,8 @@ class SparseMetaHarness(TemplateLM):
     @torch.inference_mode()
     def _score(self, logits: Tensor, state: Any, follows: Sequence[int]) -> tuple[float, bool]:
         """Score a continuation; the state stays as it is, for the next one."""
-        more = segments(self._model, follows[:-1], state, **self._options)
-        predicted = [logits[None], *(part.logits.float() for part in more)]
+        more = segments(self._model, follows[:-1], state, steps=0, **self._options)
+        predicted = [logits[None], *(part.predicted.float() for part in more)]
         log_p = torch.cat(predicted).log_softmax(-1)
         targets = torch.tensor(follows, device=log_p.device)
         greedy = bool((log_p.argmax(-1) == targets).all())

@@ -1,97 +1,37 @@
-"""The adaptive language model: a sliding-window decoder with sparse memory in the blocks you name.
+"""The adaptive language model: a sliding-window decoder with memory in its blocks and at its end.
 
     tokens -> embedding -> [attention -> memory -> MLP] x layers -> norm -> logits
+                                                            + row memory -> mixed with table memory
 
-The feedback of a language model is the observed token: its embedding is what the memory is told.
+The feedback of a language model is the observed token: its embedding is what memories are told.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu, rms_norm, silu
+from torch.nn.functional import cross_entropy, relu, rms_norm, silu
 from torch.utils.checkpoint import checkpoint
 
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.attention import AttentionMask, WindowAttention, attention_mask
 from sparsemeta.lm.config import ModelConfig
-from sparsemeta.nn import SparseMemory
+from sparsemeta.lm.state import LMState
+from sparsemeta.nn import AdaptiveLayer, RowMemory, SparseMemory, TableMemory
 
-
-@dataclass(frozen=True)
-class LMState:
-    """All that a language model carries from one segment to the next.
-
-    Attributes:
-        memory: the fast weights of all memory blocks; what adapts, and what is worth saving.
-        window: per block, the last keys and values (B, heads, at most window - 1, width / heads);
-            nothing at all is an empty window.
-        real: (B,) int64, how many keys of the window are real, the last ones; None where all are.
-    """
-
-    memory: FastWeights
-    window: tuple[tuple[Tensor, Tensor], ...] = ()
-    real: Tensor | None = None
-
-    @property
-    def batch(self) -> int:
-        """How many streams it holds (B)."""
-        return len(next(iter(self.tensors().values())))
-
-    @property
-    def nbytes(self) -> int:
-        """Size in memory, in bytes."""
-        return sum(tensor.nbytes for tensor in self.tensors().values())
-
-    def detach(self) -> Self:
-        """The same values, cut off from the graph: the end of a truncated segment."""
-        return self._map(Tensor.detach)
-
-    def clone(self) -> Self:
-        """A copy that shares no storage."""
-        return self._map(Tensor.clone)
-
-    def select(self, rows: Tensor | list[int] | slice) -> Self:
-        """Some of the streams, some perhaps more than once: indices or a boolean mask over B."""
-        return self._map(lambda tensor: tensor[rows])
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, as `from_tensors` takes them."""
-        found = {f"memory.{name}": tensor for name, tensor in self.memory.tensors().items()}
-        for i, (k, v) in enumerate(self.window):
-            found[f"window.{i}.k"], found[f"window.{i}.v"] = k, v
-        return found if self.real is None else {**found, "real": self.real}
-
-    @classmethod
-    def concat(cls, parts: Sequence[Self]) -> Self:
-        """The streams of several states side by side, none of which has padding."""
-        layers = zip(*(part.window for part in parts), strict=True)
-        window = tuple((torch.cat([k for k, _ in r]), torch.cat([v for _, v in r])) for r in layers)
-        return cls(FastWeights.concat([part.memory for part in parts]), window)
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """The inverse of `tensors`."""
-        prefix = "memory."
-        memory = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-        layers = sum(name.startswith("window.") for name in tensors) // 2
-        window = tuple((tensors[f"window.{i}.k"], tensors[f"window.{i}.v"]) for i in range(layers))
-        return cls(FastWeights.from_tensors(memory), window, tensors.get("real"))
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return self.from_tensors({k: change(t) for k, t in self.tensors().items()})
+ROWS, TABLES = "rows", "tables"
+"""What these memories are called in a state; those of blocks have their numbers."""
 
 
 class LanguageModel(nn.Module):
-    """A decoder language model whose memory blocks keep learning while it reads.
+    """A decoder language model whose memories keep learning while it reads.
 
     Attributes:
         recompute: keep no activations of the blocks for the backward pass but compute them again,
             which saves memory and changes no gradient.
-        has_memory: whether any block has a memory.
+        has_memory: whether it remembers, in any block or where it predicts.
         context: what it looks back on besides its memory, in words.
     """
 
@@ -99,7 +39,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, config: ModelConfig, vocab_size: int):
         super().__init__()
-        self.recompute, self.has_memory = False, bool(config.memory_layers)
+        self.recompute, self.has_memory = False, config.has_memory
         self.context = f"attention: last {config.window} tokens, across texts"
         self.config, self.vocab_size = config, vocab_size
         self.embedding = nn.Embedding(vocab_size, config.width)
@@ -109,37 +49,77 @@ class LanguageModel(nn.Module):
         self.head = nn.Linear(config.width, vocab_size, bias=False)
         self.head.weight = self.embedding.weight
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+        size, output = (config.width, vocab_size), config.output
+        self.rows = RowMemory(*size, config.rows) if ROWS in output else None
+        self.tables = TableMemory(*size, config.tables) if TABLES in output else None
 
     def forward(
         self, tokens: Tensor, state: LMState | None = None, **options: Any
     ) -> tuple[Tensor, LMState]:
-        """Predict, at each step, the token that follows; arguments as `hidden`.
+        """Predict, at each step, the token that follows: `predict` without the hidden states."""
+        predicted, _, state = self.predict(tokens, state, **options)
+        return predicted, state
 
-        Returns logits (B, T, vocab_size), a function of tokens up to t alone, unspecified at masked
-        steps, and the state after.
-        """
-        hidden, state = self.hidden(tokens, state, **options)
-        return self.head(hidden), state
-
-    def hidden(
+    def predict(
         self,
         tokens: Tensor,
         state: LMState | None = None,
         *,
+        targets: Tensor | None = None,
+        steps: int = 0,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
         donate: bool = False,
-    ) -> tuple[Tensor, LMState]:
-        """What `head` turns into logits, (B, T, D), and the state after.
+    ) -> tuple[Tensor, Tensor, LMState]:
+        """Read tokens, and predict at each step the one that follows.
 
         Args:
             tokens: (B, T) int64.
             state: what the last segment returned; None starts with empty memory and window.
+            targets: (B, T) int64, what follows each token, where its probability is all that is
+                wanted: that is cheaper than a whole distribution.
+            steps: without targets, for how many of the last steps one is wanted; 0 is all.
             mask: (B, T) bool, True where the token is real; others are neither written to the
                 memory nor attended to, as if they were not there.
             reset: (B, T) bool, True empties the memory (not the attention window) before that step.
             donate: allow the state passed in to be overwritten, which saves copying its tables.
+
+        Returns:
+            log p of the targets (B, T) float32, or logits (B, steps, vocab_size), of which a
+            softmax is the prediction; both functions of tokens up to t alone, unspecified at masked
+            steps. The hidden states (B, T, D) that they were made from. The state after.
         """
+        hidden, observed, read = self._decode(tokens, state, mask, reset, donate)
+        memory, pending, given = dict(read.memory.layers), None, state and state.memory
+        options: dict[str, Any] = {"mask": mask, "reset": reset, "donate": donate}
+        mixes = self.tables is not None and self.tables.enabled
+        some = slice(0 if mixes or targets is not None else -steps, None)
+        logits = self.head(hidden[:, some])
+        if self.rows is not None:
+            held = given and given.child(ROWS)
+            scores, held = self.rows(hidden, tokens, held, feedback=observed, **options)
+            logits = scores.at(some).add_to(logits.float())
+            memory |= FastWeights.join({ROWS: held}).layers
+        if self.tables is not None:
+            held = given.child(TABLES) if given else self.tables.initial_state(len(tokens))
+            if mixes:
+                before, options["targets"] = state and state.pending, targets
+                found = self.tables(hidden, tokens, logits.float(), held, before, steps=steps, **options)
+                predicted, held, pending = found
+            memory |= FastWeights.join({TABLES: held}).layers
+        if not mixes:
+            predicted = logits if targets is None else _log_p(logits, targets)
+        return predicted, hidden, LMState(FastWeights(memory), read.window, read.real, pending)
+
+    def _decode(
+        self,
+        tokens: Tensor,
+        state: LMState | None,
+        mask: Tensor | None,
+        reset: Tensor | None,
+        donate: bool,
+    ) -> tuple[Tensor, Tensor, LMState]:
+        """Hidden states and embedded tokens, each (B, T, D), and the state of the blocks after."""
         observed = rms_norm(self.embedding(tokens), (self.config.width,))
         window = state.window if state else ()
         carried = window[0][0].shape[2] if window else 0
@@ -155,17 +135,19 @@ class LanguageModel(nn.Module):
             windows.append(kept)
             if held is not None:
                 memory[str(i)] = held
-        state = LMState(FastWeights.join(memory), tuple(windows), attended.real)
-        return rms_norm(x, (self.config.width,)), state
+        after = LMState(FastWeights.join(memory), tuple(windows), attended.real)
+        return rms_norm(x, (self.config.width,)), observed, after
 
     def read(
-        self, tokens: Tensor, state: LMState | None, *, empty: bool = False, donate: bool = False
+        self, tokens: Tensor, state: LMState | None, *, empty: bool = False, **options: Any
     ) -> tuple[Tensor, Tensor, LMState]:
         """Read tokens (T,) of one stream; arguments and result as of `reading.Model.read`."""
         first = torch.arange(len(tokens), device=tokens.device) == 0
-        reset = first[None] if empty else None
-        hidden, after = self.hidden(tokens[None], state, reset=reset, donate=donate)
-        return self.head(hidden)[0], hidden[0], after
+        targets = options.pop("targets", None)
+        options |= {"targets": targets if targets is None else targets[None]}
+        options |= {"reset": first[None] if empty else None}
+        predicted, hidden, after = self.predict(tokens[None], state, **options)
+        return predicted[0], hidden[0], after
 
     def begin(self, memory: FastWeights) -> LMState:
         """The state in which a text begins: a memory and an empty attention window."""
@@ -173,10 +155,22 @@ class LanguageModel(nn.Module):
         nothing = torch.zeros(1, self.config.heads, 0, width, device=device)
         return LMState(memory.to(device), ((nothing, nothing),) * self.config.layers)
 
+    def memories(self) -> Iterator[tuple[str, AdaptiveLayer]]:
+        """Its memories, and what each is called in a state."""
+        own = {ROWS: self.rows, TABLES: self.tables}
+        every = {**{str(i): block.memory for i, block in enumerate(self.blocks)}, **own}
+        return ((name, layer) for name, layer in every.items() if layer is not None)
+
     def nbytes(self, state: LMState) -> int:
         """Size of what reading on needs of a state, in bytes: no memory that is off."""
-        off = not any(m.enabled for m in self.modules() if isinstance(m, SparseMemory))
-        return state.nbytes - (state.memory.nbytes if off else 0)
+        off = [name for name, layer in self.memories() if not layer.enabled]
+        return state.nbytes - sum(state.memory.child(name).nbytes for name in off)
+
+
+def _log_p(logits: Tensor, targets: Tensor) -> Tensor:
+    """log p (B, T) of targets; those below zero, which nothing is asked of, have 0."""
+    nats = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+    return -nats.view_as(targets)
 
 
 class Block(nn.Module):

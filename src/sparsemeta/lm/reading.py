@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import nll_loss
+from torch.nn.functional import pad
 
 from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights
@@ -41,13 +41,21 @@ class Model(Protocol):
         ...
 
     def read(
-        self, tokens: Tensor, state: Any, *, empty: bool = False, donate: bool = False
+        self,
+        tokens: Tensor,
+        state: Any,
+        *,
+        targets: Tensor | None = None,
+        steps: int = 0,
+        empty: bool = False,
+        donate: bool = False,
     ) -> tuple[Tensor, Tensor, Any]:
         """Read tokens (T,) int64 of one stream, from a state; None is the start of a stream.
 
         `empty` empties the memory, and nothing else, before the first; `donate` allows the state to
-        be overwritten. Returns logits (T, V), a function of tokens up to t alone; hidden states
-        (T, D) that they were made from; and the state after, which has a method `detach`.
+        be overwritten. Returns log p (T,) float32 of targets (T,) int64, the token after each; or,
+        without targets, logits (steps, V) of the last steps, 0 being all: functions of tokens up to
+        t alone. Then hidden states (T, D); and the state after, which has a method `detach`.
         """
         ...
 
@@ -67,30 +75,33 @@ class Model(Protocol):
 class Learner:
     """What adapts beside the model in one reading; as it stands, nothing does."""
 
-    gradients: bool = False  # whether `learn` needs the graph of the logits
+    gradients: bool = False  # whether `learn` needs the graph of log p
     empties: bool = False  # whether the memory is emptied before each text
     segment: int | None = None  # tokens that it learns from at a time; None for any number
     nbytes: int = 0  # size of what it carries
 
     def mix(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The distribution (T, V) that is scored, from that of the model; both as log p.
+        """The log p (T,) that is scored, from that of the model, of the token after each step.
 
-        Of the contexts hidden (T, D); the targets (T,) int64, the token that follows each, are to
-        be used for later steps alone.
+        Of the contexts hidden (T, D); the targets (T,) int64 are those tokens. Whatever they are,
+        the p of all that could have followed a step must sum to one.
         """
         return log_p
 
-    def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
-        """Learn from a segment, once it has been scored; arguments as of `mix`."""
+    def learn(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> None:
+        """Learn from a segment, once it has been scored; arguments as of `mix`, log p the model's.
+
+        It has its graph where `gradients` asks for it.
+        """
 
 
 class Segment(NamedTuple):
     """What came of reading T tokens."""
 
-    logits: Tensor  # (T, V)
+    predicted: Tensor  # log p (T,) of the targets; or logits (steps, V), if these were asked for
     hidden: Tensor  # (T, D)
-    targets: Tensor  # (T,), the observed tokens; one fewer at the end of all
-    state: Any  # after them; to be used before the next segment is asked for
+    targets: Tensor  # (T,), the tokens after each; at the end of all, T is one fewer
+    state: Any  # after all that was read; to be used before the next segment is asked for
 
 
 class Reader:
@@ -163,13 +174,12 @@ class Reader:
 
     def _score(self, part: Segment) -> np.ndarray:
         """The nats (T,) of a segment's tokens; only then is it learned from."""
-        logits, hidden = (x[: len(part.targets)] for x in (part.logits, part.hidden))
-        hidden, log_p = hidden.detach(), logits.detach().float().log_softmax(-1)
+        hidden, log_p = part.hidden.detach(), part.predicted.detach()
         for one in self.learners:
             log_p = one.mix(log_p, hidden, part.targets)
-        nats = nll_loss(log_p, part.targets, reduction="none").cpu().numpy()
+        nats = log_p.neg().cpu().numpy()
         for one in self.learners:
-            one.learn(logits, hidden, part.targets)
+            one.learn(part.predicted, hidden, part.targets)
         return nats
 
 
@@ -185,6 +195,7 @@ def segments(
     tokens: Sequence[int] | np.ndarray,
     state: Any = None,
     *,
+    steps: int | None = None,
     segment: int = 256,
     precision: Precision = "32-true",
     empty: bool = False,
@@ -192,21 +203,27 @@ def segments(
 ) -> Iterator[Segment]:
     """Read tokens (tokens,) by segments, the state carried and, where there is a graph, cut off.
 
-    Segments are shorter where the model can read no more at once; `empty` empties the memory before
-    the first, and `donate` allows the state to be overwritten.
+    With `steps` logits of so many of the last steps of each are predicted, 0 being all; without,
+    log p of the targets. Segments are shorter where the model can read no more at once; `empty`
+    empties the memory before the first, and `donate` allows the state to be overwritten.
     """
     device = next(model.parameters()).device
     mixed = torch.autocast(device.type, torch.bfloat16) if precision == "bf16-mixed" else None
     ids = torch.as_tensor(tokens, dtype=torch.int64, device=device)
     segment = min(segment, model.longest or segment)
+    options: dict[str, Any] = {} if steps is None else {"steps": steps}
     for i in range(0, len(ids), segment):
+        part, targets = ids[i : i + segment], ids[i + 1 : i + segment + 1]
+        if steps is None:  # nothing follows the last token: what it predicts is left out below
+            options["targets"] = pad(targets, (0, len(part) - len(targets)))
+        options |= {"empty": empty and i == 0, "donate": donate or i > 0}
         with mixed or nullcontext():
-            logits, hidden, state = model.read(
-                ids[i : i + segment], state, empty=empty and i == 0, donate=donate or i > 0
-            )
+            predicted, hidden, state = model.read(part, state, **options)
         if torch.is_grad_enabled():
             state = state.detach()
-        yield Segment(logits, hidden, ids[i + 1 : i + segment + 1], state)
+        if steps is None:
+            predicted, hidden = predicted[: len(targets)], hidden[: len(targets)]
+        yield Segment(predicted, hidden, targets, state)
 
 
 @torch.inference_mode()
@@ -215,8 +232,8 @@ def read_on(
 ) -> tuple[Tensor, Any]:
     """The float32 logits (V,) after tokens, at least one, and the state; options of `segments`."""
     last = None
-    for part in segments(model, tokens, state, **options):
-        last = part.logits[-1].float(), part.state
+    for part in segments(model, tokens, state, steps=1, **options):
+        last = part.predicted[-1].float(), part.state
     assert last is not None
     return last
 
@@ -238,5 +255,5 @@ def require_memory(model: Model) -> None:
     require(
         model.has_memory,
         "this model has no memory: there is nothing to keep of what it reads. "
-        "Train one with model.memory_layers.",
+        "Train one with model.memory_layers or model.output.",
     )

@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from sparsemeta import run as engine
+from sparsemeta.errors import require
 from sparsemeta.lm import text as texts
-from sparsemeta.lm.checkpoint import find_model, write_model
+from sparsemeta.lm.checkpoint import find_model, load_model, write_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
-from sparsemeta.lm.modelling import LanguageModel, LMState
+from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.state import LMState
 from sparsemeta.lm.validation import Best, validate
 from sparsemeta.nn import usage_losses
 
@@ -82,7 +83,8 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         saved: engine.Checkpoint | None = None,
     ):
         config, (documents, self._texts) = recipe.training, text
-        self._tokenizer = _tokenizer(recipe, documents, folder, saved)
+        base = load_model(config.base) if config.base else None
+        self._tokenizer = _tokenizer(recipe, documents, folder, saved, base and base[1])
         expected = saved.facts["corpus"] if saved else None
         corpus = texts.tokenise(documents, self._tokenizer, folder, progress, expected=expected)
         documents.clear()  # they may be large, and are on the disk as tokens
@@ -91,6 +93,11 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         cut = {"streams": config.streams, "segment": config.segment}
         self.streams = texts.Streams(corpus.tokens, **cut, rank=runner.rank, world=runner.world)
         model = LanguageModel(recipe.model, self._tokenizer.vocab_size).train()
+        if model.tables is not None:
+            endings = self._tokenizer.endings(model.tables.spelling.shape[1])
+            model.tables.spell(torch.from_numpy(endings))
+        if base:
+            take_over(model, base[0], frozen=config.frozen)
         self._corpus, self._seconds = corpus.fingerprint, 0.0
         self._best: Best | None = None
         self.state: LMState | None = None
@@ -139,13 +146,22 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             tokens, targets = batch.tokens.to(device), batch.targets.to(device)
             usage = usage_losses(self.model) if config.usage_weight else nullcontext([])
             with self.engine.unsynchronised(left > 0), usage as uneven:
-                logits, state = self.forward(tokens, self.state, donate=True)
-                loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+                options = {"targets": targets, "reset": self._emptied(tokens), "donate": True}
+                log_p, state = self.forward(tokens, self.state, **options)
+                loss = -log_p.mean()
                 total = sum((config.usage_weight * term for term in uneven), loss)
                 (total / config.accumulate).backward()
             self.state = state.detach()
             losses.append(loss.detach())
         return self.engine.mean(torch.stack(losses).mean())
+
+    def _emptied(self, tokens: Tensor) -> Tensor | None:
+        """Whether the memory is emptied before each token (B, T): by chance, before the first."""
+        if not self.config.emptied:
+            return None
+        reset = torch.zeros_like(tokens, dtype=torch.bool)
+        reset[:, 0] = (torch.rand(len(tokens)) < self.config.emptied).to(reset.device)
+        return reset
 
     def status(self, record: dict[str, Any]) -> str:
         """Its loss, and how fast it reads."""
@@ -217,21 +233,45 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
 
 
 def _tokenizer(
-    recipe: Recipe, documents: list[texts.Document], folder: Path, saved: engine.Checkpoint | None
+    recipe: Recipe,
+    documents: list[texts.Document],
+    folder: Path,
+    saved: engine.Checkpoint | None,
+    given: texts.Tokenizer | None,
 ) -> texts.Tokenizer:
-    """The checkpoint's, or a new one, which is left beside the tokens for the other processes."""
+    """The checkpoint's, or that of the base, or a new one, left beside the tokens for others."""
     if saved or not engine.is_main():
         return texts.load_tokenizer(saved.folder if saved else folder)
-    tokenizer = texts.train_tokenizer(recipe.tokenizer, documents)
+    tokenizer = given or texts.train_tokenizer(recipe.tokenizer, documents)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder)
     return tokenizer
 
 
+def take_over(model: LanguageModel, base: LanguageModel, *, frozen: bool) -> None:
+    """Begin with the weights of a base, and train none of them if they are frozen.
+
+    Raises:
+        ConfigError: the base has weights that the model has not, or in other shapes.
+    """
+    given, own = base.state_dict(), model.state_dict()
+    other = [k for k, weight in given.items() if k not in own or own[k].shape != weight.shape]
+    require(
+        not other,
+        f"training.base is no model of this recipe: {', '.join(other[:3])} "
+        f"{'is' if len(other) == 1 else 'are'} not in it, or of another shape. Give [model] the "
+        "base's own settings, and memories beside.",
+    )
+    model.load_state_dict(given, strict=False)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(not (frozen and name in given))
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Decay the matrices; leave embeddings, gains and biases alone."""
     tables = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    decayed = [p for p in model.parameters() if p.ndim >= 2 and p not in tables]
-    others = [p for p in model.parameters() if p.ndim < 2 or p in tables]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim >= 2 and p not in tables]
+    others = [p for p in trained if p.ndim < 2 or p in tables]
     groups = ((decayed, weight_decay), (others, 0.0))
     return [{"params": params, "weight_decay": decay} for params, decay in groups]

@@ -22,6 +22,10 @@ def segments(count, length=4):
     return [(torch.randint(5, (length,)), torch.randint(5, (length,))) for _ in range(count)]
 
 
+def log_p(table, tokens, targets):
+    return -cross_entropy(table[tokens].float(), targets, reduction="none")
+
+
 def loss_gradient(table, tokens, targets):
     weight = table.detach().clone().requires_grad_()
     cross_entropy(weight[tokens].float(), targets).backward()
@@ -32,7 +36,7 @@ def test_mean_squares_are_the_root_of_the_mean():
     model, text = Table(), segments(6)
     meter = MeanSquares(model, segment=4)
     for tokens, targets in text:
-        meter.learn(model.table[tokens], HIDDEN, targets)
+        meter.learn(log_p(model.table, tokens, targets), HIDDEN, targets)
     table, unused = meter.root()
     squares = torch.stack([loss_gradient(model.table, *pair) ** 2 for pair in text])
     torch.testing.assert_close(table, squares.mean(0).sqrt())
@@ -51,7 +55,7 @@ def test_update_is_the_rule():
         gradient = loss_gradient(weight, tokens, targets)
         pull = 0.6 * (scale[0] / mean).clamp(max=1 / 0.6) * (start - weight)
         weight = weight + pull - 0.02 * gradient / (scale[0] + EPSILON * usual)
-        update.learn(model.table[tokens], HIDDEN, targets)
+        update.learn(log_p(model.table, tokens, targets), HIDDEN, targets)
         torch.testing.assert_close(model.table.detach(), weight)
     assert update.nbytes == 25 * 8  # the unused weight never changed
 
@@ -60,7 +64,7 @@ def test_a_short_segment_counts_for_less():
     model = Table()
     tokens, targets = segments(1, length=2)[0]
     meter = MeanSquares(model, segment=4)
-    meter.learn(model.table[tokens], HIDDEN, targets)
+    meter.learn(log_p(model.table, tokens, targets), HIDDEN, targets)
     half = loss_gradient(model.table, tokens, targets).abs() / 2
     torch.testing.assert_close(meter.root()[0], half)
 
@@ -74,7 +78,7 @@ def test_weights_are_put_back_bit_for_bit(fails):
     try:
         with update.undone():
             for tokens, targets in segments(3):
-                update.learn(model.table[tokens], HIDDEN, targets)
+                update.learn(log_p(model.table, tokens, targets), HIDDEN, targets)
             assert not torch.equal(model.table, before[0])
             if fails:
                 raise ZeroDivisionError
@@ -87,5 +91,6 @@ def test_weights_are_put_back_bit_for_bit(fails):
 def test_a_model_without_gradients_stays_finite():
     model = Table()
     update = RMSUpdate(model, [torch.zeros(5, 5), torch.zeros(2)], 64, 5e-4, 5e-3)
-    update.learn(model.table[torch.tensor([1])] * 0, HIDDEN, torch.tensor([2]))
+    nothing = log_p(model.table * 0, torch.tensor([1]), torch.tensor([2]))
+    update.learn(nothing, HIDDEN, torch.tensor([2]))
     assert model.table.isfinite().all()

@@ -35,6 +35,8 @@ class Adaptation(Settings, ABC):
     """What predictions can draw on by it, in words, with its settings in braces."""
     policy: ClassVar[bool] = False
     """Whether it is the life of the memory: every arm has exactly one such."""
+    ablation: ClassVar[bool] = False
+    """Whether it takes away, so that no arm has it unless it is named."""
     needs_memory: ClassVar[bool] = False
     needs_gradients: ClassVar[bool] = False
     axes: ClassVar[Axes] = {}
@@ -112,6 +114,44 @@ class CarriedMemory(MemoryPolicy):
 
     name, in_words = "carried", "memory: never emptied"
     about = "the memory is kept through all texts, in the order given"
+
+
+class Without(Adaptation):
+    """A kind of memory that is switched off, where others are on."""
+
+    ablation = True
+    needs_memory = True
+    kind: ClassVar[str]
+
+    @override
+    @contextmanager
+    def adapting(self, model: Any, prepared: Any) -> "Iterator[Learner]":
+        from sparsemeta.lm.reading import Learner
+        from sparsemeta.nn import memory_off
+
+        with memory_off(model, [self.kind]):
+            yield Learner()
+
+
+class NoHidden(Without):
+    """Without the memories in blocks."""
+
+    name, kind, in_words = "no-hidden", "hidden", "without memories in blocks"
+    about = "the memories in blocks are off"
+
+
+class NoRows(Without):
+    """Without the row memory."""
+
+    name, kind, in_words = "no-rows", "rows", "without row memory"
+    about = "the row memory is off"
+
+
+class NoTables(Without):
+    """Without the table memory."""
+
+    name, kind, in_words = "no-tables", "tables", "without table memory"
+    about = "the table memory and its gate are off"
 
 
 @dataclass(frozen=True)
@@ -195,6 +235,10 @@ class Dynamic(Adaptation, section="dynamic"):
 
 
 ADAPTATIONS: dict[str, type[Adaptation]] = {
-    kind.name: kind for kind in (NoMemory, DocumentMemory, CarriedMemory, Cache, Dynamic)
+    kind.name: kind
+    for kind in (
+        *(NoMemory, DocumentMemory, CarriedMemory, Cache, Dynamic),
+        *(NoHidden, NoRows, NoTables),
+    )
 }
 """All of them by name, in the order in which they stand in the name of an arm, and act."""

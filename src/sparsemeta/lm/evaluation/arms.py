@@ -10,7 +10,7 @@ from sparsemeta.errors import require
 from sparsemeta.lm.evaluation.adaptations import ADAPTATIONS, Adaptation, DocumentMemory, NoMemory
 
 POLICIES = tuple(name for name, kind in ADAPTATIONS.items() if kind.policy)
-BESIDE = tuple(name for name, kind in ADAPTATIONS.items() if not kind.policy)
+BESIDE = tuple(k for k, kind in ADAPTATIONS.items() if not kind.policy and not kind.ablation)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,12 @@ class Arm:
 
 def arms_of(has_memory: bool) -> tuple[str, ...]:
     """The arms that need a forward pass alone, which are those read unless others are named."""
-    kinds = {name: kind for name, kind in ADAPTATIONS.items() if not kind.needs_gradients}
-    return tuple(name for name, kind in kinds.items() if has_memory or not kind.needs_memory)
+    kinds = {name: kind for name, kind in ADAPTATIONS.items() if name in (*POLICIES, *BESIDE)}
+    return tuple(
+        name
+        for name, kind in kinds.items()
+        if not kind.needs_gradients and (has_memory or not kind.needs_memory)
+    )
 
 
 def all_arms(has_memory: bool) -> tuple[str, ...]:
@@ -108,6 +112,6 @@ def choose_arms(
             has_memory or not any(part.needs_memory for part in arm.parts),
             f"the arm '{arm}' needs a memory and this model has none: its arms are "
             f"{', '.join(all_arms(False)[:-1])} and {all_arms(False)[-1]}. Ask for those, or train "
-            "a model with model.memory_layers.",
+            "a model with model.memory_layers or model.output.",
         )
     return tuple(dict.fromkeys(chosen))

@@ -28,7 +28,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from sparsemeta.lm.reading import Learner, Model
 
@@ -62,16 +62,13 @@ class NeuralCache(Learner):
         return scores.softmax(-1).where(known, 0.0), tokens
 
     def mix(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Mix the cache's distribution into the model's: log p (T, V) to log p (T, V)."""
+        """Mix what the cache says of the targets with what the model does: log p (T,)."""
         matched, tokens = self.match(hidden, targets, self.theta)
-        words, column = tokens.unique(return_inverse=True)
-        p_cache = matched.new_zeros(len(targets), len(words)).index_add_(1, column, matched)
+        p_cache = (matched * (tokens == targets[:, None])).sum(-1)
         weight = self.weight * known_past(matched)
-        mixed = log_p + torch.log1p(-weight)
-        mixed[:, words] = torch.logaddexp(mixed[:, words], (weight * p_cache).log())
-        return mixed
+        return torch.logaddexp(log_p + torch.log1p(-weight), (weight * p_cache).log())
 
-    def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
+    def learn(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> None:
         """Take in the pairs of a segment, once it has been scored."""
         keys, tokens = self._with(normalize(hidden.float(), dim=-1), targets)
         self.keys, self.tokens = keys[-self.size :].clone(), tokens[-self.size :].clone()
@@ -99,12 +96,12 @@ class CacheSweep(NeuralCache):
 
     def mix(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> Tensor:
         """Take the targets' probabilities into the sums."""
-        p = log_p.gather(1, targets[:, None]).double().exp()
+        p = log_p[:, None].double().exp()
         weights = torch.tensor(self._weights, dtype=p.dtype, device=p.device)
         for i, theta in enumerate(self._thetas):
             matched, tokens = self.match(hidden, targets, theta)
             p_cache = (matched * (tokens == targets[:, None])).sum(-1, keepdim=True)
-            weight = weights * known_past(matched)
+            weight = weights * known_past(matched)[:, None]
             mixed = torch.lerp(p.expand_as(weight), p_cache.to(p).expand_as(weight), weight)
             self._sums[i] -= mixed.log().sum(0).cpu()
         self._count += len(targets)
@@ -112,8 +109,8 @@ class CacheSweep(NeuralCache):
 
 
 def known_past(matched: Tensor) -> Tensor:
-    """(T, 1), 1 where the cache knows anything and 0 at the start of a stream."""
-    return (matched.sum(-1, keepdim=True) > 0).to(matched.dtype)
+    """(T,), 1 where the cache knows anything and 0 at the start of a stream."""
+    return (matched.sum(-1) > 0).to(matched.dtype)
 
 
 class Gradients(Learner):
@@ -130,9 +127,9 @@ class Gradients(Learner):
         self.weights: list[Any] = [w for w in model.parameters() if w.requires_grad]
         self.segment = self._full = segment
 
-    def gradient(self, logits: Tensor, targets: Tensor) -> tuple[Tensor | None, ...]:
+    def gradient(self, log_p: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of a segment's mean loss, None for weights that had no part in it."""
-        loss = cross_entropy(logits.float(), targets, reduction="sum") / self._full
+        loss = -log_p.sum() / self._full
         return torch.autograd.grad(loss, self.weights, allow_unused=True)
 
 
@@ -144,9 +141,9 @@ class MeanSquares(Gradients):
         self._sums = [torch.zeros_like(weight) for weight in self.weights]
         self._count = 0
 
-    def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
+    def learn(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> None:
         """Take a segment's gradient into the mean."""
-        for total, gradient in zip(self._sums, self.gradient(logits, targets), strict=True):
+        for total, gradient in zip(self._sums, self.gradient(log_p), strict=True):
             if gradient is not None:
                 total.addcmul_(gradient, gradient)
         self._count += 1
@@ -175,9 +172,9 @@ class RMSUpdate(Gradients):
         self._step = [rate / (m + EPSILON * usual) for m in scale]
         self._changed = [False] * len(scale)
 
-    def learn(self, logits: Tensor, hidden: Tensor, targets: Tensor) -> None:
+    def learn(self, log_p: Tensor, hidden: Tensor, targets: Tensor) -> None:
         """Update the weights once."""
-        found = self.gradient(logits, targets)
+        found = self.gradient(log_p)
         with torch.no_grad():
             for i, gradient in enumerate(found):
                 if gradient is not None:

@@ -17,7 +17,7 @@ from transformers import Cache, GenerationConfig, GenerationMixin
 
 from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.lm.modelling import LMState
+from sparsemeta.lm.state import LMState
 
 
 def merge(state: LMState | None, memory: FastWeights | None) -> LMState | None:

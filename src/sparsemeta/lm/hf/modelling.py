@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
-from sparsemeta.config import MemoryConfig, from_dict, to_dict
+from sparsemeta.config import MemoryConfig, RowsConfig, TablesConfig, from_dict, to_dict
 from sparsemeta.errors import CheckpointError, StateError, require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.checkpoint import load_model
@@ -21,7 +22,7 @@ _INITIALISED = "_is_hf_initialized"  # how transformers marks a weight that has 
 
 
 class SparseMetaConfig(PreTrainedConfig):
-    """An adaptive language model: the fields of `ModelConfig`, its memory's as a dictionary.
+    """An adaptive language model: the fields of `ModelConfig`, its memories' as dictionaries.
 
     `use_cache` is whether a forward pass outside training returns a `FastWeightCache`.
     """
@@ -43,6 +44,9 @@ class SparseMetaConfig(PreTrainedConfig):
     mlp_width: int = ModelConfig.mlp_width
     memory_layers: list[int] | tuple[int, ...] = ModelConfig.memory_layers
     memory: dict[str, Any] = field(default_factory=lambda: to_dict(MemoryConfig()))
+    output: list[str] | tuple[str, ...] = ModelConfig.output
+    rows: dict[str, Any] = field(default_factory=lambda: to_dict(RowsConfig()))
+    tables: dict[str, Any] = field(default_factory=lambda: to_dict(TablesConfig()))
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     pad_token_id: int | None = None
@@ -50,7 +54,7 @@ class SparseMetaConfig(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self.memory_layers = list(self.memory_layers)
+        self.memory_layers, self.output = list(self.memory_layers), list(self.output)
         super().__post_init__(**kwargs)
         self.to_model()
 
@@ -70,7 +74,8 @@ class CausalLMOutputWithMemory(ModelOutput):
     """What a forward pass returns.
 
     The loss, mean cross entropy in nats, if there were labels; logits (B, T, vocab_size), or the
-    last steps of it; the fast weights after the segment; the cache, if one is used.
+    last steps of it, but none in training with labels; the fast weights after the segment; the
+    cache, if one is used.
     """
 
     loss: Tensor | None = None
@@ -153,13 +158,17 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
                 f"{len(input_ids)} rows: give one row for each stream"
             )
         mask = _real(attention_mask, input_ids)
-        hidden, state = self.model.hidden(input_ids, state, mask=mask, donate=donate)
-        steps = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.model.head(hidden[:, steps])
-        loss = None
+        loss, before, logits = None, state, None
         if labels is not None:
-            size, items = self.config.vocab_size, num_items_in_batch
-            loss = self.loss_function(logits, labels, vocab_size=size, num_items_in_batch=items)
+            follows = pad(labels[:, 1:], (0, 1), value=-100)
+            asked, targets = follows != -100, follows.clamp(min=0)
+            log_p, state = self.model(input_ids, before, mask=mask, targets=targets)
+            loss = -log_p[asked].sum() / (asked.sum() if num_items_in_batch is None else num_items_in_batch)
+        if labels is None or not self.training:  # training needs no whole distribution
+            some = isinstance(logits_to_keep, int)
+            options = {"steps": logits_to_keep if some else 0, "mask": mask, "donate": donate}
+            logits, state = self.model(input_ids, before, **options)
+            logits = logits if some else logits[:, logits_to_keep]
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
         if use_cache:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sparsemeta.errors import CheckpointError, ConfigError, require
@@ -62,6 +63,8 @@ class PretrainedModel(nn.Module):
         tokens: Tensor,
         state: WindowState | None,
         *,
+        targets: Tensor | None = None,
+        steps: int = 0,
         empty: bool = False,
         donate: bool = False,
     ) -> tuple[Tensor, Tensor, WindowState]:
@@ -75,7 +78,10 @@ class PretrainedModel(nn.Module):
         out = self._call(tokens if self._keeps else torch.cat([seen, tokens]), past)
         kept = out.past_key_values if self._keeps else None
         logits, hidden = (found[0, -len(tokens) :] for found in (out.logits, out.hidden_states[-1]))
-        return logits, hidden, WindowState(torch.cat([seen, tokens]), kept)
+        predicted = logits[-steps:]
+        if targets is not None:
+            predicted = -cross_entropy(logits.float(), targets, reduction="none")
+        return predicted, hidden, WindowState(torch.cat([seen, tokens]), kept)
 
     def begin(self, memory: FastWeights) -> WindowState:
         """Refuse, with a ConfigError: it has no memory."""

@@ -31,6 +31,12 @@ _BYTES_FILE = {"kind": "bytes"}
 _PIECE = re.compile(r".{65536}.*?[!-~](?=[ \n])|.+", re.DOTALL)
 _PIECES_AT_ONCE = 64
 
+# The byte that each letter of a byte-level vocabulary stands for, as GPT-2 has it: printable ones
+# for themselves, the rest for what follows U+00FF.
+_PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTED]
+_BYTES = {chr(byte): byte for byte in _PRINTED} | {chr(256 + i): b for i, b in enumerate(_OTHERS)}
+
 # What a normalizer, a stripped end or an added space would change.
 _PROBE = "A\u0301\ufb01  x\r\n\t\U0001d11e "
 
@@ -64,6 +70,17 @@ class Tokenizer(ABC):
         """The text of `ids`: part of a character is U+FFFD, an unspelt separator nothing."""
         return self._decode([int(i) for i in ids])
 
+    def endings(self, length: int) -> np.ndarray:
+        """The last bytes of every token, int16 of shape (vocab_size, length).
+
+        The newest stands last, -1 where there are fewer. What has no spelling ends as byte 0 does.
+        """
+        found = np.full((self.vocab_size, length), -1, np.int16)
+        for token in range(self.vocab_size):
+            spelt = (self._spelling(token) or b"\0")[-length:]
+            found[token, length - len(spelt) :] = list(spelt)
+        return found
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json into an existing folder."""
         (folder / _FILE_NAME).write_text(self._to_json(), encoding="utf-8")
@@ -79,6 +96,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def _decode(self, ids: list[int]) -> str: ...
 
+    def _spelling(self, token: int) -> bytes:
+        """The bytes of one token."""
+        return self._decode([token]).encode("utf-8")
+
     @abstractmethod
     def _to_json(self) -> str: ...
 
@@ -93,6 +114,9 @@ class ByteTokenizer(Tokenizer):
 
     def _decode(self, ids: list[int]) -> str:
         return bytes(i for i in ids if i < self.separator).decode("utf-8", errors="replace")
+
+    def _spelling(self, token: int) -> bytes:
+        return bytes([token][: token < self.separator])
 
     def _to_json(self) -> str:
         return json.dumps(_BYTES_FILE)
@@ -148,6 +172,9 @@ class BPETokenizer(Tokenizer):
     def _decode(self, ids: list[int]) -> str:
         return self._pairs.decode([i for i in ids if i < self.separator])
 
+    def _spelling(self, token: int) -> bytes:
+        return bytes(_BYTES[letter] for letter in self._pairs.id_to_token(token) or "")
+
     def _to_json(self) -> str:
         return self._pairs.to_str()
 
@@ -192,6 +219,10 @@ class WordTokenizer(Tokenizer):
     def _decode(self, ids: list[int]) -> str:
         spelling = " ".join("\n" if self._words[i] == EOS else self._words[i] for i in ids)
         return re.sub(" ?\n ?", "\n", spelling)
+
+    def _spelling(self, token: int) -> bytes:
+        word = self._words[token]
+        return b"\n" if word == EOS else word.encode("utf-8") + b" "
 
     def _to_json(self) -> str:
         return json.dumps({"kind": "words", "words": self._words})
