@@ -2,13 +2,15 @@
 
 adaptive.py        `AdaptiveLayer`: what has fast weights, and can be switched off
 sparse_memory.py   `SparseMemory`: augments a layer of any network
-parts.py           what it is made of: `Addressing`, `MetaLearner`, `InitialMemory`
+row_memory.py      `RowMemory`: augments an output layer, by a row for each class that came
+predecessors.py    which step came before each, across masks and resets
+parts.py           what a `SparseMemory` is made of: `Addressing`, `MetaLearner`, `InitialMemory`
 stream_learner.py  `StreamLearner`: a network for streams that are taught
 meta_rnn.py        `SparseMetaRNN`: a network for control
 health.py          `observe`: how well a memory is used; `usage_losses`: a remedy where it is not
 """
 
-from sparsemeta.config import MemoryConfig as MemoryConfig
+from sparsemeta.config import MemoryConfig as MemoryConfig, RowsConfig as RowsConfig
 from sparsemeta.nn.adaptive import AdaptiveLayer as AdaptiveLayer, memory_off as memory_off
 from sparsemeta.nn.health import Health as Health, observe as observe, usage_losses as usage_losses
 from sparsemeta.nn.meta_rnn import (
@@ -22,9 +24,11 @@ from sparsemeta.nn.parts import (
     InitialMemory as InitialMemory,
     MetaLearner as MetaLearner,
 )
+from sparsemeta.nn.row_memory import RowMemory as RowMemory
 from sparsemeta.nn.sparse_memory import SparseMemory as SparseMemory
 from sparsemeta.nn.stream_learner import (
     LessonLearner as LessonLearner,
     StreamLearner as StreamLearner,
     StreamState as StreamState,
 )
+from sparsemeta.ops import Scores as Scores

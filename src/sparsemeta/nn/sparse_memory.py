@@ -1,7 +1,6 @@
 """`SparseMemory`: one layer's fast weights, read into its output."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.parts import Addressing, InitialMemory, MetaLearner
+from sparsemeta.nn.predecessors import predecessors, take_steps
 from sparsemeta.ops import BACKENDS, Held, Segment, locate, scan
 
 DENSE_SLOTS = 2**14
@@ -120,11 +120,11 @@ class SparseMemory(AdaptiveLayer):
             return torch.zeros_like(x), state
 
         context = torch.cat([before.last[:, None].to(x.dtype), x], dim=1)
-        follows = _predecessors(x, before.steps, mask, reset)
+        follows = predecessors(x, before.steps, mask, reset)
         address = self.addressing(context)
-        write = address.map(lambda tensor: _take_steps(tensor, follows.position))
+        write = address.map(lambda tensor: take_steps(tensor, follows.position))
         read = address.map(lambda tensor: tensor[:, 1:])
-        previous = _take_steps(context, follows.position)
+        previous = take_steps(context, follows.position)
         made = self.meta_learner(previous, x, x if feedback is None else feedback)
         value = made.value
         if self.initial is not None and self.config.rule == "delta":  # it recalls I^T w already
@@ -154,7 +154,7 @@ class SparseMemory(AdaptiveLayer):
         gate = torch.sigmoid(self.gate(x))[..., None]
         recalled = self.norm(recalled.to(self.norm.weight.dtype)).to(gate.dtype)
         y = self.output((gate * recalled).flatten(2))
-        last = _take_steps(context, follows.last)[:, -1].to(before.last.dtype)
+        last = take_steps(context, follows.last)[:, -1].to(before.last.dtype)
         after = LayerWeights(table, last, follows.steps, before.slot, before.bucket)
         return y.to(x.dtype), FastWeights({NAME: after})
 
@@ -189,42 +189,3 @@ class SparseMemory(AdaptiveLayer):
             self.meta_learner.embed(way.mT)
             way.mul_(confidence)
         self.output.requires_grad_(False)
-
-
-class _Predecessors(NamedTuple):
-    """Which real step came before each step; positions count the carried step as 0, t as t + 1."""
-
-    position: Tensor | slice  # (B, T) int64
-    known: Tensor  # (B, T) bool, False where nothing came before, or a reset lies between
-    last: Tensor | slice  # (B, 1) int64, the position of the last real step
-    steps: Tensor  # (B,) int64, real steps since the memory was empty
-
-
-def _predecessors(
-    x: Tensor, steps: Tensor, mask: Tensor | None, reset: Tensor | None
-) -> _Predecessors:
-    batch, time, _ = x.shape
-    if mask is None and reset is None:
-        known = (steps > 0)[:, None]
-        if time > 1:
-            known = torch.cat([known, known.new_ones(batch, time - 1)], dim=1)
-        return _Predecessors(slice(0, -1), known, slice(-1, None), steps + time)
-    step = torch.arange(1, time + 1, device=x.device).expand(batch, time)
-    real = step if mask is None else torch.where(mask, step, 0)
-    newest = real.cummax(1).values  # the last real step up to and including this one
-    position = torch.cat([newest.new_zeros(batch, 1), newest[:, :-1]], dim=1)
-    emptied = torch.zeros_like(step) if reset is None else torch.where(reset, step, 0)
-    emptied = emptied.cummax(1).values
-    carried = (position == 0) & (emptied == 0) & (steps > 0)[:, None]
-    known = carried | ((position > 0) & (position >= emptied))
-    since = ((real > 0) & (step >= emptied[:, -1:])).sum(1)
-    total = torch.where(emptied[:, -1] == 0, steps + since, since)
-    return _Predecessors(position, known, newest[:, -1:], total)
-
-
-def _take_steps(tensor: Tensor, position: Tensor | slice) -> Tensor:
-    """Steps (B, T, ...) of a tensor (B, S, ...) by position (B, T)."""
-    if isinstance(position, slice):
-        return tensor[:, position]
-    at = position.view(*position.shape, *[1] * (tensor.dim() - 2))
-    return tensor.gather(1, at.expand(*position.shape, *tensor.shape[2:]))

@@ -4,6 +4,7 @@ types.py     what they speak of: `Address` and `Segment`, and the axes of all te
 address/     from queries and keys to addresses
 update/      retain, write, read: what a segment does to a memory, in several exact forms
 table/       a table that holds only the rows of slots that were written
+output/      memory where outcomes are predicted
 compiled.py  whether compiled loops can be used, and running them on several threads
 """
 
@@ -17,6 +18,8 @@ from sparsemeta.ops.address.kinds import (
     topk_address as topk_address,
 )
 from sparsemeta.ops.compiled import usable as usable
+from sparsemeta.ops.output.rows_chunked import rows_chunked as rows_chunked
+from sparsemeta.ops.output.types import Outcomes as Outcomes, Rows as Rows, Scores as Scores
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Segment as Segment
 from sparsemeta.ops.update.scan import (

@@ -19,7 +19,7 @@ class Outcomes(NamedTuple):
     Attributes:
         observed: (B, T) int64, the class that came, $x_t$; or the row that it has in a table.
         key: (B, T, H, K), the context that predicted it, $k_t$.
-        rate: (B, T, H) in [0, 1], how strongly it is written, $\beta_t$.
+        rate: (B, T, H) in [0, 1], how strongly it is written, $\beta_t$; 0 writes nothing.
         query: (B, T, H, K), the context of the next prediction, $q_t$.
         log_retention: (H,) <= 0, $\log \lambda$: what every row keeps over a step.
     """

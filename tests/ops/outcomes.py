@@ -3,8 +3,11 @@
 from dataclasses import dataclass, replace
 
 import torch
-from output_memory import EPOCH, Outcomes, Rows, Scores, rows_chunked, rows_reference
 from torch import Tensor
+
+from sparsemeta.ops import Outcomes, Rows, Scores, rows_chunked
+from sparsemeta.ops.output.rows_reference import rows_reference
+from sparsemeta.ops.output.types import EPOCH
 
 DIFFERENTIABLE = ("key", "rate", "query", "log_retention")
 

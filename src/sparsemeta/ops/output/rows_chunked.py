@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from output_memory.types import EPOCH, Outcomes, Rows
+from sparsemeta.ops.output.types import EPOCH, Outcomes, Rows
 
 SHORT = 4
 """Up to this many steps, scores are fewer than the numbers in the rows: they are decayed."""
@@ -36,7 +36,7 @@ def rows_chunked(
     """Run a segment over the rows held; differentiable in every floating-point argument.
 
     Args:
-        outcomes: the segment, in rows of the table; a step that is not real may name any.
+        outcomes: the segment, in rows of the table; a step that writes nothing may name any.
         before: the rows before it.
         mask: True where the step is real; one that is not changes nothing.
         reset: True empties the memory before that step.
@@ -78,7 +78,8 @@ def rows_chunked(
         reach = torch.where(carries, reach, 0)
     idle = before.clock[:, None] - stamp[:, :held]
     carried = _carried(reach, contents[:, :held], _decay(log_retention, idle))
-    last = mask & (life == life[:, -1:]) & ~(same & mask[..., None]).tril(-1).any(1)
+    writes = (rate > 0).any(-1)
+    last = writes & (life == life[:, -1:]) & ~(same & writes[..., None]).tril(-1).any(1)
     donate = donate and not torch.is_grad_enabled()
     return carried, fresh, _after(before, row, written, last, mask, reset, clock, donate)
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from output_memory import Outcomes, Rows, Scores, rows_chunked
 from torch.nn.functional import pad
 
-from tests.experiments.outcomes import added, case, chunked, reference, rows_of, run, run_chunked
+from sparsemeta.ops import Outcomes, Rows, Scores, rows_chunked
+from tests.ops.outcomes import added, case, chunked, reference, rows_of, run, run_chunked
 
 
 def assert_same(found, expected):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from output_memory.types import Outcomes
+from sparsemeta.ops.output.types import Outcomes
 
 
 def rows_reference(

@@ -1,0 +1,199 @@
+"""`RowMemory`: fast weights of an output layer, a row for each class that came."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, rms_norm
+
+from sparsemeta.config import RowsConfig
+from sparsemeta.errors import StateError
+from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
+from sparsemeta.nn.adaptive import AdaptiveLayer
+from sparsemeta.nn.predecessors import predecessors, take_steps
+from sparsemeta.nn.sparse_memory import NAME
+from sparsemeta.ops import Address, Held, Outcomes, Rows, Scores, Segment, locate, rows_chunked
+
+
+class RowMemory(AdaptiveLayer):
+    r"""A memory that adds to the logits of classes, for any layer that predicts them.
+
+    $$M_t = \lambda M_{t-1}, \qquad M_t[x_t] \mathrel{+}= \beta_t (k_t - M_t[x_t]), \qquad
+      \mathrm{logits}_t[w] \mathrel{+}= q_t \cdot M_t[w]$$
+
+    in each of H heads, where $x_t$ is the class that came, $k_t = \mathrm{unit}(W_k h_{t-1}, c)$
+    the context that should have predicted it, and $q_t = 2 \sigma(W_g h_t) W_q h_t$ the context of
+    the next prediction. The learned constant c lets a row say that its class came, whatever the
+    context. $W_q = 0$ at the start: nothing is added. Costs are those of the rows that were
+    written, however many classes there are.
+
+    Args:
+        width: D, of what the output layer reads.
+        classes: how many classes there are (V).
+        config: the memory's settings.
+
+    >>> rows = RowMemory(32, 1000, RowsConfig())
+    >>> hidden, embedded = torch.randn(2, 1, 10, 32)
+    >>> scores, state = rows(hidden, torch.arange(10)[None], feedback=embedded)
+    >>> scores.add_to(torch.zeros(1, 10, 1000)).any()  # not yet trained
+    tensor(False)
+    """
+
+    kind = "rows"
+
+    def __init__(self, width: int, classes: int, config: RowsConfig):
+        super().__init__()
+        self.width, self.classes, self.config = width, classes, config
+        heads, key = len(config.half_lives), config.key_width
+        self.key = nn.Linear(width, heads * (key - 1), bias=False)
+        self.constant = nn.Parameter(torch.ones(heads, 1))
+        self.query = nn.Linear(width, heads * key, bias=False)
+        self.gain = nn.Linear(width, heads)
+        self.rate = nn.Linear(2 * width, heads)
+        for blank in (self.query.weight, self.gain.weight, self.gain.bias, self.rate.weight):
+            nn.init.zeros_(blank)
+        nn.init.constant_(self.rate.bias, math.log(config.rate / (1 - config.rate)))
+        half_lives = torch.tensor(config.half_lives)
+        self.register_buffer("forgets", half_lives > 0, persistent=False)
+        self.log_half_life = nn.Parameter(half_lives.where(half_lives > 0, 1).log())
+
+    @property
+    def layout(self) -> Layout:
+        """The shape and form of its state: a slot is a class, a row ends with its stamp."""
+        width = len(self.config.half_lives) * self.config.key_width + 1
+        return Layout(1, self.classes, width, capacity=self.classes)
+
+    def initial_state(self, batch: int) -> FastWeights:
+        """An empty memory for B streams."""
+        weight = self.query.weight
+        # Never coarser than float32, however coarse the activations: a memory in bf16 drifts.
+        where = {"device": weight.device, "dtype": torch.promote_types(weight.dtype, torch.float32)}
+        return FastWeights({NAME: LayerWeights.empty(self.layout, batch, self.width, **where)})
+
+    def forward(
+        self,
+        hidden: Tensor,
+        came: Tensor,
+        state: FastWeights | None = None,
+        *,
+        feedback: Tensor,
+        revealed: Tensor | None = None,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        donate: bool = False,
+    ) -> tuple[Scores, FastWeights]:
+        """Score classes after each step of a segment, writing as it goes.
+
+        Args:
+            hidden: (B, T, D), what the output layer reads.
+            came: (B, T) int64, the class that was revealed at t, which t-1 was to predict.
+            state: the memory before the segment; None is an empty one.
+            feedback: (B, T, D), a description of that class; of any scale.
+            revealed: (B, T) bool, False where no class was: the step reads and writes nothing; all
+                were if None.
+            mask: (B, T) bool, True where the step is real; others change nothing.
+            reset: (B, T) bool, True empties the memory before that step.
+            donate: allow the state passed in to be overwritten, which saves copying its table;
+                go on with the state that is returned, and `clone` first what is to be kept.
+
+        Returns:
+            What to add to the logits, unspecified at masked steps, and the memory after.
+
+        Raises:
+            StateError: the state does not fit this layer.
+        """
+        if state is None:
+            state, donate = self.initial_state(len(hidden)), True
+        before = self._own(state, len(hidden))
+        if not self.enabled:
+            nothing = hidden.new_zeros(*came.shape, 0)
+            return Scores(nothing, nothing, came[:, :0], came[:, :0]), state
+
+        follows = predecessors(hidden, before.steps, mask, reset)
+        written = follows.known
+        for needed in (mask, revealed):
+            written = written if needed is None else written & needed
+        observed = torch.where(written, came, 0)
+        context = torch.cat([before.last[:, None].to(hidden.dtype), hidden], dim=1)
+        previous = take_steps(context, follows.position)
+        dtype = before.table.dtype
+        outcomes = Outcomes(
+            observed,
+            self._key(previous).to(dtype),
+            self._rate(previous, feedback).to(dtype) * written[..., None],
+            self._query(hidden).to(dtype),
+            self._log_retention().to(dtype),
+        )
+        classes = _claimed(before.slot[:, 0])
+        outcomes, held = self._locate(outcomes, before, written, reset, donate=donate)
+        carried, fresh, after = rows_chunked(
+            outcomes,
+            Rows(held.table[:, 0], before.steps),
+            torch.ones_like(written) if mask is None else mask,
+            torch.zeros_like(written) if reset is None else reset,
+            held=classes.shape[1],
+            donate=donate or held.table is not before.table,  # it was copied when it grew
+        )
+        last = take_steps(context, follows.last)[:, -1].to(before.last.dtype)
+        kept = LayerWeights(after.table[:, None], last, follows.steps, held.slot, held.bucket)
+        return Scores(carried, fresh, classes, observed), FastWeights({NAME: kept})
+
+    def _key(self, previous: Tensor) -> Tensor:
+        """K (B, T, H, K)."""
+        key = self.key(previous).unflatten(-1, (len(self.constant), -1))
+        constant = self.constant.to(key.dtype).expand(*key.shape[:-1], 1)
+        return normalize(torch.cat([key, constant], dim=-1), dim=-1)
+
+    def _query(self, hidden: Tensor) -> Tensor:
+        """Q (B, T, H, K)."""
+        query = self.query(hidden).unflatten(-1, (len(self.constant), -1))
+        return 2 * torch.sigmoid(self.gain(hidden))[..., None] * query
+
+    def _rate(self, previous: Tensor, feedback: Tensor) -> Tensor:
+        r"""\beta (B, T, H)."""
+        feedback = rms_norm(feedback, (self.width,))
+        return torch.sigmoid(self.rate(torch.cat([previous, feedback], dim=-1)))
+
+    def _log_retention(self) -> Tensor:
+        r"""\log \lambda (H,)."""
+        return -math.log(2) * torch.exp(-self.log_half_life) * self.forgets
+
+    def _locate(
+        self,
+        outcomes: Outcomes,
+        before: LayerWeights,
+        written: Tensor,
+        reset: Tensor | None,
+        *,
+        donate: bool,
+    ) -> tuple[Outcomes, Held]:
+        """The outcomes with each class's row in its place, and the rows with those claimed."""
+        index = outcomes.observed[..., None, None]
+        write = Address(index, outcomes.rate[..., :1, None])
+        segment = Segment(write, outcomes.key, outcomes.rate, None, write.map(lambda x: x[..., :0]))
+        held = Held(before.table, before.slot, before.bucket)
+        # A reset would free rows in place, and their classes are still to be named.
+        donate = donate and reset is None
+        segment, held = locate(held, segment, written, reset, capacity=self.classes, donate=donate)
+        return outcomes._replace(observed=segment.write.index[..., 0, 0]), held
+
+    def _own(self, state: FastWeights, batch: int) -> LayerWeights:
+        """This layer's part of a state, checked."""
+        found = list(state.layers)
+        if found != [NAME]:
+            raise StateError(f"expected the state of one RowMemory, got layers {found}")
+        layer = state.layers[NAME]
+        expected = (batch, *self.layout[:3])
+        if layer.shape != expected or layer.slot is None:
+            raise StateError(
+                f"the state's table is {layer.shape} but this layer reads {expected} "
+                "(streams, heads, classes, width), and only rows that were written. Pass the state "
+                "that this layer returned for the same streams, or None to start empty."
+            )
+        return layer
+
+
+def _claimed(slot: Tensor) -> Tensor:
+    """The classes (B, n) of the rows (B, C) that any stream has claimed, row 0 before them."""
+    free = slot[:, :1]
+    return slot[:, : int((slot != free).sum(1).max()) + 1]
