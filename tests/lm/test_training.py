@@ -13,7 +13,7 @@ import torch
 
 from sparsemeta.config import read_toml
 from sparsemeta.errors import CheckpointError, ConfigError, CorpusError, MissingExtra, TrainingError
-from sparsemeta.lm import training
+from sparsemeta.lm import modelling
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel
@@ -83,8 +83,8 @@ def test_a_step_of_many_segments_has_the_mean_of_their_gradients(recipe, tmp_pat
     losses, gradients, state = [], [], None
     for _ in range(4):
         batch = streams.next_batch()
-        logits, state = model(batch.tokens, state)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
+        log_p, state = model(batch.tokens, state, targets=batch.targets)
+        loss = -log_p.mean()
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
         losses.append(loss.detach())
         state = state.detach()
@@ -106,8 +106,8 @@ def test_the_usage_loss_joins_the_gradient_and_not_the_log(recipe, tmp_path, rec
     for _ in range(2):
         batch = streams.next_batch()
         with usage_losses(model) as uneven:
-            logits, state = model(batch.tokens, state)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
+            log_p, state = model(batch.tokens, state, targets=batch.targets)
+        loss = -log_p.mean()
         total = loss + 0.5 * uneven[0]
         gradients.append(torch.autograd.grad(total, list(model.parameters())))
         losses.append(loss.detach())
@@ -190,8 +190,8 @@ def test_the_learning_rate_warms_up_and_decays_to_its_final_value():
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     recipe, tmp_path, monkeypatch, broken
 ):
-    def cross_entropy(*arguments):
-        loss = torch.nn.functional.cross_entropy(*arguments)
+    def cross_entropy(*arguments, **options):
+        loss = torch.nn.functional.cross_entropy(*arguments, **options)
         return loss * math.nan if broken == "loss" else (loss * 0).sqrt()
 
     with pytest.raises(Interrupted):
@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     good = newest(tmp_path / "checkpoints")
     before = {path: path.read_bytes() for path in good.iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr(training, "cross_entropy", cross_entropy)
+        patch.setattr(modelling, "cross_entropy", cross_entropy)
         with pytest.raises(TrainingError) as error:
             train(recipe, tmp_path)
     for part in ("step 8: ", "nan", str(good), "--training.learning-rate 0.005", "--restart"):

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from sparsemeta import run as engine
-from sparsemeta.config import AtLeast, Count, MemoryConfig, RowsConfig, Settings, TablesConfig, Within
+from sparsemeta.config import (
+    AtLeast,
+    Count,
+    MemoryConfig,
+    RowsConfig,
+    Settings,
+    TablesConfig,
+    Within,
+)
 from sparsemeta.errors import require
 
 

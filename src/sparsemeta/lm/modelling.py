@@ -104,7 +104,8 @@ class LanguageModel(nn.Module):
             held = given.child(TABLES) if given else self.tables.initial_state(len(tokens))
             if mixes:
                 before, options["targets"] = state and state.pending, targets
-                found = self.tables(hidden, tokens, logits.float(), held, before, steps=steps, **options)
+                shown = hidden, tokens, logits.float()
+                found = self.tables(*shown, held, before, steps=steps, **options)
                 predicted, held, pending = found
             memory |= FastWeights.join({TABLES: held}).layers
         if not mixes:
@@ -168,7 +169,7 @@ class LanguageModel(nn.Module):
 
 
 def _log_p(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p (B, T) of targets; those below zero, which nothing is asked of, have 0."""
+    """Log p (B, T) of targets; those below zero, which nothing is asked of, have 0."""
     nats = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
     return -nats.view_as(targets)
 

@@ -25,9 +25,9 @@ class Unigram(Learner):
 
     def mix(self, log_p, hidden, targets):
         found = []
-        for row, target in zip(log_p, targets.tolist(), strict=True):
-            share = (self.seen / self.seen.sum()).log() + torch.tensor(self.weight).log()
-            found.append(torch.logaddexp(row + torch.log1p(-torch.tensor(self.weight)), share))
+        for model, target in zip(log_p.exp(), targets.tolist(), strict=True):
+            share = self.seen[target] / self.seen.sum()
+            found.append(torch.lerp(model, share, self.weight).log())
             self.seen[target] += 1
         return torch.stack(found)
 

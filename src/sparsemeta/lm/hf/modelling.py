@@ -163,7 +163,8 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
             follows = pad(labels[:, 1:], (0, 1), value=-100)
             asked, targets = follows != -100, follows.clamp(min=0)
             log_p, state = self.model(input_ids, before, mask=mask, targets=targets)
-            loss = -log_p[asked].sum() / (asked.sum() if num_items_in_batch is None else num_items_in_batch)
+            items = asked.sum() if num_items_in_batch is None else num_items_in_batch
+            loss = -log_p[asked].sum() / items
         if labels is None or not self.training:  # training needs no whole distribution
             some = isinstance(logits_to_keep, int)
             options = {"steps": logits_to_keep if some else 0, "mask": mask, "donate": donate}
