@@ -3,6 +3,7 @@
 adaptive.py        `AdaptiveLayer`: what has fast weights, and can be switched off
 sparse_memory.py   `SparseMemory`: augments a layer of any network
 parts.py           what it is made of: `Addressing`, `MetaLearner`, `InitialMemory`
+table_memory.py    `TableMemory`: tables of what followed contexts, mixed into a prediction
 stream_learner.py  `StreamLearner`: a network for streams that are taught
 meta_rnn.py        `SparseMetaRNN`: a network for control
 health.py          `observe`: how well a memory is used; `usage_losses`: a remedy where it is not
@@ -27,4 +28,9 @@ from sparsemeta.nn.stream_learner import (
     LessonLearner as LessonLearner,
     StreamLearner as StreamLearner,
     StreamState as StreamState,
+)
+from sparsemeta.nn.table_memory import (
+    Pending as Pending,
+    TableMemory as TableMemory,
+    watch_gate as watch_gate,
 )

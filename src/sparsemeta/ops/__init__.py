@@ -4,6 +4,7 @@ types.py     what they speak of: `Address` and `Segment`, and the axes of all te
 address/     from queries and keys to addresses
 update/      retain, write, read: what a segment does to a memory, in several exact forms
 table/       a table that holds only the rows of slots that were written
+output/      memory where outcomes are predicted
 compiled.py  whether compiled loops can be used, and running them on several threads
 """
 
@@ -17,6 +18,17 @@ from sparsemeta.ops.address.kinds import (
     topk_address as topk_address,
 )
 from sparsemeta.ops.compiled import usable as usable
+from sparsemeta.ops.output.gate_reference import SETS as SETS
+from sparsemeta.ops.output.heads import Heads as Heads
+from sparsemeta.ops.output.tables import (
+    Came as Came,
+    Gate as Gate,
+    Rules as Rules,
+    Tables as Tables,
+    predict as predict,
+    roomy as roomy,
+    score_targets as score_targets,
+)
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Segment as Segment
 from sparsemeta.ops.update.scan import (

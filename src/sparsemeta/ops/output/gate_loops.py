@@ -46,7 +46,8 @@ def mix(log_p, p, speak, weights, mixed, gradient):
     Args:
         log_p: the model's log-probability.
         p: (H,), by the heads.
-        speak: (H,) and weights: (1 + H,), as `weigh` sets them.
+        speak: (H,), as `weigh` sets it.
+        weights: (1 + H,), likewise.
         mixed: (H,), scratch.
         gradient: (1 + H,), set to that of log q by log_p and by each head's logit.
     """

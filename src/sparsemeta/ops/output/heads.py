@@ -75,6 +75,7 @@ class Heads(NamedTuple):
         """Each head in words."""
         kinds = zip(*(part.tolist() for part in self[:3]), strict=True)
         return [
-            f"last {n} {'bytes' if spelled else 'tokens'}" + ("" if keep == 1 else f", keep {keep:g}")
+            f"last {n} {'bytes' if spelled else 'tokens'}"
+            + ("" if keep == 1 else f", keep {keep:g}")
             for spelled, n, keep in kinds
         ]

@@ -169,27 +169,25 @@ def _read(
     """Run the loop over all streams."""
     from sparsemeta.ops.output import read_loop
 
-    like, token = tables.theta, came.token
+    token, dtype = came.token, tables.theta.dtype
     if token.numel() and token.numpy().view(np.uint64).max() >= len(rules.spelling):
         raise ScanError(f"a token is none of 0 to {len(rules.spelling) - 1}")
     none = torch.empty(0, 0, dtype=torch.bool)
     marks = (none if mark is None else mark.contiguous() for mark in (came.mask, came.reset))
-    spelled, order, keep, longer, shorter = rules.heads
-    floats = (x.detach().to(like.dtype).contiguous() for x in (gate.slow, gate.before, gate.start))
-    key, weight, rows, used, recent, theta, moved, bucket = tables
+    heard, aimed = (x.detach().to(dtype).contiguous() for x in (came.log_p, aimed))
+    gates = (x.detach().to(dtype).contiguous() for x in (gate.slow, gate.before, gate.start))
+    spelled, order, keep, *links = rules.heads
+    limits = torch.tensor([rules.capacity, rules.first, rules.least], dtype=torch.float64)
+    groups = (
+        (*gates, tables.theta, tables.moved),
+        (token.contiguous(), target.contiguous(), heard, aimed, *marks),
+        (*tables[:4], tables.bucket, tables.recent),
+        (spelled, order, keep.log(), *links, rules.spelling),
+        limits,
+        made,
+    )
     with np.errstate(all="ignore"):  # hashes wrap around, and nothing has no logarithm
-        spread(
-            read_loop.read,
-            len(token),
-            (
-                (*floats, theta, moved),
-                (token, target, came.log_p.to(like.dtype), aimed.detach().to(like.dtype), *marks),
-                (key, weight, rows, used, bucket, recent),
-                (spelled, order, keep.log(), longer, shorter, rules.spelling),
-                torch.tensor([rules.capacity, rules.first, rules.least], dtype=torch.float64),
-                made,
-            ),
-        )
+        spread(read_loop.read, len(token), groups)
 
 
 class _Score(torch.autograd.Function):
