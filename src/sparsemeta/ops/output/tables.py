@@ -217,12 +217,13 @@ class _Predict(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_log_q):  # type: ignore[override]
         log_p, log_q, shares, parts, chosen, start = ctx.saved_tensors
-        # By the probability that an expert gives, weighted by its share in what came of it.
         by_model = d_log_q * (log_p - log_q).exp()
         by_heads = torch.einsum("bsv,bshv->bsh", d_log_q * (-log_q).exp(), parts)
         said = torch.cat([by_model.sum(-1, keepdim=True), by_heads], -1)
-        d_slow = shares * (said - (shares * said).cumsum(-1) / shares.cumsum(-1))
-        d_slow = d_slow[..., 1:]
+        below = shares.cumsum(-1).clamp(
+            min=torch.finfo(shares.dtype).tiny
+        )  # a masked step has no shares
+        d_slow = (shares * (said - (shares * said).cumsum(-1) / below))[..., 1:]
         d_start = _by_set(d_slow, chosen, start)
         return by_model * shares[..., :1], d_slow, d_start, *[None] * 5
 
