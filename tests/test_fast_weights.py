@@ -180,7 +180,7 @@ def test_a_file_of_another_shape_is_refused(layer, state, tmp_path):
     tensors = load_file(path)
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
-    header["shapes"] = header["shapes"].replace("50", "5")
+    header["layers"] = header["layers"].replace("50", "5")
     save_file(tensors, path, metadata=header)
     with pytest.raises(StateError, match="damaged"):
         FastWeights.load(path, layer)
@@ -209,7 +209,7 @@ def test_a_claim_that_cannot_be_is_refused_before_anything_is_read(
     tensors = load_file(path)
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
-    header["shapes"] = json.dumps({"memory.table": claim})
+    header["layers"] = json.dumps({"memory": ["LayerWeights", *claim]})
     header["digest"] = digest(header, tensors)
     save_file(tensors, path, metadata=header)
     monkeypatch.setattr("sparsemeta.fast_weights.file.digest", None)  # it reads all tensors

@@ -64,7 +64,7 @@ def test_show_needs_no_table_as_large_as_the_model(capsys):
     tensors = load_file("a")
     with safe_open("a", "pt") as file:
         header = file.metadata()
-    header["shapes"] = header["shapes"].replace("32", str(2**40))
+    header["layers"] = header["layers"].replace("32", str(2**40))
     save_file(tensors, "huge", header | {"digest": digest(header, tensors)})
     (huge,) = json.loads(printed(capsys, "show", "huge", "--json"))
     assert huge["layers"]["1.memory"]["slots"] == 2**41
@@ -121,8 +121,8 @@ def spoil(kind):
         tensors["1.memory.table.rows"][0, 0] = float("nan")
     elif kind == "narrow":
         tensors["1.memory.table.rows"] = tensors["1.memory.table.rows"][:, :1].contiguous()
-    elif kind == "shapes":
-        header["shapes"] = "[1]"
+    elif kind == "layers":
+        header["layers"] = "[1]"
     elif kind == "texts":
         header["texts"] = "many"
     header["digest"] = digest(header, tensors)  # by whoever spoilt it, on purpose
@@ -134,7 +134,7 @@ def spoil(kind):
     [
         ("nan", "1.memory.table.rows holds NaN or infinity. Discard"),
         ("narrow", "damaged or not a memory file (1.memory has parts of shapes [58], [58, 1], "),
-        ("shapes", "damaged or not a memory file"),
+        ("layers", "damaged or not a memory file"),
         ("texts", "damaged or not a memory file"),
         ("foreign", "not a memory of this version of sparsemeta"),
     ],

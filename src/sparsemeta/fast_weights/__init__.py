@@ -1,10 +1,13 @@
 """What a network has learned while running.
 
-layer.py  the state of one layer: a slot for every row, or only the rows that were written
-state.py  the states of all layers of a model, as one immutable value
-file.py   states on disk
+base.py    what the states of all kinds of layers have in common
+layer.py   a table of rows: one for every slot, or only those that were written
+tables.py  tables slot -> weights of the tokens that followed, and what a gate has learned of them
+state.py   the states of all layers of a model, as one immutable value
+file.py    states on disk
 """
 
+from sparsemeta.fast_weights.base import LayerState as LayerState
 from sparsemeta.fast_weights.file import (
     Origin as Origin,
     fingerprint as fingerprint,
@@ -12,3 +15,7 @@ from sparsemeta.fast_weights.file import (
 )
 from sparsemeta.fast_weights.layer import LayerWeights as LayerWeights, Layout as Layout
 from sparsemeta.fast_weights.state import FastWeights as FastWeights
+from sparsemeta.fast_weights.tables import (
+    TableLayout as TableLayout,
+    TableWeights as TableWeights,
+)

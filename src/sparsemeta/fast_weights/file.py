@@ -8,7 +8,7 @@ is allocated; then the digest is.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +19,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights.layer import LayerWeights, Layout
+from sparsemeta.fast_weights.base import LayerState
+from sparsemeta.fast_weights.layer import LayerWeights
+from sparsemeta.fast_weights.tables import TableWeights
 from sparsemeta.files import write_file
 
-FORMAT = "sparsemeta.fast_weights/2"
-PARTS = ("table.index", "table.rows", "last", "steps")
-"""Of every layer."""
+FORMAT = "sparsemeta.fast_weights/3"
+KINDS: dict[str, type[LayerState]] = {kind.__name__: kind for kind in (LayerWeights, TableWeights)}
 DAMAGE = (OSError, SafetensorError, ArithmeticError, AttributeError, LookupError, MemoryError)
 DAMAGE += (RuntimeError, TypeError, ValueError)
 """What reading a file of any bytes may raise."""
@@ -38,16 +39,15 @@ class Origin(NamedTuple):
     bytes: int = 0  # UTF-8 bytes of those texts
 
 
-def save(path: Path, layers: Mapping[str, LayerWeights], origin: Origin) -> None:
+def save(path: Path, layers: Mapping[str, LayerState], origin: Origin) -> None:
     """See `FastWeights.save`."""
     stored, shapes = {}, {}
     for name, layer in layers.items():
-        found = (*layer.touched(), layer.last, layer.steps)
-        tensors = (tensor.detach().cpu().contiguous() for tensor in found)
-        stored |= {f"{name}.{part}": x for part, x in zip(PARTS, tensors, strict=True)}
-        shapes[f"{name}.table"] = layer.shape
+        shapes[name] = [type(layer).__name__, *layer.shape]
+        for part, tensor in layer.stored().items():
+            stored[f"{name}.{part}"] = tensor.detach().cpu().contiguous()
     header = {name: str(value) for name, value in origin._asdict().items()}
-    header |= {"format": FORMAT, "shapes": json.dumps(shapes)}
+    header |= {"format": FORMAT, "layers": json.dumps(shapes)}
     try:
         with write_file(path) as aside:
             save_file(stored, aside, metadata=header | {"digest": digest(header, stored)})
@@ -56,10 +56,10 @@ def save(path: Path, layers: Mapping[str, LayerWeights], origin: Origin) -> None
         raise StateError(f"{path}: cannot be written: {error}. {advice}") from None
 
 
-def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
+def load(path: Path, model: nn.Module | None) -> dict[str, LayerState]:
     """See `FastWeights.load`."""
     wanted = [getattr(module, "layout", None) for module in model.modules()] if model else []
-    layouts = {layout[:3]: layout for layout in wanted if isinstance(layout, Layout)}
+    layouts = {(type(layout), *layout[:3]): layout for layout in wanted if layout is not None}
     layers = {}
     with _opened(path) as (header, file):
         if model is not None and header.get("fingerprint") != fingerprint(model):
@@ -67,9 +67,12 @@ def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
                 f"{path}: this memory belongs to another model (or to other weights of this one). "
                 "Load the model that made it, or start with an empty memory."
             )
-        shapes = json.loads(header["shapes"])
-        for key, shape in shapes.items():
-            _check_shapes(file, key.removesuffix(".table"), shape, model and layouts)
+        claimed = json.loads(header["layers"])
+        claims = {name: (KINDS[kind], shape) for name, (kind, *shape) in claimed.items()}
+        for name, (kind, shape) in claims.items():
+            _check_claim(file, name, kind, shape)
+            if model is not None and (kind.layout_type, *shape[1:]) not in layouts:
+                raise ValueError(f"the model has no {name} of {shape[1:]}")
         stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         if digest(header, stored) != header["digest"]:
             raise ValueError("what it holds is not what was saved: the digests differ")
@@ -79,11 +82,11 @@ def load(path: Path, model: nn.Module | None) -> dict[str, LayerWeights]:
                     f"{path}: {key} holds NaN or infinity. Discard this file and read again "
                     "from an earlier memory, or from none."
                 )
-        for key, (_, *shape) in shapes.items():
-            layout = layouts.get(tuple(shape)) or Layout(*shape, capacity=shape[1])
-            name = key.removesuffix(".table")
+        for name, (kind, shape) in claims.items():
+            parts = {part: stored[f"{name}.{part}"] for part in kind.parts}
+            layout = layouts.get((kind.layout_type, *shape[1:]))
             try:
-                layers[name] = LayerWeights.of_rows(layout, *(stored[f"{name}.{p}"] for p in PARTS))
+                layers[name] = kind.of_stored(shape, parts, layout)
             except StateError as error:
                 raise StateError(f"{path}: {error}") from None
     return layers
@@ -114,18 +117,15 @@ def _sha256(about: str, tensors: Mapping[str, Tensor]) -> str:
     return hashed.hexdigest()
 
 
-def _check_shapes(file: Any, name: str, shape: list[int], layouts: Mapping | None) -> None:
+def _check_claim(file: Any, name: str, kind: type[LayerState], shape: Sequence[int]) -> None:
     """Raise `ValueError` unless what a header claims of a layer can be: from the header alone."""
-    batch, heads, slots, width = shape
     if not all(type(size) is int and size > 0 for size in shape):
-        raise ValueError(f"{name} has a table of {shape}")
-    if layouts is not None and (heads, slots, width) not in layouts:
-        raise ValueError(f"the model has no table of {shape[1:]}")
-    index, rows, last, steps = (file.get_slice(f"{name}.{part}").get_shape() for part in PARTS)
-    if len(index) != 1 or index[0] > batch * heads * slots:
-        raise ValueError(f"{name} has rows of {index} slots, but there are {heads * slots}")
-    if rows != [*index, width] or steps != [batch] or len(last) != 2 or last[0] != batch:
-        raise ValueError(f"{name} has parts of shapes {index}, {rows}, {last}, {steps}")
+        raise ValueError(f"{name} is of shape {shape}")
+    sizes = {part: file.get_slice(f"{name}.{part}").get_shape() for part in kind.parts}
+    try:
+        kind.check_sizes(shape, sizes)
+    except ValueError as error:
+        raise ValueError(f"{name} has {error}") from None
 
 
 @contextmanager

@@ -4,15 +4,16 @@ The dense form keeps a row for every slot. The growing form keeps the rows of sl
 written, and doubles when they become too many; `sparsemeta.ops.locate` finds a slot's row.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from sparsemeta.errors import StateError
+from sparsemeta.fast_weights.base import LayerState
 
 START = 64
 """Rows that a growing table begins with."""
@@ -28,7 +29,7 @@ class Layout(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LayerWeights:
+class LayerWeights(LayerState):
     """The state of one adapted layer.
 
     Attributes:
@@ -41,6 +42,9 @@ class LayerWeights:
         bucket: (B, H, M) int32, where the search for a slot's row begins. It follows from `slot`:
             None is built anew when it is needed.
     """
+
+    layout_type: ClassVar[type] = Layout
+    parts: ClassVar[tuple[str, ...]] = ("table.index", "table.rows", "last", "steps")
 
     table: Tensor
     last: Tensor
@@ -104,11 +108,6 @@ class LayerWeights:
         slots = rows if self.slot is None else int(self.slot[0, 0, 0])
         return batch, heads, slots, width
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name; those that it has not got are left out."""
-        named = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: tensor for name, tensor in named if tensor is not None}
-
     def touched(self) -> tuple[Tensor, Tensor]:
         """Places in a flat dense (B, H, N), sorted, of rows that are in use; the rows (.., V)."""
         table = self.table.detach()
@@ -119,6 +118,30 @@ class LayerWeights:
         owner = torch.arange(batch * heads, device=table.device).view(batch, heads, 1)
         index, order = (owner * slots + self.slot)[used].sort()
         return index, table[used][order]
+
+    def stored(self) -> dict[str, Tensor]:
+        """The rows in use, the same for both forms, and what is beside them."""
+        return dict(zip(self.parts, (*self.touched(), self.last, self.steps), strict=True))
+
+    @classmethod
+    def check_sizes(cls, shape: Sequence[int], sizes: Mapping[str, Sequence[int]]) -> None:
+        """Raise `ValueError` unless stored parts of these sizes can be a state of this shape."""
+        batch, heads, slots, width = shape
+        index, rows, last, steps = (sizes[part] for part in cls.parts)
+        if len(index) != 1 or index[0] > batch * heads * slots:
+            raise ValueError(f"rows of {index} slots, but there are {heads * slots}")
+        if rows != [*index, width] or steps != [batch] or len(last) != 2 or last[0] != batch:
+            raise ValueError(f"parts of shapes {index}, {rows}, {last}, {steps}")
+
+    @classmethod
+    def of_stored(
+        cls, shape: Sequence[int], parts: Mapping[str, Tensor], layout: Layout | None
+    ) -> Self:
+        """The inverse of `stored`, in the form of the layout; in the growing one without."""
+        _, heads, slots, width = shape
+        return cls.of_rows(
+            layout or Layout(heads, slots, width, slots), *(parts[p] for p in cls.parts)
+        )
 
     def stats(self) -> dict[str, float]:
         """Slots, rows in use, their share and their norms, steps read, bytes."""
@@ -157,6 +180,7 @@ class LayerWeights:
 
     def reset(self, mask: Tensor) -> Self:
         """Empty the streams where `mask` (B,) is True: their rows are free."""
+        mask = mask.to(self.steps.device)
 
         def clear(tensor: Tensor, blank: Tensor | int = 0) -> Tensor:
             return torch.where(mask.view(-1, *[1] * (tensor.dim() - 1)), blank, tensor)

@@ -17,15 +17,17 @@ from torch import Tensor, nn
 
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import file
+from sparsemeta.fast_weights.base import LayerState
 from sparsemeta.fast_weights.file import Origin
 from sparsemeta.fast_weights.layer import LayerWeights
+from sparsemeta.fast_weights.tables import TableWeights
 
 
 @dataclass(frozen=True)
 class FastWeights:
     """The states of all adapted layers of one model, by layer name; B streams side by side."""
 
-    layers: Mapping[str, LayerWeights]
+    layers: Mapping[str, LayerState]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
@@ -48,7 +50,9 @@ class FastWeights:
         for key, tensor in tensors.items():
             name, _, part = key.rpartition(".")
             parts[name][part] = tensor
-        return cls({name: LayerWeights(**found) for name, found in parts.items()})
+        return cls(
+            {k: (LayerWeights if "table" in p else TableWeights)(**p) for k, p in parts.items()}
+        )
 
     def child(self, name: str) -> Self:
         """The part of one sub-module: the inverse of `join`."""
@@ -66,7 +70,7 @@ class FastWeights:
     @property
     def batch(self) -> int:
         """How many streams it holds (B)."""
-        return next(iter(self.layers.values())).steps.shape[0]
+        return len(next(iter(self.tensors().values())))
 
     @property
     def nbytes(self) -> int:
@@ -82,20 +86,24 @@ class FastWeights:
         return self._map(Tensor.clone)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same state on another device; its dtypes never change."""
-        return self._map(lambda tensor: tensor.to(device))
+        """The same state on another device, but for tables; its dtypes never change."""
+        return type(self)({name: layer.to(device) for name, layer in self.layers.items()})
 
     def select(self, rows: Tensor | list[int] | slice) -> Self:
         """Some of the streams: indices or a boolean mask over B."""
-        return self._map(lambda tensor: tensor[rows])
+
+        def chosen(tensor: Tensor) -> Tensor:  # layers may lie on different devices
+            return tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
+
+        return self._map(chosen)
 
     @classmethod
     def concat(cls, states: list[Self]) -> Self:
         """Streams of several states of one model side by side."""
-        names = {tuple(state.layers) for state in states}
-        if len(names) != 1:
+        kinds = {tuple((k, type(layer)) for k, layer in state.layers.items()) for state in states}
+        if len(kinds) != 1:
             raise StateError("concat needs states of one model: their layers differ")
-        return cls({k: LayerWeights.concat([s.layers[k] for s in states]) for k in names.pop()})
+        return cls({k: kind.concat([s.layers[k] for s in states]) for k, kind in kinds.pop()})
 
     def reset(self, mask: Tensor | None = None, *, layers: Collection[str] | None = None) -> Self:
         """Forget: an empty memory.
@@ -114,27 +122,27 @@ class FastWeights:
                 f"{', '.join(self.layers)}."
             )
         if mask is None:
-            device = next(iter(self.layers.values())).steps.device
-            mask = torch.ones(self.batch, dtype=torch.bool, device=device)
+            mask = torch.ones(self.batch, dtype=torch.bool)
         chosen = self.layers.keys() if layers is None else layers
         return type(self)(
             {k: layer.reset(mask) if k in chosen else layer for k, layer in self.layers.items()}
         )
 
     def stats(self) -> dict[str, dict[str, float]]:
-        """Per layer: slots, rows in use, their share and their norms, steps read, bytes."""
+        """Per layer: how much it holds, by `LayerWeights.stats` or `TableWeights.stats`."""
         return {name: layer.stats() for name, layer in self.layers.items()}
 
     def diff(self, earlier: Self) -> dict[str, dict[str, float]]:
-        """What changed since an earlier state of the streams, per layer: `LayerWeights.diff`."""
+        """What changed since an earlier state of the streams, layer by layer."""
         self._require_alike(earlier)
         return {k: layer.diff(earlier.layers[k]) for k, layer in self.layers.items()}
 
     def merge(self, other: Self, base: Self | None = None) -> Self:
-        """What this state and another learned since their common ancestor: `LayerWeights.merge`.
+        """What this state and another learned since their common ancestor.
 
-        All are states of the same model and streams; the base is None if both began empty. What is
-        returned has read the steps of both.
+        `LayerWeights.merge` and `TableWeights.merge` have the rules. All are states of the same
+        model and streams; the base is None if both began empty. What is returned has read the
+        steps of both.
         """
         self._require_alike(other)
         if base is not None:
@@ -146,7 +154,8 @@ class FastWeights:
     def _require_alike(self, other: Self) -> None:
         """Raise `StateError` unless both have the same layers, streams and shapes."""
         shapes, others = (
-            {name: layer.shape for name, layer in state.layers.items()} for state in (self, other)
+            {name: (type(layer).__name__, *layer.shape) for name, layer in state.layers.items()}
+            for state in (self, other)
         )
         if shapes != others:
             raise StateError(f"these are not two states of one model: {shapes} and {others}")

@@ -155,7 +155,7 @@ def describe(path: Path, expected: str | None = None) -> dict[str, Any]:
     """All that a file says, for JSON; `fits` is whether it belongs to the expected fingerprint."""
     ((memory, origin),) = open_memories(path)
     layers = {
-        name: stats | {"bytes": sum(part.nbytes for part in memory.layers[name].touched())}
+        name: stats | {"bytes": sum(part.nbytes for part in memory.layers[name].stored().values())}
         for name, stats in memory.stats().items()
     }
     fits = expected and origin.fingerprint == expected

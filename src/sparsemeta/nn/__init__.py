@@ -5,6 +5,7 @@ sparse_memory.py   `SparseMemory`: augments a layer of any network
 row_memory.py      `RowMemory`: augments an output layer, by a row for each class that came
 predecessors.py    which step came before each, across masks and resets
 parts.py           what a `SparseMemory` is made of: `Addressing`, `MetaLearner`, `InitialMemory`
+table_memory.py    `TableMemory`: tables of what followed contexts, mixed into a prediction
 stream_learner.py  `StreamLearner`: a network for streams that are taught
 meta_rnn.py        `SparseMetaRNN`: a network for control
 health.py          `observe`: how well a memory is used; `usage_losses`: a remedy where it is not
@@ -32,3 +33,8 @@ from sparsemeta.nn.stream_learner import (
     StreamState as StreamState,
 )
 from sparsemeta.ops import Scores as Scores
+from sparsemeta.nn.table_memory import (
+    Pending as Pending,
+    TableMemory as TableMemory,
+    watch_gate as watch_gate,
+)

@@ -160,10 +160,9 @@ class SparseMemory(AdaptiveLayer):
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""
-        found = list(state.layers)
-        if found != [NAME]:
+        found, layer, layout = list(state.layers), state.layers.get(NAME), self.layout
+        if found != [NAME] or not isinstance(layer, LayerWeights):
             raise StateError(f"expected the state of one SparseMemory, got layers {found}")
-        layer, layout = state.layers[NAME], self.layout
         expected = (batch, *layout[:3])
         if layer.shape != expected:
             raise StateError(

@@ -6,6 +6,7 @@ Needs no numba itself: a kernel is any function.
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,15 @@ WORTH_A_THREAD = 4096
 def usable(x: Tensor) -> bool:
     """Whether compiled loops serve this tensor: it is on a CPU, and numba is installed."""
     return x.is_cpu and installed("numba")
+
+
+def compiled(loop: Any) -> Any:
+    """The loop in machine code or, where numba is missing, as it is: slow, and right."""
+    if not installed("numba"):
+        return loop
+    from numba import njit
+
+    return njit(nogil=True, cache=True, error_model="numpy")(loop)
 
 
 @cache

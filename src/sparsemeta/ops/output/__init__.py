@@ -3,4 +3,8 @@
 types.py           what the row memory's forms speak of: `Outcomes`, `Rows`, `Scores`; the axes
 rows_reference.py  the row memory as a plain loop: the truth
 rows_chunked.py    the same, exactly, for a whole segment at once
+heads.py             `Heads`: which contexts a table memory keeps, and who extends whom
+tables.py            a segment read with a table memory
+tables_reference.py  a table memory as dictionaries, and gate_reference.py its gate: the truth
+read_loop.py         the same as one compiled loop, of contexts.py, tables_loops.py, gate_loops.py
 """

@@ -1,0 +1,238 @@
+"""`TableMemory`: what followed exact contexts, mixed into a model's prediction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import nan
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sparsemeta.config import TablesConfig
+from sparsemeta.errors import StateError, require
+from sparsemeta.fast_weights import FastWeights, TableLayout, TableWeights
+from sparsemeta.nn.adaptive import AdaptiveLayer
+from sparsemeta.nn.sparse_memory import NAME
+from sparsemeta.ops import SETS, Came, Gate, Heads, Rules, Tables, predict, roomy, score_targets
+
+START = -2.0
+"""Logit of a head's speaking rather than backing off, before anything is trained or learned."""
+
+
+class Pending(NamedTuple):
+    """What was predicted for the token that comes next.
+
+    Attributes:
+        log_p: (B, V), the model's log-probabilities; NaN where nothing was predicted.
+        gate: (B, H), the slow part of the gate.
+    """
+
+    log_p: Tensor
+    gate: Tensor
+
+
+class TableMemory(AdaptiveLayer):
+    r"""Tables context -> weights of the tokens that followed it, and a gate that learns online.
+
+    $$q = w_0 p_{model} + \sum_h w_h p_h, \quad p_h(y) = C_h[s_h, y] / |C_h[s_h]|$$
+
+    where head h has a slot s_h for each context of its kind. The weights w sum to one; a head that
+    has not seen the context has none. Each token is scored, then learned: by the gate, from what
+    the model and the heads had said of it, and by the tables.
+
+    Args:
+        width: D, of the hidden state that the slow part of the gate is computed from.
+        classes: V.
+        config: the contexts, and how fast the gate learns.
+
+    >>> layer = TableMemory(32, 100, TablesConfig())
+    >>> came, logits = torch.randint(100, (1, 11)), torch.randn(1, 10, 100)
+    >>> hidden = torch.randn(1, 10, 32)
+    >>> log_q, state, pending = layer(hidden, came[:, :-1], logits, targets=came[:, 1:])
+    >>> log_q, state, pending = layer(hidden, came[:, 1:], logits, state, pending, steps=1)
+    >>> log_q.shape, state.batch, round(log_q.exp().sum().item(), 4)
+    (torch.Size([1, 1, 100]), 1, 1.0)
+    """
+
+    kind = "tables"
+    spelling: Tensor
+
+    def __init__(self, width: int, classes: int, config: TablesConfig):
+        super().__init__()
+        self.width, self.classes, self.config = width, classes, config
+        fading = zip(config.fading_orders, config.fading, strict=True)
+        self.heads = Heads.of(config.orders, tuple(fading), config.bytes)
+        self.start = nn.Parameter(torch.full((len(self.heads.order), SETS), START))
+        self.slow = nn.Linear(width, len(self.heads.order), bias=False)
+        nn.init.zeros_(self.slow.weight)
+        blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int16)
+        self.register_buffer("spelling", blank)
+        self._watchers: list[list[Tensor]] = []
+
+    def spell(self, spelling: Tensor) -> None:
+        """Tell what bytes the classes are made of.
+
+        Args:
+            spelling: (V, n) integers, the last bytes of each class, newest last, -1 where it has
+                fewer; n is the most bytes that a context has. A class of no bytes is passed over.
+
+        Raises:
+            ConfigError: it has another shape.
+        """
+        require(
+            spelling.shape == self.spelling.shape,
+            f"the spelling is {tuple(spelling.shape)}, but there must be the last "
+            f"{self.spelling.shape[1]} bytes (tables.bytes) of {self.classes} classes",
+        )
+        self.spelling.copy_(spelling)
+
+    @property
+    def layout(self) -> TableLayout:
+        """The shape of its state."""
+        heads = self.heads
+        return TableLayout(len(heads.order), SETS, heads.reach, self.config.capacity, self.classes)
+
+    def initial_state(self, batch: int) -> FastWeights:
+        """An empty memory for B streams."""
+        dtype = torch.promote_types(self.start.dtype, torch.float32)
+        empty = TableWeights.empty(self.layout, batch, self.heads.keep, dtype=dtype)
+        return FastWeights({NAME: empty})
+
+    def forward(
+        self,
+        hidden: Tensor,
+        came: Tensor,
+        logits: Tensor,
+        state: FastWeights | None = None,
+        pending: Pending | None = None,
+        *,
+        targets: Tensor | None = None,
+        steps: int = 0,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        donate: bool = False,
+    ) -> tuple[Tensor, FastWeights, Pending]:
+        """Read a segment: score each token that came, learn it, and predict the one after it.
+
+        Args:
+            hidden: (B, T, D), what the logits were made of.
+            came: (B, T) int64, the token read at each step.
+            logits: (B, T, V), the model's prediction of the one after it.
+            state: the memory before the segment; None is an empty one.
+            pending: what the segment before returned: the gate learns from it when the first token
+                has come. None where nothing was predicted.
+            targets: (B, T) int64, tokens to score: those that come next, or others.
+            steps: without targets, how many of the last steps to predict whole (S); 0 is all.
+            mask: (B, T) bool, True where the step is real; the others do nothing, and what is
+                returned there has no meaning.
+            reset: (B, T) bool, True empties the memory before that step.
+            donate: allow the state passed in to be overwritten, which saves copying its tables.
+
+        Returns:
+            log q (B, T) of the targets or, without them, (B, S, V) of every token; the memory
+            after; and what is pending.
+
+        Raises:
+            StateError: the state does not fit this layer.
+            ScanError: a token is none of V.
+        """
+        if state is None:
+            state, donate = self.initial_state(len(came)), True
+        before = self._own(state, len(came))
+        dtype = before.theta.dtype
+        log_p, slow = logits.log_softmax(-1, dtype=dtype), self.slow(hidden).to(dtype)
+        if mask is not None:
+            came = came.where(mask, 0)
+            targets = targets if targets is None else targets.where(mask, 0)
+        if pending is None:
+            pending = Pending(log_p.new_full(log_p[:, 0].shape, nan), torch.zeros_like(slow[:, 0]))
+        after = _pending(log_p.detach(), slow.detach(), pending, mask, reset)
+        said = log_p[:, -steps:]
+        if targets is not None:
+            said = log_p.gather(-1, targets[..., None])[..., 0]
+        if not self.enabled:
+            return said, state, after
+
+        heard = _heard(log_p.detach(), came, pending.log_p, mask)
+        segment = Came(*(x if x is None else x.cpu() for x in (came, heard, mask, reset)))
+        gate = Gate(self.start.cpu(), slow.cpu(), pending.gate.cpu())
+        config = self.config
+        rates = config.rate, config.least_rate
+        rules = Rules(self.heads, self.spelling.cpu(), config.capacity, *rates)
+        parts = before.tensors()
+        tables = Tables(**{name: parts.get(name) for name in Tables._fields})
+        tables = roomy(tables, came.shape[1], len(self.heads.order), config.capacity, donate=donate)
+        if targets is None:
+            log_q, shares = predict(said.cpu(), segment, gate, rules, tables)
+        else:
+            log_q, shares = score_targets(targets.cpu(), said.cpu(), segment, gate, rules, tables)
+        for watcher in self._watchers:
+            watcher.append(shares)
+        learned = replace(before, **tables._asdict())
+        return log_q.to(logits.device), FastWeights({NAME: learned}), after
+
+    def _own(self, state: FastWeights, batch: int) -> TableWeights:
+        """This memory's part of a state, checked."""
+        found = list(state.layers)
+        layer = state.layers[NAME] if found == [NAME] else None
+        if not isinstance(layer, TableWeights):
+            raise StateError(f"expected the state of one TableMemory, got layers {found}")
+        expected = (batch, *self.layout[:3])
+        if layer.shape != expected:
+            raise StateError(
+                f"the state's tables are {layer.shape} but this memory reads {expected} "
+                "(streams, heads, sets, recent tokens). Pass the state that it returned for the "
+                "same streams, or None to start empty."
+            )
+        return layer
+
+
+@contextmanager
+def watch_gate(memory: TableMemory) -> Iterator[list[Tensor]]:
+    """Collect how far the gate trusts the model and each head, while a model runs in this block.
+
+    Yields:
+        A list that grows by a tensor (B, T, 1 + H) at each call: the weights of the model and of
+        `memory.heads` in the prediction after each step, which sum to one.
+    """
+    seen: list[Tensor] = []
+    memory._watchers.append(seen)
+    try:
+        yield seen
+    finally:
+        memory._watchers.remove(seen)
+
+
+def _heard(log_p: Tensor, came: Tensor, before: Tensor, mask: Tensor | None) -> Tensor:
+    """What had been predicted (B, T) for the token that came, at the last real step before it."""
+    first = before.gather(-1, came)
+    if mask is None:
+        rest = log_p[:, :-1].gather(-1, came[:, 1:, None])[..., 0]
+        return torch.cat([first[:, :1], rest], 1)
+    position = _positions(mask)
+    position = torch.cat([torch.zeros_like(position[:, :1]), position[:, :-1]], 1)
+    stream = torch.arange(len(came), device=came.device)[:, None]
+    return torch.where(position > 0, log_p[stream, position - 1, came], first)
+
+
+def _pending(
+    log_p: Tensor, slow: Tensor, before: Pending, mask: Tensor | None, reset: Tensor | None
+) -> Pending:
+    """What the last real step predicted, or what was pending before if there is none."""
+    if mask is None:
+        return Pending(log_p[:, -1].clone(), slow[:, -1].clone())
+    last = _positions(mask)[:, -1]
+    emptied = torch.zeros_like(last) if reset is None else _positions(reset)[:, -1]
+    stream = torch.arange(len(last), device=last.device)
+    inside = (x[stream, last - 1] for x in (log_p, slow))
+    log_p, slow = (
+        torch.where(last[:, None] > 0, *pair) for pair in zip(inside, before, strict=True)
+    )
+    return Pending(log_p.where((last >= emptied)[:, None], nan), slow)
+
+
+def _positions(mask: Tensor) -> Tensor:
+    """(B, T) int64, the last step up to and including each where a mask is True, from 1; or 0."""
+    step = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return torch.where(mask, step, 0).cummax(1).values

@@ -1,0 +1,81 @@
+"""The fast gate as compiled loops; equations in `gate_reference`."""
+
+import math
+
+import numpy as np
+
+from sparsemeta.ops.compiled import compiled
+from sparsemeta.ops.output.gate_reference import LEVELS, LIMIT
+from sparsemeta.ops.output.tables_loops import DISTINCT
+
+LEVEL = np.array([0] + [min(n.bit_length(), LEVELS - 1) for n in range(1, 2 ** (LEVELS - 2) + 1)])
+"""The level of a count, up to the first that is of the last level."""
+LEAST = -600.0
+"""Below this, a log-probability is taken for it where shares are compared."""
+
+
+@compiled
+def weigh(slot, gate, table, places):
+    """Set how far each head speaks, by its evidence, and the weights of model and heads.
+
+    Args:
+        slot: (H,) int64, the row of each head's slot, 0 where it abstains.
+        gate: (start (H, SETS), theta (H, SETS), slow (H,)), whose sum is the logit.
+        table: as of `tables_loops`.
+        places: (chosen (H,) int64, speak (H,), weights (1 + H,)), all of them set.
+    """
+    (start, theta, slow), (chosen, speak, weights) = gate, places
+    _, weight, rows, _, _ = table
+    left, last = 1.0, len(LEVEL) - 1
+    for h in range(len(slot) - 1, -1, -1):
+        s, chosen[h], speak[h] = slot[h], 0, 0.0
+        if s != 0:
+            mass = max(1, int(min(weight[s], last)))
+            chosen[h] = LEVEL[mass] * LEVELS + LEVEL[min(rows[s, DISTINCT], last)]
+            logit = start[h, chosen[h]] + theta[h, chosen[h]] + slow[h]
+            speak[h] = 1 / (1 + np.exp(-min(max(logit, -LIMIT), LIMIT)))
+        weights[h + 1] = left * speak[h]
+        left *= 1 - speak[h]
+    weights[0] = left
+
+
+@compiled
+def mix(log_p, p, speak, weights, mixed, gradient):
+    """Mix the probabilities of a token; returns log q.
+
+    Args:
+        log_p: the model's log-probability.
+        p: (H,), by the heads.
+        speak: (H,), as `weigh` sets it.
+        weights: (1 + H,), likewise.
+        mixed: (H,), scratch.
+        gradient: (1 + H,), set to that of log q by log_p and by each head's logit.
+    """
+    heads, heard, q = len(p), 0.0, np.exp(max(log_p, LEAST))
+    for h in range(heads):
+        heard += weights[h + 1] * p[h]
+        mixed[h] = q
+        q = (1 - speak[h]) * q + speak[h] * p[h]
+    share = 1 / q  # what all up to a head would have if they had p = 1
+    for h in range(heads - 1, -1, -1):
+        gradient[h + 1] = share * speak[h] * (1 - speak[h]) * (p[h] - mixed[h])
+        share *= 1 - speak[h]
+    gradient[0] = share * np.exp(max(log_p, LEAST))
+    model = log_p + np.log(weights[0])
+    if heard == 0:
+        return model
+    heard = np.log(heard)
+    return max(model, heard) + np.log1p(np.exp(-abs(model - heard)))
+
+
+@compiled
+def move(slot, chosen, gradient, gate, moved, rates):
+    """Move what the gate has learned along the gradient of log q of the token that came."""
+    (start, theta, _), (first, least) = gate, rates
+    for h in range(len(slot)):
+        if slot[h] != 0:
+            s = chosen[h]
+            moved[h, s] += 1
+            rate = max(least, first / math.sqrt(moved[h, s]))
+            logit = start[h, s] + theta[h, s] + rate * gradient[h + 1]
+            theta[h, s] = min(max(logit, -LIMIT), LIMIT) - start[h, s]

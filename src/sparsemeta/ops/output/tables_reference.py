@@ -1,0 +1,162 @@
+"""Table memory as dictionaries of dictionaries: the ground truth of the compiled form.
+
+A head is a table slot -> weights of the tokens that came in its context, C[s, y].
+
+    read    p_h(y) = C[s, y] / |C[s]|                        before the token is written
+    write   C[s, .] *= rho_h;  C[s, x_t] += 1                s the slot of the context before x_t
+
+Heads whose contexts extend each other share the work, as in PPM (Cleary and Witten 1984): where a
+longer context already knew the token, the shorter ones are not written (update exclusion); and a
+slot is made only where the shorter context was known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sparsemeta.ops.output.gate_reference import SETS, Evidence, learn, speaks, weights
+from sparsemeta.ops.output.heads import Heads
+
+Context = tuple[int, ...] | None
+"""What came last; None where not so much has come."""
+
+
+@dataclass
+class Slot:
+    """What followed one context."""
+
+    weight: dict[int, float] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)
+    """When each token was last written."""
+
+    @property
+    def mass(self) -> float:
+        """|C[s]|, the sum of its weights."""
+        return sum(self.weight.values())
+
+    def write(self, token: int, keep: float, now: int) -> None:
+        """Let all of it decay, then add."""
+        self.weight = {y: keep * w for y, w in self.weight.items()}
+        self.weight[token] = self.weight.get(token, 0.0) + 1
+        self.last[token] = now
+
+
+@dataclass
+class ReferenceTables:
+    """The tables of all heads, for one stream; no more than `capacity` rows, slots and entries."""
+
+    heads: Heads
+    capacity: int
+    tables: list[dict[Context, Slot]] = field(init=False)
+    now: int = 0
+
+    def __post_init__(self) -> None:
+        self.tables = [{} for _ in self.heads.order]
+
+    def read(self, contexts: Sequence[Context], classes: int) -> tuple[Tensor, Evidence]:
+        """P (H, V), zero where a head abstains, and the evidence."""
+        p = torch.zeros(len(contexts), classes, dtype=torch.float64)
+        mass, distinct = torch.zeros(2, len(contexts), dtype=torch.float64)
+        for h, (table, context) in enumerate(zip(self.tables, contexts, strict=True)):
+            slot = table.get(context, Slot())
+            mass[h], distinct[h] = slot.mass, len(slot.weight)
+            for y, weight in slot.weight.items():
+                p[h, y] = weight / slot.mass
+        return p, Evidence(mass, distinct)
+
+    def write(self, contexts: Sequence[Context], token: int) -> None:
+        """Learn that this token came in these contexts."""
+        if self._rows() + 2 * len(contexts) > self.capacity:
+            self._evict()
+        _, _, keep, longer, shorter = (part.tolist() for part in self.heads)
+        pairs = list(zip(self.tables, contexts, strict=True))
+        seen = [context in table for table, context in pairs]
+        knew = [context in table and token in table[context].weight for table, context in pairs]
+        for h in reversed(range(len(knew))):  # what a longer context knew, all shorter ones know
+            knew[h] = knew[h] or (longer[h] >= 0 and knew[longer[h]])
+        self.now += 1
+        for h, (table, context) in enumerate(pairs):
+            excluded = longer[h] >= 0 and knew[longer[h]]
+            waits = shorter[h] >= 0 and not seen[shorter[h]]
+            if context is not None and not excluded and (seen[h] or not waits):
+                table.setdefault(context, Slot()).write(token, keep[h], self.now)
+
+    def _rows(self) -> int:
+        return sum(1 + len(slot.weight) for table in self.tables for slot in table.values())
+
+    def _evict(self) -> None:
+        """Drop the quarter of all entries with the least weight per step since last written."""
+        slots = [slot for table in self.tables for slot in table.values()]
+        worth = [w / (self.now - s.last[y] + 1) for s in slots for y, w in s.weight.items()]
+        least = sorted(worth)[len(worth) // 4]
+        for slot in slots:
+            age = {y: self.now - slot.last[y] + 1 for y in slot.weight}
+            slot.weight = {y: w for y, w in slot.weight.items() if w / age[y] > least}
+        self.tables = [{s: slot for s, slot in t.items() if slot.weight} for t in self.tables]
+
+
+@dataclass
+class ReferenceMemory:
+    """Tables and gate of one stream, a token at a time.
+
+    Args:
+        heads: the contexts.
+        spelling: the last bytes of each token.
+        capacity: rows at most.
+        rates: of the gate.
+        start: (H, SETS) float64, the trained part of the gate.
+    """
+
+    heads: Heads
+    spelling: Sequence[Sequence[int]]
+    capacity: int
+    rates: tuple[float, float]
+    start: Tensor
+
+    def __post_init__(self) -> None:
+        self.empty()
+
+    def empty(self) -> None:
+        """Forget everything."""
+        self.tables = ReferenceTables(self.heads, self.capacity)
+        self.came: list[int] = []
+        self.theta = torch.zeros(len(self.start), SETS, dtype=torch.float64)
+        self.moved = torch.zeros_like(self.theta)
+        self.pending: tuple[Tensor, Tensor] | None = None
+
+    def contexts(self) -> list[Context]:
+        """What each head goes by."""
+        letters = [letter for token in self.came for letter in self.spelling[token]]
+        kinds = zip(self.heads.spelled.tolist(), self.heads.order.tolist(), strict=True)
+        text = [(letters if spelled else self.came, n) for spelled, n in kinds]
+        return [tuple(came[len(came) - n :]) if len(came) >= n else None for came, n in text]
+
+    def read(self, token: int) -> None:
+        """Learn the token that came."""
+        contexts = self.contexts()
+        if self.pending is not None:
+            log_p, slow = self.pending
+            p, evidence = self.tables.read(contexts, len(log_p))
+            e = speaks(evidence, self.start.detach(), self.theta, slow)
+            given = torch.cat([log_p.exp()[None, token], p[:, token]])
+            rest = self.theta, self.moved, self.start.detach(), self.rates
+            self.theta, self.moved = learn(evidence, e, given, *rest)
+        self.tables.write(contexts, token)
+        self.came.append(token)
+
+    def predict(self, log_p: Tensor, slow: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix what the model and the heads say of the next token.
+
+        Args:
+            log_p: (V,) float64.
+            slow: (H,) float64.
+
+        Returns:
+            log q (V,), and the weights (1 + H,) of the model and the heads.
+        """
+        self.pending = log_p.detach(), slow.detach()
+        p, evidence = self.tables.read(self.contexts(), len(log_p))
+        w = weights(speaks(evidence, self.start, self.theta, slow))
+        return (w @ torch.cat([log_p.exp()[None], p])).log(), w

@@ -1,0 +1,93 @@
+"""Segments for the tests of the table memory, and its reference over them."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sparsemeta.config import TablesConfig
+from sparsemeta.nn import TableMemory
+from sparsemeta.ops.output.tables_reference import ReferenceMemory
+
+VOCABULARY, WIDTH = 6, 3
+SPELLING = ((97,), (98,), (97, 98), (), (99, 97), (98, 98))
+SMALL = TablesConfig(
+    orders=(0, 1, 2, 4, 5), fading_orders=(0, 2), fading=(0.5, 0.8), bytes=(1, 2), rate=1.0
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A segment (B, T) and the tokens after each step."""
+
+    hidden: Tensor
+    came: Tensor
+    logits: Tensor
+    targets: Tensor
+    mask: Tensor | None = None
+    reset: Tensor | None = None
+
+    def part(self, start: int, stop: int) -> "Case":
+        """Its steps from start to stop."""
+        steps = {name: x if x is None else x[:, start:stop] for name, x in vars(self).items()}
+        return replace(self, **steps)
+
+
+def case(batch=2, time=40, *, seed=0, masked=0.0, resets=0.0, vocabulary=VOCABULARY) -> Case:
+    """A stream that says the same again and again, now and then something else."""
+    g = torch.Generator().manual_seed(seed)
+    phrase = torch.randint(vocabulary, (batch, 7), generator=g)
+    text = phrase.repeat(1, time // 7 + 2)[:, : time + 1]
+    other = torch.randint(vocabulary, text.shape, generator=g)
+    text = text.where(torch.rand(text.shape, generator=g) < 0.8, other)
+    mask = torch.rand(batch, time, generator=g) >= masked if masked else None
+    reset = torch.rand(batch, time, generator=g) < resets if resets else None
+    hidden = torch.randn(batch, time, WIDTH, generator=g, dtype=torch.float64)
+    logits = torch.randn(batch, time, vocabulary, generator=g, dtype=torch.float64)
+    return Case(hidden, text[:, :-1], logits, text[:, 1:], mask, reset)
+
+
+def module(config=SMALL, seed=0) -> TableMemory:
+    """A memory in float64, as if it had been trained."""
+    made = TableMemory(WIDTH, VOCABULARY, config).double()
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += torch.randn(parameter.shape, generator=g, dtype=torch.float64)
+    width = made.spelling.shape[1]
+    rows = [[-1] * (width - len(row[-width:])) + [*row[-width:]] for row in SPELLING]
+    made.spell(torch.tensor(rows).view(VOCABULARY, width))
+    return made
+
+
+def run(memory: TableMemory, given: Case, state=None, pending=None, **options):
+    """Read a segment; with its targets, unless `whole` steps are asked for."""
+    whole = options.pop("whole", None)
+    wanted = {"targets": given.targets} if whole is None else {"steps": whole}
+    marks = {"mask": given.mask, "reset": given.reset}
+    return memory(
+        given.hidden, given.came, given.logits, state, pending, **wanted, **marks, **options
+    )
+
+
+def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[ReferenceMemory]]:
+    """log q (B, T, V), the weights (B, T, 1 + H), and what each stream knows at the end."""
+    config, streams, log_q, weights = memory.config, [], [], []
+    slow, log_p = memory.slow(given.hidden), given.logits.log_softmax(-1)
+    for b in range(len(given.came)):
+        rates = config.rate, config.least_rate
+        truth = ReferenceMemory(memory.heads, SPELLING, config.capacity, rates, memory.start)
+        for t, token in enumerate(given.came[b].tolist()):
+            if given.reset is not None and given.reset[b, t]:
+                truth.empty()
+            if given.mask is not None and not given.mask[b, t]:
+                log_q.append(torch.zeros_like(log_p[b, t]))
+                weights.append(torch.zeros(1 + len(memory.start), dtype=torch.float64))
+                continue
+            truth.read(token)
+            said = truth.predict(log_p[b, t], slow[b, t])
+            log_q.append(said[0])
+            weights.append(said[1])
+        streams.append(truth)
+    shape = *given.came.shape, -1
+    return torch.stack(log_q).view(shape), torch.stack(weights).view(shape), streams
