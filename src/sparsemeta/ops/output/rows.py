@@ -37,31 +37,24 @@ def run_rows(
         What is added to the logits, unspecified at masked steps; the rows after the segment; and
         the clock after it.
     """
-    observed, classes = outcomes.observed, _claimed(held.slot)
-    # A reset would free rows in place, whose classes are still to be named.
-    rows, held_after = _claim(outcomes, held, reset, donate=donate and reset is None)
-    table = held_after.table[:, 0]
-    donate = donate or held_after.table is not held.table  # it was copied when it grew
-    mask = torch.ones_like(observed, dtype=torch.bool) if mask is None else mask
-    outcomes, before = outcomes._replace(observed=rows), Rows(table, clock)
-    few = observed.shape[1] <= FEW and reset is None and not torch.is_grad_enabled()
-    if few and usable(table):
+    few = outcomes.observed.shape[1] <= FEW and reset is None and not torch.is_grad_enabled()
+    if few and usable(held.table):
         from sparsemeta.ops.output.rows_native import rows_native
 
-        classes = _claimed(held_after.slot)
-        carried, after = rows_native(outcomes, before, mask, held=classes.shape[1], donate=donate)
-        scores = Scores(carried, carried[..., :0], classes, observed[:, :0])
-    else:
-        carried, fresh, after = rows_chunked(
-            outcomes,
-            before,
-            mask,
-            torch.zeros_like(mask) if reset is None else reset,
-            held=classes.shape[1],
-            donate=donate,
-        )
-        scores = Scores(carried, fresh, classes, observed)
-    return scores, held_after._replace(table=after.table[:, None]), after.clock
+        return rows_native(outcomes, held, clock, mask, donate=donate)
+    observed, classes = outcomes.observed, _claimed(held.slot)
+    # A reset would free rows in place, whose classes are still to be named.
+    rows, after = _claim(outcomes, held, reset, donate=donate and reset is None)
+    carried, fresh, (table, clock) = rows_chunked(
+        outcomes._replace(observed=rows),
+        Rows(after.table[:, 0], clock),
+        torch.ones_like(observed, dtype=torch.bool) if mask is None else mask,
+        torch.zeros_like(observed, dtype=torch.bool) if reset is None else reset,
+        held=classes.shape[1],
+        donate=donate or after.table is not held.table,  # it was copied when it grew
+    )
+    scores = Scores(carried, fresh, classes, observed)
+    return scores, after._replace(table=table[:, None]), clock
 
 
 def _claim(

@@ -1,60 +1,68 @@
 """The row memory as a loop over time, compiled for CPUs: for a few steps without a gradient.
 
-Every step writes one row, in place, and reads all: what is carried is read from memory once, and
-that is what a step costs. What is left of a row after so many idle steps is a product of two
-powers, looked up. Needs numba.
+Every step claims and writes one row, in place, and reads all: what is carried is read from memory
+once, and that is what a step costs. What is left of a row after so many idle steps is a product of
+two powers, looked up. Needs numba.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Int
 from numba import njit
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sparsemeta.ops.compiled import FAST, spread
-from sparsemeta.ops.output.types import EPOCH, Outcomes, Rows
+from sparsemeta.ops.output.types import EPOCH, Outcomes, Scores
+from sparsemeta.ops.table.hashing import buckets, find_or_claim, occupied
+from sparsemeta.ops.table.slots import Held
 
 
 def rows_native(
     outcomes: Outcomes,
-    before: Rows,
-    mask: Bool[Tensor, "B T"],
+    held: Held,
+    clock: Int[Tensor, " B"],
+    mask: Bool[Tensor, "B T"] | None,
     *,
-    held: int,
     donate: bool = False,
-) -> tuple[Float[Tensor, "B T C"], Rows]:
-    """Run a segment without resets over the rows held.
+) -> tuple[Scores, Held, Int[Tensor, " B"]]:
+    """Run a segment without resets; what it takes and returns, `run_rows` says."""
+    *steps, log_retention = (tensor.detach().contiguous() for tensor in outcomes)
+    (batch, time), count = outcomes.observed.shape, occupied(held.slot) + 1
+    most = int(held.slot[0, 0, 0]) + 1  # a row for every class, and row 0
+    size = held.slot.shape[2]
+    while size < min(count + time, most):
+        size = min(2 * size, most)
+    table, slot, bucket = held
+    if not donate or size > slot.shape[2]:
+        more = size - slot.shape[2]
+        table = pad(table, (0, 0, 0, more)) if more else table.clone()
+        slot = pad(slot, (0, more), value=most - 1) if more else slot.clone()
+        bucket = None if more or bucket is None else bucket.clone()
+    held = Held(table, slot, buckets(slot) if bucket is None else bucket)
+    clock = clock.clone()
+    mask = torch.ones(batch, time, dtype=torch.bool) if mask is None else mask.contiguous()
+    carried = table.new_empty(batch, time, min(count + time, size))
+    spread(_run, batch, (tuple(held), clock, mask, tuple(steps), log_retention, carried))
+    nothing = carried[..., :0]
+    classes = slot[:, 0, : carried.shape[2]]
+    return Scores(carried, nothing, classes, outcomes.observed[:, :0]), held, clock
 
-    Args:
-        outcomes: the segment, in rows of the table; a step that writes nothing may name any.
-        before: the rows before it, with those that it claims.
-        mask: True where the step is real; one that is not changes nothing.
-        held: how many rows hold anything after it, the first ones.
-        donate: allow `before` to be overwritten.
 
-    Returns:
-        Scores of the first `held` rows as each step leaves them, unspecified at masked steps; and
-        the rows after the segment.
-    """
-    *steps, log_retention = (tensor.contiguous() for tensor in outcomes)
-    table = before.table if donate else before.table.clone()
-    clock = before.clock.clone()
-    scores = table.new_empty(*mask.shape, held)
-    spread(_run, len(table), (table, clock, mask.contiguous(), tuple(steps), log_retention, scores))
-    return scores, Rows(table, clock)
-
-
-@njit(nogil=True, cache=True, fastmath=FAST)
-def _run(first, last, tables, clocks, masks, steps, log_retention, scores):
-    rows, keys, rates, queries = steps
+@njit(nogil=True, cache=True)
+def _run(first, last, held, clocks, masks, steps, log_retention, scores):
+    (tables, slots, buckets), (observed, keys, rates, queries) = held, steps
     for b in range(first, last):
-        table, clock = tables[b], clocks[b]
+        table, clock = tables[b, 0], clocks[b]
         powers = _powers(log_retention, clock + len(masks[b]))
         for t in range(len(masks[b])):
-            if masks[b, t]:
-                clock += 1
-                if rates[b, t].any():
-                    _write(table[rows[b, t]], clock, keys[b, t], rates[b, t], powers)
-                _read(table, clock, queries[b, t], powers, scores[b, t])
+            if not masks[b, t]:
+                continue
+            clock += 1
+            if rates[b, t].any():
+                row = find_or_claim(observed[b, t], slots[b, 0], buckets[b, 0])
+                _write(table[row], clock, keys[b, t], rates[b, t], powers)
+            _read(table, clock, queries[b, t], powers, scores[b, t])
         clocks[b] = clock
 
 
