@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sparsemeta.ops import Outcomes, Rows, Scores, rows_chunked
+from sparsemeta.ops import Outcomes, Scores
+from sparsemeta.ops.output.rows_chunked import rows_chunked
 from sparsemeta.ops.output.rows_reference import rows_reference
-from sparsemeta.ops.output.types import EPOCH
+from sparsemeta.ops.output.types import EPOCH, Rows
 
 DIFFERENTIABLE = ("key", "rate", "query", "log_retention")
 

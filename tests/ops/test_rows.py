@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch.nn.functional import pad
 
-from sparsemeta.ops import Outcomes, Rows, Scores, rows_chunked
+from sparsemeta.ops import Outcomes, Scores
+from sparsemeta.ops.output.rows_chunked import rows_chunked
+from sparsemeta.ops.output.types import Rows
 from tests.ops.outcomes import added, case, chunked, reference, rows_of, run, run_chunked
 
 

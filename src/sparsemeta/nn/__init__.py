@@ -32,9 +32,9 @@ from sparsemeta.nn.stream_learner import (
     StreamLearner as StreamLearner,
     StreamState as StreamState,
 )
-from sparsemeta.ops import Scores as Scores
 from sparsemeta.nn.table_memory import (
     Pending as Pending,
     TableMemory as TableMemory,
     watch_gate as watch_gate,
 )
+from sparsemeta.ops import Scores as Scores

@@ -12,7 +12,7 @@ from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.predecessors import predecessors, take_steps
 from sparsemeta.nn.sparse_memory import NAME
-from sparsemeta.ops import Address, Held, Outcomes, Rows, Scores, Segment, locate, rows_chunked
+from sparsemeta.ops import Held, Outcomes, Scores, run_rows
 
 
 class RowMemory(AdaptiveLayer):
@@ -124,19 +124,16 @@ class RowMemory(AdaptiveLayer):
             self._query(hidden).to(dtype),
             self._log_retention().to(dtype),
         )
-        classes = _claimed(before.slot[:, 0])
-        outcomes, held = self._locate(outcomes, before, written, reset, donate=donate)
-        carried, fresh, after = rows_chunked(
+        scores, held, steps = run_rows(
             outcomes,
-            Rows(held.table[:, 0], before.steps),
-            torch.ones_like(written) if mask is None else mask,
-            torch.zeros_like(written) if reset is None else reset,
-            held=classes.shape[1],
-            donate=donate or held.table is not before.table,  # it was copied when it grew
+            Held(before.table, before.slot, before.bucket),
+            before.steps,
+            mask,
+            reset,
+            donate=donate,
         )
         last = take_steps(context, follows.last)[:, -1].to(before.last.dtype)
-        kept = LayerWeights(after.table[:, None], last, follows.steps, held.slot, held.bucket)
-        return Scores(carried, fresh, classes, observed), FastWeights({NAME: kept})
+        return scores, FastWeights({NAME: LayerWeights(held.table, last, steps, *held[1:])})
 
     def _key(self, previous: Tensor) -> Tensor:
         """K (B, T, H, K)."""
@@ -158,25 +155,6 @@ class RowMemory(AdaptiveLayer):
         r"""\log \lambda (H,)."""
         return -math.log(2) * torch.exp(-self.log_half_life) * self.forgets
 
-    def _locate(
-        self,
-        outcomes: Outcomes,
-        before: LayerWeights,
-        written: Tensor,
-        reset: Tensor | None,
-        *,
-        donate: bool,
-    ) -> tuple[Outcomes, Held]:
-        """The outcomes with each class's row in its place, and the rows with those claimed."""
-        index = outcomes.observed[..., None, None]
-        write = Address(index, outcomes.rate[..., :1, None])
-        segment = Segment(write, outcomes.key, outcomes.rate, None, write.map(lambda x: x[..., :0]))
-        held = Held(before.table, before.slot, before.bucket)
-        # A reset would free rows in place, and their classes are still to be named.
-        donate = donate and reset is None
-        segment, held = locate(held, segment, written, reset, capacity=self.classes, donate=donate)
-        return outcomes._replace(observed=segment.write.index[..., 0, 0]), held
-
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""
         found = list(state.layers)
@@ -191,9 +169,3 @@ class RowMemory(AdaptiveLayer):
                 "that this layer returned for the same streams, or None to start empty."
             )
         return layer
-
-
-def _claimed(slot: Tensor) -> Tensor:
-    """The classes (B, n) of the rows (B, C) that any stream has claimed, row 0 before them."""
-    free = slot[:, :1]
-    return slot[:, : int((slot != free).sum(1).max()) + 1]

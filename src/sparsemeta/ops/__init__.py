@@ -18,10 +18,9 @@ from sparsemeta.ops.address.kinds import (
     topk_address as topk_address,
 )
 from sparsemeta.ops.compiled import usable as usable
-from sparsemeta.ops.output.rows_chunked import rows_chunked as rows_chunked
-from sparsemeta.ops.output.types import Outcomes as Outcomes, Rows as Rows, Scores as Scores
 from sparsemeta.ops.output.gate_reference import SETS as SETS
 from sparsemeta.ops.output.heads import Heads as Heads
+from sparsemeta.ops.output.rows import run_rows as run_rows
 from sparsemeta.ops.output.tables import (
     Came as Came,
     Gate as Gate,
@@ -31,6 +30,7 @@ from sparsemeta.ops.output.tables import (
     roomy as roomy,
     score_targets as score_targets,
 )
+from sparsemeta.ops.output.types import Outcomes as Outcomes, Scores as Scores
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Segment as Segment
 from sparsemeta.ops.update.scan import (

@@ -62,6 +62,16 @@ def number(w_index, r_index, w_row, r_row):
 
 
 @njit(nogil=True, cache=True)
+def find_or_claim(number, slot, bucket):
+    """The row of one slot of one head, claimed if it has none; there must be one to claim."""
+    at = _search(number, slot, bucket)
+    if bucket[at] == 0:
+        bucket[at] = _occupied(slot) + 1
+        slot[bucket[at]] = number
+    return bucket[at]
+
+
+@njit(nogil=True, cache=True)
 def _search(number, slot, bucket):
     """The bucket of a slot's row, or the empty one where it would be."""
     mask = np.uint64(len(bucket) - 1)
