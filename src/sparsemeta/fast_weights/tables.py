@@ -182,10 +182,10 @@ class TableWeights(LayerState):
         \theta = (m_A \theta_A + m_B \theta_B) / (m_A + m_B)$$
 
         with C the weights as they are now, and m how often each weight of the gate was moved since.
-        An entry is as young as in the one that wrote it last.
+        As to when an entry was written, and what the last tokens were, B was read after A.
 
         Args:
-            other: B; the last tokens read are B's, if B has read anything.
+            other: B.
             base: $M_0$; None is an empty memory.
 
         Raises:
@@ -203,7 +203,9 @@ class TableWeights(LayerState):
             raise StateError("the heads of these memories forget differently (tables.fading)")
         a, b, ancestor = align(self.entries(), other.entries(), start.entries())
         weight = a.weight.double() + (b.weight.double() - ancestor.weight)
-        listed = a._replace(weight=weight.to(a.weight), age=a.age.minimum(b.age))
+        later = also_read[a.stream]
+        age = torch.where(b.age < later, b.age, a.age + later)
+        listed = a._replace(weight=weight.to(a.weight), age=age)
         share = also_moved / (moved + also_moved).clamp(min=1)
         beside = replace(
             self,
