@@ -1,13 +1,16 @@
 """What a network has learned while running.
 
-base.py    what the states of all kinds of layers have in common
-layer.py   a table of rows: one for every slot, or only those that were written
-tables.py  tables slot -> weights of the tokens that followed, and what a gate has learned of them
-state.py   the states of all layers of a model, as one immutable value
-file.py    states on disk
+base.py       what the states of all kinds of layers have in common
+layer.py      a table of rows: one for every slot, or only those that were written
+tables.py     tables slot -> weights of the tokens that followed, and what a gate learned of them
+entries.py    what such tables hold, as a list
+structure.py  whether what a file says are tables can be some
+state.py      the states of all layers of a model, as one immutable value
+file.py       states on disk
 """
 
 from sparsemeta.fast_weights.base import LayerState as LayerState
+from sparsemeta.fast_weights.entries import Entries as Entries
 from sparsemeta.fast_weights.file import (
     Origin as Origin,
     fingerprint as fingerprint,

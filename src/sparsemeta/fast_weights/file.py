@@ -89,6 +89,8 @@ def load(path: Path, model: nn.Module | None) -> dict[str, LayerState]:
                 layers[name] = kind.of_stored(shape, parts, layout)
             except StateError as error:
                 raise StateError(f"{path}: {error}") from None
+            except ValueError as error:
+                raise ValueError(f"{name} has {error}") from None
     return layers
 
 

@@ -1,14 +1,12 @@
 """`TableWeights`: the state of a memory of tables, slot -> weights of the tokens that followed it.
 
-A row is either a slot, whose key is the slot's number and whose token is -1 - head, or an entry of
-it, whose key is the slot's row. The weight of a slot is the sum of its entries, and LINK leads from
-it through all of them. Row 0 is never used. Decay is lazy: AT says how often the slot had been
-written when the entry last was; of the slot itself, how often it has been written.
+entries.py has what its rows are. The compiled loops that read and write them are in
+`sparsemeta.ops`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -16,10 +14,18 @@ from torch.nn.functional import pad
 
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights.base import LayerState
+from sparsemeta.fast_weights.entries import (
+    AT,
+    COLUMNS,
+    LAST,
+    TOKEN,
+    Entries,
+    align,
+    in_order,
+    rows_of,
+)
+from sparsemeta.fast_weights.structure import DTYPES, check_tables
 
-TOKEN, AT, LAST, LINK, DISTINCT = range(5)
-"""Columns of a row. LAST: when an entry was last written; DISTINCT: how many entries a slot has."""
-COLUMNS = 5
 START = 256
 """Rows that tables begin with."""
 
@@ -52,9 +58,7 @@ class TableWeights(LayerState):
     """
 
     layout_type: ClassVar[type] = TableLayout
-    parts: ClassVar[tuple[str, ...]] = (
-        *("key", "weight", "rows", "used", "recent", "theta", "moved", "keep"),
-    )
+    parts: ClassVar[tuple[str, ...]] = tuple(DTYPES)
 
     key: Tensor
     weight: Tensor
@@ -67,25 +71,30 @@ class TableWeights(LayerState):
     bucket: Tensor | None = None
 
     @classmethod
-    def empty(
-        cls, layout: TableLayout, batch: int, keep: Sequence[float] | Tensor, **where: Any
-    ) -> Self:
+    def empty(cls, layout: TableLayout, batch: int, keep: Sequence[float] | Tensor) -> Self:
         """An empty memory for B streams, where head h keeps the share `keep`[h] at each write."""
         heads, sets, recent, *_ = layout
-        weight = torch.zeros(batch, START, **where)
-        key = torch.zeros_like(weight, dtype=torch.int64)
-        theta = weight.new_zeros(batch, heads, sets)
-        rho = torch.as_tensor(keep, dtype=torch.float64, device=weight.device)
+        used = torch.zeros(batch, 2, dtype=torch.int64)
         return cls(
-            key,
-            weight,
-            rows=torch.zeros(batch, START, COLUMNS, dtype=torch.int32, device=weight.device),
-            used=key.new_zeros(batch, 2),
-            recent=key.new_full((batch, recent), -1),
-            theta=theta,
-            moved=torch.zeros_like(theta, dtype=torch.int32),
-            keep=rho.expand(batch, heads).clone(),
+            key=used.new_zeros(batch, START),
+            weight=torch.zeros(batch, START),
+            rows=torch.zeros(batch, START, COLUMNS, dtype=torch.int32),
+            used=used,
+            recent=used.new_full((batch, recent), -1),
+            theta=torch.zeros(batch, heads, sets),
+            moved=torch.zeros(batch, heads, sets, dtype=torch.int32),
+            keep=torch.as_tensor(keep, dtype=torch.float64).cpu().expand(batch, heads).clone(),
         )
+
+    @classmethod
+    def of_entries(cls, listed: Entries, beside: Self) -> Self:
+        """The inverse of `entries`.
+
+        Args:
+            listed: in order, each once; those of no weight are left out.
+            beside: where all the rest is taken from: what was read, and the gate.
+        """
+        return beside._holding(*rows_of(listed, beside.steps))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -102,25 +111,27 @@ class TableWeights(LayerState):
         """Itself: compiled loops read and write it in host memory, a few rows at a time."""
         return self
 
-    def reset(self, mask: Tensor) -> Self:
-        """Empty the streams where `mask` (B,) is True; how each head forgets remains."""
-        blank = {"recent": -1}
-        mask = mask.to(self.used.device)
-        made = {
-            name: torch.where(mask.view(-1, *[1] * (tensor.dim() - 1)), blank.get(name, 0), tensor)
-            for name, tensor in self.tensors().items()
-        }
-        return type(self)(**made | {"keep": self.keep})
+    def entries(self) -> Entries:
+        """List what it holds; not the entries of which decay has left nothing."""
+        stream, row = (self._used() & (self.rows[..., TOKEN] >= 0)).nonzero().unbind(-1)
+        token, at, last = (self.rows[stream, row, i].long() for i in (TOKEN, AT, LAST))
+        slot_row = self.key[stream, row]
+        head = -1 - self.rows[stream, slot_row, TOKEN].long()
+        idle = self.rows[stream, slot_row, AT] - at
+        weight = (self.weight[stream, row] * self.keep[stream, head] ** idle).to(self.weight.dtype)
+        age = self.steps[stream] - last
+        listed = Entries(stream, head, self.key[stream, slot_row], token, weight, age)
+        listed = listed.where(weight > 0)
+        return listed.where(in_order(listed[:4])[0])
 
     def stats(self) -> dict[str, float]:
-        """Rows used, slots and entries among them, tokens read, bytes."""
+        """Rows in use, slots and entries among them, tokens read, bytes."""
         used = self._used()
         slots = int((used & (self.rows[..., TOKEN] < 0)).sum())
-        rows = int(used.sum())
         return {
             "slots": slots,
-            "entries": rows - slots,
-            "rows": rows,
+            "entries": int(used.sum()) - slots,
+            "rows": int(used.sum()),
             "steps": self.steps.float().mean().item(),
             "bytes": float(sum(tensor.nbytes for tensor in self.tensors().values())),
         }
@@ -135,39 +146,126 @@ class TableWeights(LayerState):
         if len({part.shape[1:] for part in parts}) != 1:
             raise StateError("concat needs states of one model: their shapes differ")
         room = max(part.key.shape[1] for part in parts)
-        made = {}
-        for name in parts[0].tensors().keys() - {"bucket"}:
+
+        def joined(name: str) -> Tensor:
             found = [getattr(part, name) for part in parts]
             if name in ("key", "weight", "rows"):
-                found = [pad(x, (0, 0) * (x.dim() - 2) + (0, room - x.shape[1])) for x in found]
-            made[name] = torch.cat(found)
-        return cls(**made)
+                found = [pad(x, [0, 0] * (x.dim() - 2) + [0, room - x.shape[1]]) for x in found]
+            return torch.cat(found)
 
-    def _used(self) -> Tensor:
-        """(B, R) bool, which rows are used."""
-        row = torch.arange(self.key.shape[1], device=self.key.device)
-        return (row > 0) & (row <= self.used[:, :1])
+        return cls(**{name: joined(name) for name in cls.parts})
+
+    def reset(self, mask: Tensor) -> Self:
+        """Empty the streams where `mask` (B,) is True; how each head forgets remains."""
+        mask = mask.to(self.used.device)
+
+        def clear(tensor: Tensor, blank: int = 0) -> Tensor:
+            return torch.where(mask.view(-1, *[1] * (tensor.dim() - 1)), blank, tensor)
+
+        made = {name: clear(tensor) for name, tensor in self.tensors().items()}
+        return replace(self, **made | {"recent": clear(self.recent, -1), "keep": self.keep})
 
     def diff(self, earlier: Self) -> dict[str, float]:
-        """Entries `added`, `removed` and `changed`, and the L2 `norm` of the change of weights."""
-        raise NotImplementedError
+        """How many entries were `added`, `removed` and `changed`, and the L2 `norm` of all that."""
+        now, before = (x.weight for x in align(self.entries(), earlier.entries()))
+        return {
+            "added": int((before == 0).sum()),
+            "removed": int((now == 0).sum()),
+            "changed": int(((now != before) & (now > 0) & (before > 0)).sum()),
+            "norm": (now - before).norm().item(),
+        }
 
     def merge(self, other: Self, base: Self | None) -> Self:
-        """What this state and another learned since their common ancestor."""
-        raise NotImplementedError
+        r"""What this state A and another B learned since their common ancestor $M_0$, added up.
+
+        $$C[s, y] = \max(0, C_A[s, y] + C_B[s, y] - C_0[s, y]) \qquad
+        \theta = (m_A \theta_A + m_B \theta_B) / (m_A + m_B)$$
+
+        with C the weights as they are now, and m how often each weight of the gate was moved since.
+        As to when an entry was written, and what the last tokens were, B was read after A.
+
+        Args:
+            other: B.
+            base: $M_0$; None is an empty memory.
+
+        Raises:
+            StateError: one of them has read less than the base, or forgets otherwise.
+        """
+        start = base or self.reset(torch.ones(len(self.used), dtype=torch.bool))
+        read, also_read = self.steps - start.steps, other.steps - start.steps
+        moved, also_moved = self.moved - start.moved, other.moved - start.moved
+        if any((since < 0).any() for since in (read, also_read, moved, also_moved)):
+            raise StateError(
+                "a memory has read less than the base, so it did not grow from it. Name the memory "
+                "that both began with as the base, or none if they began empty."
+            )
+        if not torch.equal(self.keep, other.keep) or not torch.equal(self.keep, start.keep):
+            raise StateError("the heads of these memories forget differently (tables.fading)")
+        a, b, ancestor = align(self.entries(), other.entries(), start.entries())
+        weight = a.weight.double() + (b.weight.double() - ancestor.weight)
+        later = also_read[a.stream]
+        age = torch.where(b.age < later, b.age, a.age + later)
+        listed = a._replace(weight=weight.to(a.weight), age=age)
+        share = also_moved / (moved + also_moved).clamp(min=1)
+        beside = replace(
+            self,
+            used=torch.stack([self.used[:, 0], start.steps + read + also_read], -1),
+            recent=torch.where((also_read > 0)[:, None], other.recent, self.recent),
+            theta=self.theta.lerp(other.theta, share.to(self.theta)),
+            moved=start.moved + moved + also_moved,
+        )
+        return self.of_entries(listed, beside)
 
     def stored(self) -> dict[str, Tensor]:
         """All but the hash table; used rows alone, those of all streams one after the other."""
-        raise NotImplementedError
+        used, held = self._used(), self.tensors()
+        return {
+            name: held[name][used] if name in ("key", "weight", "rows") else held[name]
+            for name in self.parts
+        }
 
     @classmethod
     def check_sizes(cls, shape: Sequence[int], sizes: Mapping[str, Sequence[int]]) -> None:
         """Raise `ValueError` unless stored parts of these sizes can be a state of this shape."""
-        raise NotImplementedError
+        batch, heads, sets, recent = shape
+        (many,) = sizes["key"]
+        rows = [[many], [many], [many, COLUMNS]]
+        gate = [[batch, heads, sets], [batch, heads, sets], [batch, heads]]
+        expected = [*rows, [batch, 2], [batch, recent], *gate]
+        found = [sizes[name] for name in cls.parts]
+        if found != expected:
+            raise ValueError(f"parts of shapes {found}")
 
     @classmethod
     def of_stored(
         cls, shape: Sequence[int], parts: Mapping[str, Tensor], layout: TableLayout | None
     ) -> Self:
-        """The inverse of `stored`."""
-        raise NotImplementedError
+        """The inverse of `stored`; with no bounds but those of its numbers without a layout."""
+        layout = layout or TableLayout(*shape[1:], capacity=2**31)
+        check_tables(shape, parts, layout.classes)
+        most = int(parts["used"][:, 0].max())
+        if most > layout.capacity:
+            raise StateError(
+                f"a stream of this memory holds {most} rows, more than tables.capacity = "
+                f"{layout.capacity}: raise it"
+            )
+        return cls(**parts)._holding(*(parts[name] for name in cls.parts[:4]))
+
+    def _used(self) -> Tensor:
+        """(B, R) bool, which rows are used."""
+        row = torch.arange(self.key.shape[1])
+        return (row > 0) & (row <= self.used[:, :1])
+
+    def _holding(self, key: Tensor, weight: Tensor, rows: Tensor, used: Tensor) -> Self:
+        """The same with other rows, given as they are stored."""
+        room = max(START, int(used[:, 0].max()) + 1)
+        place = torch.arange(room)
+        place = (place > 0) & (place <= used[:, :1])
+
+        def spread(stored: Tensor) -> Tensor:
+            made = stored.new_zeros(*place.shape, *stored.shape[1:])
+            made[place] = stored
+            return made
+
+        key, weight, rows = (spread(stored) for stored in (key, weight, rows))
+        return replace(self, key=key, weight=weight, rows=rows, used=used, bucket=None)

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
 def show(
     files: Positional[tuple[Path, ...]], *, model: Path | None = None, as_json: AsJson = False
 ) -> None:
-    """Show what memories hold: the slots in use of each layer, their norms, and their age.
+    """Show what memories hold: what is in use of each layer, norms of rows, and the age of it all.
 
     Args:
         files: memories, as `sparsemeta read` saves them.
@@ -55,7 +55,7 @@ def show(
 
 
 def diff(earlier: File, later: File, *, as_json: AsJson = False) -> None:
-    """Compare two memories of one model: rows added, removed and changed, and the norm of it all.
+    """Compare two memories of one model: rows, or entries of tables, added, removed and changed.
 
     Args:
         earlier: a memory.
@@ -77,7 +77,7 @@ def merge(
     """Bring together what two memories of one model learned since they parted.
 
     A row that only one of them changed is taken as it is. Where both did, it is their mean,
-    weighted by how much each has read since.
+    weighted by how much each has read since. What followed contexts, in tables, adds up.
 
     Args:
         one: a memory.
@@ -110,15 +110,17 @@ def reset(
 
 
 def _print_table(layers: Mapping[str, Mapping[str, float]]) -> None:
-    """A row for each layer, a column for each number."""
+    """A row for each layer, a column for each number; layers of each kind by themselves."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    table.add_column("layer")
-    for key in next(iter(layers.values())):
-        table.add_column(key.replace("_", " "), justify="right", no_wrap=True)
+    tables: dict[tuple[str, ...], Table] = {}
     for name, numbers in layers.items():
+        if tuple(numbers) not in tables:
+            tables[tuple(numbers)] = table = Table(box=None, header_style="bold", padding=(0, 1))
+            table.add_column("layer")
+            for key in numbers:
+                table.add_column(key.replace("_", " "), justify="right", no_wrap=True)
         forms = (".1%" if key == "used" else ",.3f" if "norm" in key else ",.0f" for key in numbers)
-        table.add_row(name, *map(format, numbers.values(), forms))
-    Console(highlight=False, markup=False).print(table)
+        tables[tuple(numbers)].add_row(name, *map(format, numbers.values(), forms))
+    Console(highlight=False, markup=False).print(*tables.values())
