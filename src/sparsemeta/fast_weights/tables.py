@@ -71,17 +71,24 @@ class TableWeights(LayerState):
     bucket: Tensor | None = None
 
     @classmethod
-    def empty(cls, layout: TableLayout, batch: int, keep: Sequence[float] | Tensor) -> Self:
+    def empty(
+        cls,
+        layout: TableLayout,
+        batch: int,
+        keep: Sequence[float] | Tensor,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
         """An empty memory for B streams, where head h keeps the share `keep`[h] at each write."""
         heads, sets, recent, *_ = layout
         used = torch.zeros(batch, 2, dtype=torch.int64)
         return cls(
             key=used.new_zeros(batch, START),
-            weight=torch.zeros(batch, START),
+            weight=torch.zeros(batch, START, dtype=dtype),
             rows=torch.zeros(batch, START, COLUMNS, dtype=torch.int32),
             used=used,
             recent=used.new_full((batch, recent), -1),
-            theta=torch.zeros(batch, heads, sets),
+            theta=torch.zeros(batch, heads, sets, dtype=dtype),
             moved=torch.zeros(batch, heads, sets, dtype=torch.int32),
             keep=torch.as_tensor(keep, dtype=torch.float64).cpu().expand(batch, heads).clone(),
         )
