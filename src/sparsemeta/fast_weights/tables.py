@@ -24,7 +24,7 @@ from sparsemeta.fast_weights.entries import (
     in_order,
     rows_of,
 )
-from sparsemeta.fast_weights.structure import DTYPES, check_tables
+from sparsemeta.fast_weights.structure import PARTS, check_tables
 
 START = 256
 """Rows that tables begin with."""
@@ -46,7 +46,7 @@ class TableWeights(LayerState):
 
     Attributes:
         key: (B, R) int64.
-        weight: (B, R) float32.
+        weight: (B, R) float32, or float64 as theta is.
         rows: (B, R, COLUMNS) int32.
         used: (B, 2) int64, how many rows are used, and how many tokens were read.
         recent: (B, L) int64, the last tokens read, newest last, -1 where there are none.
@@ -58,7 +58,7 @@ class TableWeights(LayerState):
     """
 
     layout_type: ClassVar[type] = TableLayout
-    parts: ClassVar[tuple[str, ...]] = tuple(DTYPES)
+    parts: ClassVar[tuple[str, ...]] = PARTS
 
     key: Tensor
     weight: Tensor
@@ -71,17 +71,23 @@ class TableWeights(LayerState):
     bucket: Tensor | None = None
 
     @classmethod
-    def empty(cls, layout: TableLayout, batch: int, keep: Sequence[float] | Tensor) -> Self:
+    def empty(
+        cls,
+        layout: TableLayout,
+        batch: int,
+        keep: Sequence[float] | Tensor,
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
         """An empty memory for B streams, where head h keeps the share `keep`[h] at each write."""
         heads, sets, recent, *_ = layout
         used = torch.zeros(batch, 2, dtype=torch.int64)
         return cls(
             key=used.new_zeros(batch, START),
-            weight=torch.zeros(batch, START),
+            weight=torch.zeros(batch, START, dtype=dtype),
             rows=torch.zeros(batch, START, COLUMNS, dtype=torch.int32),
             used=used,
             recent=used.new_full((batch, recent), -1),
-            theta=torch.zeros(batch, heads, sets),
+            theta=torch.zeros(batch, heads, sets, dtype=dtype),
             moved=torch.zeros(batch, heads, sets, dtype=torch.int32),
             keep=torch.as_tensor(keep, dtype=torch.float64).cpu().expand(batch, heads).clone(),
         )
