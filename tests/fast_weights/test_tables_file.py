@@ -34,7 +34,9 @@ def header_of(path):
 
 @pytest.fixture
 def model():
-    return nn.ModuleDict({"hidden": SparseMemory(8, CONFIG), "output": Tables()})
+    other = nn.Identity()
+    other.layout = "of another kind"
+    return nn.ModuleDict({"hidden": SparseMemory(8, CONFIG), "output": Tables(), "other": other})
 
 
 @pytest.fixture
