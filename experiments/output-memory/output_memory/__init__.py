@@ -2,7 +2,6 @@
 
 tables_reference.py  the table memory, by dictionaries: the truth
 tables.py            the same by hash tables, compiled for CPUs (tables_native.py)
-tables_entries.py    what tables hold, listed, merged and compared
 contexts.py          addresses: the last n tokens, or bytes
 gate_reference.py    a mixture of model and tables whose weights learn while it reads: the truth
 gate.py              the same, compiled (gate_native.py)
