@@ -46,8 +46,9 @@ def run(layer, given, cuts=(), state=None, **options):
     added, time = [], given["came"].shape[1]
     for start, stop in pairwise([0, *sorted(cuts), time]):
         part = {name: x[:, start:stop] for name, x in given.items()}
-        scores, state = layer(part.pop("hidden"), part.pop("came"), state, **part, **options)
-        blank = scores.carried.new_zeros(*scores.carried.shape[:2], layer.classes)
+        hidden = part.pop("hidden")
+        scores, state = layer(hidden, part.pop("came"), state, **part, **options)
+        blank = hidden.new_zeros(*hidden.shape[:2], layer.classes)
         added.append(scores.add_to(blank))
     return torch.cat(added, dim=1), state
 
