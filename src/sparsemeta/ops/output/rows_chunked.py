@@ -105,8 +105,8 @@ def _carried(reach: Tensor, before: Rows, classes: Tensor, log_retention: Tensor
     parts = zip(contents.split(shares, 1), left.split(shares, 1), strict=True)
     for number, (part, share) in enumerate(parts):
         some = longest[:number]
-        kept = part[:, :, some] * share[:, :, some]
-        score.append(reach[:, :, some].flatten(2) @ kept.flatten(2).mT)
+        query, part, share = (x.index_select(2, some) for x in (reach, part, share))
+        score.append(query.flatten(2) @ (part * share).flatten(2).mT)
     return Scores(tuple(score[1:]), classes.split(shares, 1)[1:])
 
 
@@ -114,12 +114,6 @@ def _take(tensor: Tensor, rows: Tensor) -> Tensor:
     """Rows (B, N) of a tensor (B, C, W)."""
     places = rows + torch.arange(len(rows), device=rows.device)[:, None] * tensor.shape[1]
     return tensor.flatten(0, 1).index_select(0, places.flatten()).view(*rows.shape, -1)
-
-
-def _take(tensor: Tensor, rows: Tensor) -> Tensor:
-    """Rows (B, N) of a tensor (B, C, W)."""
-    places = rows + torch.arange(len(rows), device=rows.device)[:, None] * tensor.shape[1]
-    return tensor.flatten(0, 1)[places]
 
 
 def _after(
