@@ -23,11 +23,12 @@ from sparsemeta.ops.output.heads import Heads as Heads
 from sparsemeta.ops.output.tables import (
     Came as Came,
     Gate as Gate,
+    Memory as Memory,
     Rules as Rules,
     Tables as Tables,
     predict as predict,
     roomy as roomy,
-    score_targets as score_targets,
+    score as score,
 )
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Segment as Segment
