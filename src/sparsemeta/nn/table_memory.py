@@ -14,7 +14,19 @@ from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, TableLayout, TableWeights
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.sparse_memory import NAME
-from sparsemeta.ops import SETS, Came, Gate, Heads, Memory, Rules, Tables, predict, roomy, score
+from sparsemeta.ops import (
+    SETS,
+    Came,
+    Gate,
+    Heads,
+    Memory,
+    Rules,
+    Tables,
+    check_tokens,
+    predict,
+    roomy,
+    score,
+)
 
 START = -2.0
 """Logit of a head's speaking rather than backing off, before anything is trained or learned."""
@@ -147,6 +159,7 @@ class TableMemory(AdaptiveLayer):
         if mask is not None:
             came = came.where(mask, 0)
             targets = targets if targets is None else targets.where(mask, 0)
+        check_tokens(came, self.classes)
         if pending is None:
             pending = Pending(log_p.new_full(log_p[:, 0].shape, nan), torch.zeros_like(slow[:, 0]))
         after = _pending(log_p.detach(), slow.detach(), pending, mask, reset)

@@ -26,6 +26,7 @@ from sparsemeta.ops.output.tables import (
     Memory as Memory,
     Rules as Rules,
     Tables as Tables,
+    check_tokens as check_tokens,
     predict as predict,
     roomy as roomy,
     score as score,

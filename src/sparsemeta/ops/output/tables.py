@@ -84,7 +84,7 @@ class Came(NamedTuple):
     """The tokens of a segment, and what the model had made of them.
 
     Attributes:
-        token: (B, T) int64, the token read at each step.
+        token: (B, T) int64, the token read at each step, as `check_tokens` has found it.
         log_p: (B, T), the model's log-probability of it; NaN where it predicted nothing.
         mask: (B, T) bool, True where the step is real; others do nothing. None: all are.
         reset: (B, T) bool, True empties the stream's memory before the step. None: none does.
@@ -194,8 +194,6 @@ def _read(
     from sparsemeta.ops.output import read_loop
 
     token, (rules, spelling, tables) = came.token, memory
-    if token.numel() and token.numpy().view(np.uint64).max() >= len(spelling):
-        raise ScanError(f"a token is none of 0 to {len(spelling) - 1}")
     if chosen:
         made["chosen"] = _per_head(came, memory, 0).long()
     if watched:
@@ -268,6 +266,14 @@ def _by_set(d_slow: Tensor, chosen: Tensor, start: Tensor) -> Tensor:
     """Sum the gradients (B, T, H) of the logits by the sets (B, T, H) that they stand in."""
     heads = torch.arange(len(start)).expand_as(chosen)
     return torch.zeros_like(start).index_put_((heads, chosen), d_slow, accumulate=True)
+
+
+def check_tokens(token: Tensor, classes: int) -> None:
+    """Raise `ScanError` unless all tokens are from 0 to V - 1."""
+    if token.numel() and token.cpu().numpy().view(np.uint64).max() >= classes:
+        raise ScanError(
+            f"a token is none of 0 to {classes - 1}: it is {token.min()} or {token.max()}"
+        )
 
 
 def roomy(memory: Memory, tokens: int, *, donate: bool) -> Memory:
