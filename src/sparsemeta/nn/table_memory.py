@@ -14,7 +14,19 @@ from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, TableLayout, TableWeights
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.sparse_memory import NAME
-from sparsemeta.ops import SETS, Came, Gate, Heads, Rules, Tables, predict, roomy, score_targets
+from sparsemeta.ops import (
+    SETS,
+    Came,
+    Gate,
+    Heads,
+    Memory,
+    Rules,
+    Tables,
+    check_tokens,
+    predict,
+    roomy,
+    score,
+)
 
 START = -2.0
 """Logit of a head's speaking rather than backing off, before anything is trained or learned."""
@@ -63,8 +75,10 @@ class TableMemory(AdaptiveLayer):
         self.width, self.classes, self.config = width, classes, config
         fading = zip(config.fading_orders, config.fading, strict=True)
         self.heads = Heads.of(config.orders, tuple(fading), config.bytes)
-        self.start = nn.Parameter(torch.full((len(self.heads.order), SETS), START))
-        self.slow = nn.Linear(width, len(self.heads.order), bias=False)
+        self.rules = Rules(self.heads, config.capacity, config.rate, config.least_rate)
+        heads = len(self.heads.order)
+        self.start = nn.Parameter(torch.full((heads, SETS), START))
+        self.slow = nn.Linear(width, heads, bias=False)
         nn.init.zeros_(self.slow.weight)
         blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int16)
         self.register_buffer("spelling", blank)
@@ -145,6 +159,7 @@ class TableMemory(AdaptiveLayer):
         if mask is not None:
             came = came.where(mask, 0)
             targets = targets if targets is None else targets.where(mask, 0)
+        check_tokens(came, self.classes)
         if pending is None:
             pending = Pending(log_p.new_full(log_p[:, 0].shape, nan), torch.zeros_like(slow[:, 0]))
         after = _pending(log_p.detach(), slow.detach(), pending, mask, reset)
@@ -156,21 +171,19 @@ class TableMemory(AdaptiveLayer):
 
         heard = _heard(log_p.detach(), came, pending.log_p, mask)
         segment = Came(*(x if x is None else x.cpu() for x in (came, heard, mask, reset)))
-        gate = Gate(self.start.cpu(), slow.cpu(), pending.gate.cpu())
-        config = self.config
-        rates = config.rate, config.least_rate
-        rules = Rules(self.heads, self.spelling.cpu(), config.capacity, *rates)
-        parts = before.tensors()
-        tables = Tables(**{name: parts.get(name) for name in Tables._fields})
-        tables = roomy(tables, came.shape[1], len(self.heads.order), config.capacity, donate=donate)
+        gate = Gate(self.start.to(dtype).cpu(), slow.cpu(), pending.gate.cpu())
+        tables = Tables(**{name: getattr(before, name) for name in Tables._fields})
+        memory = Memory(self.rules, self.spelling.cpu(), tables)
+        memory = roomy(memory, came.shape[1], donate=donate)
+        watched = bool(self._watchers)
         if targets is None:
-            log_q, shares = predict(said.cpu(), segment, gate, rules, tables)
+            read = predict(said.cpu(), segment, gate, memory, watched=watched)
         else:
-            log_q, shares = score_targets(targets.cpu(), said.cpu(), segment, gate, rules, tables)
+            read = score(targets.cpu(), said.cpu(), segment, gate, memory, watched=watched)
         for watcher in self._watchers:
-            watcher.append(shares)
-        learned = replace(before, **tables._asdict())
-        return log_q.to(logits.device), FastWeights({NAME: learned}), after
+            watcher.append(read.weights)
+        learned = replace(before, **memory.tables._asdict())
+        return read.log_q.to(logits.device), FastWeights({NAME: learned}), after
 
     def _own(self, state: FastWeights, batch: int) -> TableWeights:
         """This memory's part of a state, checked."""

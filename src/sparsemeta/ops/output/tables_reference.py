@@ -68,7 +68,7 @@ class ReferenceTables:
 
     def write(self, contexts: Sequence[Context], token: int) -> None:
         """Learn that this token came in these contexts."""
-        if self._rows() + 2 * len(contexts) > self.capacity:
+        if self.rows + 2 * len(contexts) > self.capacity:
             self._evict()
         _, _, keep, longer, shorter = (part.tolist() for part in self.heads)
         pairs = list(zip(self.tables, contexts, strict=True))
@@ -83,7 +83,9 @@ class ReferenceTables:
             if context is not None and not excluded and (seen[h] or not waits):
                 table.setdefault(context, Slot()).write(token, keep[h], self.now)
 
-    def _rows(self) -> int:
+    @property
+    def rows(self) -> int:
+        """How many slots and entries it holds."""
         return sum(1 + len(slot.weight) for table in self.tables for slot in table.values())
 
     def _evict(self) -> None:
