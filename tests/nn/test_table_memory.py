@@ -99,7 +99,7 @@ def same(one, other):
         assert torch.equal(tensor, learned(other)[name]), name
 
 
-@for_all(st.integers(0, 40), st.integers(0, 5), st.sampled_from(CASES), st.booleans())
+@for_all(st.integers(0, 38), st.integers(0, 5), st.sampled_from(CASES), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_any_split_of_a_stream_is_the_whole(cut, seed, options, donate):
     memory, given = module(), case(seed=seed, **options)
