@@ -211,7 +211,7 @@ def _read(
         tuple([given[name] for name in MADE]),
     )
     with np.errstate(all="ignore"):  # hashes wrap around, and nothing has no logarithm
-        spread(read_loop.read, len(token), groups)
+        spread(read_loop.read, token.shape[0], groups)
 
 
 MADE = ("log_q", "gradient", "chosen", "weights", "log_p", "whole", "parts")
