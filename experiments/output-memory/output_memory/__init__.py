@@ -3,13 +3,6 @@
 types.py             what the row memory's forms speak of: `Outcomes`, `Rows`, `Scores`; the axes
 rows_reference.py    the row memory as a plain loop: the truth
 rows_chunked.py      the same, exactly, for a whole segment at once
-tables_reference.py  the table memory, by dictionaries: the truth
-tables.py            the same by hash tables, compiled for CPUs (tables_native.py)
-tables_entries.py    what tables hold, listed, merged and compared
-contexts.py          addresses: the last n tokens, or bytes
-gate_reference.py    a mixture of model and tables whose weights learn while it reads: the truth
-gate.py              the same, compiled (gate_native.py)
-compiling.py         numba's decorator where it is installed
 """
 
 from output_memory.rows_chunked import rows_chunked
