@@ -69,7 +69,7 @@ def read(model, tokenizer, path: Path, most: int, memories: dict[str, TableMemor
     size = len(tokenizer.decode(ids.tolist()).encode("utf-8"))
     stream = torch.from_numpy(np.concatenate([[tokenizer.separator], ids]).astype(np.int64))
     state, log_p, hidden, log_q = None, [], [], {name: [] for name in memories}
-    learned = dict.fromkeys(memories, (None, None))
+    learned: dict[str, Any] = dict.fromkeys(memories, (None, None))
     with torch.inference_mode():
         for start in range(0, len(ids), 256):
             part = stream[start : min(start + 256, len(ids))][None]
@@ -149,7 +149,7 @@ def main(options: Options) -> None:
     """Read, score, and write."""
     model, tokenizer = load_model(options.model)
     folder, classes = next(options.model.glob("**/tokenizer.json")).parent, model.head.out_features
-    budgets = {
+    budgets: dict[str, dict[str, Any]] = {
         f"{size} bytes a token": {"capacity": max(4096, size * options.tokens // 48)}
         for size in (100, 40)
     }

@@ -170,7 +170,7 @@ class TableMemory(AdaptiveLayer):
             return said, state, after
 
         heard = _heard(log_p.detach(), came, pending.log_p, mask)
-        segment = Came(*(x if x is None else x.cpu() for x in (came, heard, mask, reset)))
+        segment = Came._make(x if x is None else x.cpu() for x in (came, heard, mask, reset))
         gate = Gate(self.start.to(dtype).cpu(), slow.cpu(), pending.gate.cpu())
         tables = Tables(**{name: getattr(before, name) for name in Tables._fields})
         memory = Memory(self.rules, self.spelling.cpu(), tables)
@@ -180,8 +180,9 @@ class TableMemory(AdaptiveLayer):
             read = predict(said.cpu(), segment, gate, memory, watched=watched)
         else:
             read = score(targets.cpu(), said.cpu(), segment, gate, memory, watched=watched)
-        for watcher in self._watchers:
-            watcher.append(read.weights)
+        if read.weights is not None:
+            for watcher in self._watchers:
+                watcher.append(read.weights)
         learned = replace(before, **memory.tables._asdict())
         return read.log_q.to(logits.device), FastWeights({NAME: learned}), after
 

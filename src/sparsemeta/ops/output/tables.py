@@ -202,6 +202,7 @@ def _read(
     marks = {"mask": came.mask, "reset": came.reset}
     given = nothing | {k: x.contiguous() for k, x in (made | marks).items() if x is not None}
     start, slow, before = gate
+    assert tables.bucket is not None  # there is, since `roomy`
     groups = (
         (slow.contiguous(), before, start, tables.theta, tables.moved),
         (token.contiguous(), came.log_p, *(given[k] for k in ("target", "aimed", "mask", "reset"))),
@@ -289,7 +290,7 @@ def roomy(memory: Memory, tokens: int, *, donate: bool) -> Memory:
     most = int(tables.used.numpy()[:, 0].max()) + 2 * heads * tokens
     room = min(rules.capacity, most) + 1
     if not donate:
-        tables = Tables(*(None if x is None else x.clone() for x in tables))
+        tables = Tables._make(None if x is None else x.clone() for x in tables)
     if room > rows:
         more = max(room, min(2 * rows, rules.capacity + 1)) - rows
         tables = tables._replace(
