@@ -163,9 +163,10 @@ class TableMemory(AdaptiveLayer):
         if pending is None:
             pending = Pending(log_p.new_full(log_p[:, 0].shape, nan), torch.zeros_like(slow[:, 0]))
         after = _pending(log_p.detach(), slow.detach(), pending, mask, reset)
-        said = log_p[:, -steps:]
         if targets is not None:
             said = log_p.gather(-1, targets[..., None])[..., 0]
+        else:
+            said = log_p[:, -steps:] if 0 < steps < came.shape[1] else log_p
         if not self.enabled:
             return said, state, after
 
@@ -237,7 +238,7 @@ def _pending(
 ) -> Pending:
     """What the last real step predicted, or what was pending before if there is none."""
     if mask is None:  # of many steps, a view of the last would keep all of them
-        newest = Pending(log_p[:, -1], slow[:, -1])
+        newest = Pending(log_p.select(1, -1), slow.select(1, -1))
         return newest if log_p.shape[1] == 1 else Pending(*(x.clone() for x in newest))
     last = _positions(mask)[:, -1]
     emptied = torch.zeros_like(last) if reset is None else _positions(reset)[:, -1]

@@ -136,7 +136,8 @@ def score(
         memory: with room for the segment, as `roomy` makes it; its tables are updated in place.
         watched: whether the weights are asked for.
     """
-    made = {"target": target, "aimed": log_p.detach(), "log_q": torch.zeros_like(log_p.detach())}
+    aimed = log_p.detach().contiguous()
+    made = {"target": target.contiguous(), "aimed": aimed, "log_q": torch.zeros_like(aimed)}
     trained = _trained(log_p, gate)
     if trained:
         made["gradient"] = _per_head(came, memory, 1)
@@ -163,7 +164,8 @@ def predict(
         watched: whether the weights are asked for.
     """
     steps, trained = log_p.shape[1], _trained(log_p, gate)
-    made = {"log_p": log_p.detach(), "whole": log_p.detach().clone()}
+    model = log_p.detach().contiguous()
+    made = {"log_p": model, "whole": model.clone()}
     if trained:
         batch, _, classes = log_p.shape
         heads = len(memory.rules.heads.order)
@@ -200,7 +202,7 @@ def _read(
         made["weights"] = _per_head(came, memory, 1)
     nothing = _nothing(tables.theta.dtype)
     marks = {"mask": came.mask, "reset": came.reset}
-    given = nothing | {k: x.contiguous() for k, x in (made | marks).items() if x is not None}
+    given = nothing | made | {k: x.contiguous() for k, x in marks.items() if x is not None}
     start, slow, before = gate
     assert tables.bucket is not None  # there is, since `roomy`
     groups = (
