@@ -21,15 +21,17 @@ from sparsemeta.ops.compiled import usable as usable
 from sparsemeta.ops.output.gate_reference import SETS as SETS
 from sparsemeta.ops.output.heads import Heads as Heads
 from sparsemeta.ops.output.tables import (
+    check_tokens as check_tokens,
+    predict as predict,
+    roomy as roomy,
+    score as score,
+)
+from sparsemeta.ops.output.tables_types import (
     Came as Came,
     Gate as Gate,
     Memory as Memory,
     Rules as Rules,
     Tables as Tables,
-    check_tokens as check_tokens,
-    predict as predict,
-    roomy as roomy,
-    score as score,
 )
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Segment as Segment
