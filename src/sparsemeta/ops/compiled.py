@@ -38,7 +38,9 @@ def compiled(loop: Any) -> Any:
 
 
 def _array(x: Array) -> np.ndarray:
-    return x.detach().numpy() if isinstance(x, Tensor) else x
+    if isinstance(x, np.ndarray):  # of a tensor, this is the quicker question
+        return x
+    return (x.detach() if x.requires_grad else x).numpy()
 
 
 @cache

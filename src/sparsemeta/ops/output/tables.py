@@ -1,7 +1,6 @@
 """Read a segment with a table memory: what its compiled loop needs, and its gradients."""
 
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,103 +10,7 @@ from torch.nn.functional import pad
 
 from sparsemeta.errors import ScanError
 from sparsemeta.ops.compiled import spread
-from sparsemeta.ops.output.heads import Heads
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What of a table memory is set, and not learned.
-
-    Attributes:
-        heads: its contexts.
-        capacity: rows of a stream at most.
-        first: the gate's rate is first / sqrt(times moved) ...
-        least: ... but never less than this.
-    """
-
-    heads: Heads
-    capacity: int
-    first: float
-    least: float
-
-    @cached_property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """As the loop takes them: spelled, order, log keep, longer and shorter."""
-        spelled, order, keep, *links = self.heads
-        return tuple(x.numpy() for x in (spelled, order, keep.log(), *links))
-
-    @cached_property
-    def limits(self) -> np.ndarray:
-        """The capacity and the rates."""
-        return np.array([self.capacity, self.first, self.least], np.float64)
-
-
-class Tables(NamedTuple):
-    """What B streams have learned; see `tables_loops` for the first four and the last.
-
-    Attributes:
-        key: (B, R) int64.
-        weight: (B, R), floats.
-        rows: (B, R, COLUMNS) int32.
-        used: (B, 2) int64.
-        recent: (B, L) int64, the last tokens read, newest last; -1 where there are none.
-        theta: (B, H, SETS), floats: what the gate has learned.
-        moved: (B, H, SETS) int32, how often each was moved.
-        bucket: (B, M) int32; None is built anew.
-    """
-
-    key: Tensor
-    weight: Tensor
-    rows: Tensor
-    used: Tensor
-    recent: Tensor
-    theta: Tensor
-    moved: Tensor
-    bucket: Tensor | None
-
-
-class Memory(NamedTuple):
-    """The memory of B streams.
-
-    Attributes:
-        rules: what is set.
-        spelling: (V, n) int16, the last bytes of each token, newest last; -1 where it has fewer.
-        tables: what was learned.
-    """
-
-    rules: Rules
-    spelling: Tensor
-    tables: Tables
-
-
-class Came(NamedTuple):
-    """The tokens of a segment, and what the model had made of them.
-
-    Attributes:
-        token: (B, T) int64, the token read at each step, as `check_tokens` has found it.
-        log_p: (B, T), the model's log-probability of it; NaN where it predicted nothing.
-        mask: (B, T) bool, True where the step is real; others do nothing. None: all are.
-        reset: (B, T) bool, True empties the stream's memory before the step. None: none does.
-    """
-
-    token: Tensor
-    log_p: Tensor
-    mask: Tensor | None
-    reset: Tensor | None
-
-
-class Gate(NamedTuple):
-    """The trained part of the gate.
-
-    Attributes:
-        start: (H, SETS), logits of speaking by a head's evidence.
-        slow: (B, T, H), added to them for the token after each step.
-        before: (B, H), for the token that comes first.
-    """
-
-    start: Tensor
-    slow: Tensor
-    before: Tensor
+from sparsemeta.ops.output.tables_types import Came, Gate, Memory, Tables
 
 
 class Read(NamedTuple):
@@ -136,7 +39,8 @@ def score(
         memory: with room for the segment, as `roomy` makes it; its tables are updated in place.
         watched: whether the weights are asked for.
     """
-    made = {"target": target, "aimed": log_p.detach(), "log_q": torch.zeros_like(log_p.detach())}
+    aimed = log_p.detach().contiguous()
+    made = {"target": target.contiguous(), "aimed": aimed, "log_q": torch.zeros_like(aimed)}
     trained = _trained(log_p, gate)
     if trained:
         made["gradient"] = _per_head(came, memory, 1)
@@ -163,7 +67,8 @@ def predict(
         watched: whether the weights are asked for.
     """
     steps, trained = log_p.shape[1], _trained(log_p, gate)
-    made = {"log_p": log_p.detach(), "whole": log_p.detach().clone()}
+    model = log_p.detach().contiguous()
+    made = {"log_p": model, "whole": model.clone()}
     if trained:
         batch, _, classes = log_p.shape
         heads = len(memory.rules.heads.order)
@@ -200,8 +105,9 @@ def _read(
         made["weights"] = _per_head(came, memory, 1)
     nothing = _nothing(tables.theta.dtype)
     marks = {"mask": came.mask, "reset": came.reset}
-    given = nothing | {k: x.contiguous() for k, x in (made | marks).items() if x is not None}
+    given = nothing | made | {k: x.contiguous() for k, x in marks.items() if x is not None}
     start, slow, before = gate
+    assert tables.bucket is not None  # there is, since `roomy`
     groups = (
         (slow.contiguous(), before, start, tables.theta, tables.moved),
         (token.contiguous(), came.log_p, *(given[k] for k in ("target", "aimed", "mask", "reset"))),
@@ -211,7 +117,7 @@ def _read(
         tuple([given[name] for name in MADE]),
     )
     with np.errstate(all="ignore"):  # hashes wrap around, and nothing has no logarithm
-        spread(read_loop.read, len(token), groups)
+        spread(read_loop.read, token.shape[0], groups)
 
 
 MADE = ("log_q", "gradient", "chosen", "weights", "log_p", "whole", "parts")
@@ -289,7 +195,7 @@ def roomy(memory: Memory, tokens: int, *, donate: bool) -> Memory:
     most = int(tables.used.numpy()[:, 0].max()) + 2 * heads * tokens
     room = min(rules.capacity, most) + 1
     if not donate:
-        tables = Tables(*(None if x is None else x.clone() for x in tables))
+        tables = Tables._make(None if x is None else x.clone() for x in tables)
     if room > rows:
         more = max(room, min(2 * rows, rules.capacity + 1)) - rows
         tables = tables._replace(

@@ -130,7 +130,8 @@ class ReferenceMemory:
 
     def contexts(self) -> list[Context]:
         """What each head goes by."""
-        letters = [letter for token in self.came for letter in self.spelling[token]]
+        recent = self.came[-self.heads.reach :]
+        letters = [letter for token in recent for letter in self.spelling[token]]
         kinds = zip(self.heads.spelled.tolist(), self.heads.order.tolist(), strict=True)
         text = [(letters if spelled else self.came, n) for spelled, n in kinds]
         return [tuple(came[len(came) - n :]) if len(came) >= n else None for came, n in text]
