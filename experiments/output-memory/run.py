@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import tyro
-from tokenizers import Tokenizer as Pairs
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -75,8 +74,8 @@ def read(model, tokenizer, path: Path, most: int, memories: dict[str, TableMemor
             part = stream[start : min(start + 256, len(ids))][None]
             target = stream[start + 1 : start + 257][None]
             with torch.autocast("cpu", torch.bfloat16):
-                seen, state = model.hidden(part, state)
-                logits = model.head(seen).float()
+                predicted, seen, state = model.predict(part, state)
+                logits = predicted.float()
             for name, memory in memories.items():
                 said, *learned[name] = memory(
                     seen.float(), part, logits, *learned[name], targets=target, donate=True
@@ -88,20 +87,6 @@ def read(model, tokenizer, path: Path, most: int, memories: dict[str, TableMemor
     mixed = {name: torch.cat(parts) for name, parts in log_q.items()}
     data = text.encode("utf-8")[:size]
     return Read(data, stream[1:], torch.cat(log_p), torch.cat(hidden), mixed, rows)
-
-
-def spelling(folder: Path, classes: int, most: int) -> Tensor:
-    """The last bytes of each token (V, n), newest last; the separator is one."""
-    pairs = Pairs.from_file(str(folder / "tokenizer.json"))
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    rest = [b for b in range(256) if b not in plain]
-    byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
-    known = [pairs.id_to_token(i) or "" for i in range(pairs.get_vocab_size())]
-    rows = [*([byte[c] for c in token] for token in known), [0]]
-    table = torch.full((classes, most), -1)
-    for i, row in enumerate(row[-most:] for row in rows if most):
-        table[i, most - len(row) :] = torch.tensor(row)
-    return table
 
 
 def cache_p(text: Read, theta: float) -> Tensor:
@@ -148,17 +133,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def main(options: Options) -> None:
     """Read, score, and write."""
     model, tokenizer = load_model(options.model)
-    folder, classes = next(options.model.glob("**/tokenizer.json")).parent, model.head.out_features
     budgets: dict[str, dict[str, Any]] = {
         f"{size} bytes a token": {"capacity": max(4096, size * options.tokens // 48)}
         for size in (100, 40)
     }
     memories = {
-        name: TableMemory(model.head.in_features, classes, TablesConfig(**settings))
+        name: TableMemory(model.config.width, model.vocab_size, TablesConfig(**settings))
         for name, settings in (VARIANTS | budgets).items()
     }
     for memory in memories.values():
-        memory.spell(spelling(folder, classes, memory.spelling.shape[1]))
+        memory.spell(torch.from_numpy(tokenizer.endings(memory.spelling.shape[1])))
     validation = read(model.eval(), tokenizer, options.validation, options.tokens, {})
     tried = {
         (theta, weight): validation.bits(with_cache(validation, p, weight))

@@ -204,6 +204,7 @@ def test_eviction_is_the_reference_and_keeps_the_budget(seed):
 def test_random_tokens_cost_less_than_a_hundredth_of_a_bit(vocabulary):
     memory = TableMemory(1, vocabulary, TablesConfig())
     g = torch.Generator().manual_seed(0)
+    memory.spell(torch.randint(97, 123, memory.spelling.shape, generator=g))
     came = torch.randint(vocabulary, (1, 40_001), generator=g)
     logits, hidden = torch.zeros(1, 1, 1).expand(1, 4000, vocabulary), torch.zeros(1, 4000, 1)
     state, pending, cost = None, None, []
