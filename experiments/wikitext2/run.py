@@ -18,9 +18,13 @@ import tyro
 
 HERE = Path(__file__).parent
 TEST = "data/wikitext-2/wiki.test.tokens"
+LIVES = ("static", "document", "carried", "carried+cache")
 ARMS = {
-    "wikitext2-word-static": ("static", "cache", "dynamic"),
-    "wikitext2-word": ("static", "document", "carried", "carried+cache", "carried+dynamic"),
+    "wikitext2-word-static": ("static", "cache", "dynamic", "cache+dynamic"),
+    "wikitext2-word": (*LIVES, "carried+dynamic"),
+    "wikitext2-word-frozen": (*LIVES, "carried+no-rows", "carried+no-tables"),
+    "wikitext2-word-tables": LIVES,
+    "wikitext2-word-output": (*LIVES, "carried+no-rows", "carried+no-tables"),
 }
 
 
