@@ -48,7 +48,10 @@ class LMState:
 
     def select(self, rows: Tensor | list[int] | slice) -> Self:
         """Some of the streams, some perhaps more than once: indices or a boolean mask over B."""
-        return self._map(lambda tensor: tensor[rows])
+        def chosen(tensor: Tensor) -> Tensor:  # tables lie in host memory, whatever the device
+            return tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
+
+        return self._map(chosen)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, as `from_tensors` takes them."""
