@@ -22,6 +22,7 @@ OPTIONS = [
     "text/held",
 ]
 OPTIONS += ["--training.validate-every", "3", "--training.streams", "4"]
+OPTIONS += ["--model.output", "rows", "tables", "--model.tables.orders", "0", "1", "2"]
 
 
 STOPPED = """

@@ -66,7 +66,7 @@ class TableMemory(AdaptiveLayer):
         self.start = nn.Parameter(torch.full((len(self.heads.order), SETS), START))
         self.slow = nn.Linear(width, len(self.heads.order), bias=False)
         nn.init.zeros_(self.slow.weight)
-        blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int16)
+        blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int32)
         self.register_buffer("spelling", blank)
         self._watchers: list[list[Tensor]] = []
 
