@@ -1,7 +1,7 @@
 """`LMState`: all that a language model carries from one segment to the next."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -45,6 +45,11 @@ class LMState:
     def clone(self) -> Self:
         """A copy that shares no storage."""
         return self._map(Tensor.clone)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same state on another device, but for tables."""
+        moved = self._map(lambda tensor: tensor.to(device))
+        return replace(moved, memory=self.memory.to(device))
 
     def select(self, rows: Tensor | list[int] | slice) -> Self:
         """Some of the streams, some perhaps more than once: indices or a boolean mask over B."""

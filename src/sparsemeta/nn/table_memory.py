@@ -156,7 +156,8 @@ class TableMemory(AdaptiveLayer):
 
         heard = _heard(log_p.detach(), came, pending.log_p, mask)
         segment = Came(*(x if x is None else x.cpu() for x in (came, heard, mask, reset)))
-        gate = Gate(self.start.cpu(), slow.cpu(), pending.gate.cpu())
+        # A copy: the loop holds on to the storage, which sharding has to free.
+        gate = Gate(self.start.cpu().clone(), slow.cpu(), pending.gate.cpu())
         config = self.config
         rates = config.rate, config.least_rate
         rules = Rules(self.heads, self.spelling.cpu(), config.capacity, *rates)
