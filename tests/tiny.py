@@ -15,7 +15,9 @@ TABLES = TablesConfig(orders=(0, 1, 2, 4), fading_orders=(0, 1), fading=(0.9, 0.
 def held(state):
     """What a state or memory holds, by name: of tables and rows what is in use."""
     memory = getattr(state, "memory", state)
-    found = {} if memory is state else {k: t for k, t in state.tensors().items() if "memory." not in k}
+    found = (
+        {} if memory is state else {k: t for k, t in state.tensors().items() if "memory." not in k}
+    )
     for name, layer in memory.layers.items():
         found |= {f"{name}.{part}": tensor for part, tensor in layer.stored().items()}
     return found

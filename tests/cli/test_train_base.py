@@ -52,7 +52,9 @@ def test_only_the_new_memories_are_trained(at_home, capsys):
     assert (model.tables.spelling[:256, -1] == torch.arange(256)).all()
     capsys.readouterr()
     assert main(["evaluate", "runs/grown", "--baseline", "runs/plain", "--json", "a.json"]) == 0
-    totals = {k: arm["total"] for k, arm in json.loads((at_home / "a.json").read_text())["arms"].items()}
+    totals = {
+        k: arm["total"] for k, arm in json.loads((at_home / "a.json").read_text())["arms"].items()
+    }
     assert totals["static"]["nats"] == totals["plain"]["nats"]
     assert totals["carried"]["nats"] < totals["document"]["nats"] < totals["static"]["nats"]
 
@@ -61,7 +63,9 @@ def test_a_base_may_be_trained_on(at_home):
     assert grow("--training.steps", "1") == 0
     base, grown = weights(at_home / "runs/plain"), weights(at_home / "runs/grown")
     assert not torch.equal(grown["embedding.weight"], base["embedding.weight"])
-    torch.testing.assert_close(grown["embedding.weight"], base["embedding.weight"], atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        grown["embedding.weight"], base["embedding.weight"], atol=0.01, rtol=0
+    )
 
 
 def test_it_is_stopped_and_resumed_exactly(at_home):

@@ -20,8 +20,8 @@ from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.training import parameter_groups, train
 from sparsemeta.nn import usage_losses
 from sparsemeta.run import Interrupted, Progress, newest, step_folders
-from tests.tiny import OUTPUT, assert_same_state
 from tests.lm.runs import MODEL, Signal, assert_same_run, begun, changed, records
+from tests.tiny import OUTPUT, assert_same_state
 
 every_kind = pytest.mark.parametrize("output", [(), OUTPUT], ids=["hidden", "every"])
 
@@ -79,6 +79,24 @@ def test_the_state_is_carried_without_its_gradient(recipe, tmp_path):
     assert seen == [carried]
     (layer,) = session.state.memory.layers.values()
     assert layer.steps.tolist() == [32, 32]
+
+
+@every_kind
+def test_memories_are_emptied_by_chance_before_a_segment(recipe, tmp_path, output):
+    recipe = changed(changed(recipe, emptied=0.5, streams=8), "model", output=output)
+    session, emptied = begun(recipe, tmp_path / "run"), []
+    forward = session.forward
+    session.forward = lambda tokens, state, **options: (
+        emptied.append(options["reset"]) or forward(tokens, state, **options)
+    )
+    read = torch.zeros(8, dtype=torch.int64)
+    for _ in range(4):
+        session.take_step()
+        assert not emptied[-1][:, 1:].any()
+        read = read.where(~emptied[-1][:, 0], 0) + 16
+        held = {name: layer.steps for name, layer in session.state.memory.layers.items()}
+        assert all(torch.equal(steps, read) for steps in held.values())
+    assert 4 < torch.stack(emptied).sum() < 28
 
 
 @every_kind

@@ -53,6 +53,7 @@ class LMState:
 
     def select(self, rows: Tensor | list[int] | slice) -> Self:
         """Some of the streams, some perhaps more than once: indices or a boolean mask over B."""
+
         def chosen(tensor: Tensor) -> Tensor:  # tables lie in host memory, whatever the device
             return tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
 

@@ -152,7 +152,9 @@ class RowMemory(AdaptiveLayer):
 
     def _log_retention(self) -> Tensor:
         r"""\log \lambda (H,)."""
-        forgets = self.log_half_life.new_tensor([half_life > 0 for half_life in self.config.half_lives])
+        forgets = self.log_half_life.new_tensor(
+            [half_life > 0 for half_life in self.config.half_lives]
+        )
         return -math.log(2) * torch.exp(-self.log_half_life) * forgets
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:

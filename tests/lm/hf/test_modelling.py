@@ -17,7 +17,6 @@ from sparsemeta.errors import CheckpointError, ConfigError, StateError
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.hf import FastWeightCache, SparseMetaConfig, SparseMetaForCausalLM
-
 from tests.tiny import assert_same_state as same
 
 from .conftest import CONFIG, VOCABULARY, make_model
