@@ -14,23 +14,21 @@ from dataclasses import dataclass
 from importlib import import_module
 from math import log
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import tyro
-from output_memory.contexts import byte_contexts, token_contexts
-from output_memory.gate import Gate
-from output_memory.tables import Heads, Tables
 from tokenizers import Tokenizer as Pairs
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sparsemeta.config import TablesConfig
 from sparsemeta.lm.checkpoint import load_model
+from sparsemeta.nn import TableMemory
 
 HERE = Path(__file__).parent
 THETAS, WEIGHTS, WINDOW = (4.0, 8.0, 16.0, 32.0), (0.05, 0.1, 0.2, 0.3, 0.4), 2000
-START = -2.0
 
 
 @dataclass
@@ -47,43 +45,6 @@ class Options:
     """Tokens of each text that are read, from its start."""
 
 
-class Head(NamedTuple):
-    """One head: the last `order` tokens or bytes, and how its slots forget."""
-
-    kind: str
-    order: int
-    keep: float = 1.0
-    family: str = ""
-    """Heads of one family extend each other: update exclusion from one to the next."""
-    grows: bool = False
-    """Slots are made only where the family's shorter context was known."""
-
-
-def heads(*, forgetting=True, spelled=True, exclusion=True, grows=True, longest=16) -> list[Head]:
-    """The heads in the order of the gate, from the shortest context to the longest."""
-    orders = [n for n in (0, 1, 2, 3, 4, 6, 8, 12, 16) if n <= longest]
-    made = [Head("tokens", n, 1.0, "tokens", grows and n >= 4) for n in orders]
-    if forgetting:
-        made += [Head("tokens", n, rho) for n, rho in ((0, 0.99), (0, 0.95), (1, 0.95), (3, 0.8))]
-    if spelled:
-        made += [Head("bytes", n, 1.0, "bytes") for n in (1, 2, 3)]
-    if not exclusion:
-        made = [head._replace(family="", grows=False) for head in made]
-    place = {"bytes": 0.5, "tokens": 0.0}  # bytes stand between no token and one
-    return sorted(made, key=lambda h: (h.order if h.kind == "tokens" else place["bytes"], -h.keep))
-
-
-def links(made: list[Head]) -> Heads:
-    """Who extends whom."""
-    longer, shorter, last = [-1] * len(made), [-1] * len(made), {}
-    for i, head in enumerate(made):
-        if head.family in last and head.family:
-            longer[last[head.family]] = i
-            shorter[i] = last[head.family] if head.grows else -1
-        last[head.family] = i
-    return Heads.of([head.keep for head in made], longer, shorter)
-
-
 class Read(NamedTuple):
     """A text as the frozen model sees it."""
 
@@ -91,60 +52,56 @@ class Read(NamedTuple):
     tokens: Tensor
     log_p: Tensor
     hidden: Tensor
+    log_q: dict[str, Tensor]
+    """With each of the memories."""
+    rows: dict[str, int]
+    """That each of them holds at the end."""
 
     def bits(self, log_q: Tensor) -> float:
         """Bits per byte."""
         return -log_q.double().sum().item() / log(2) / len(self.data)
 
 
-def read(model, tokenizer, path: Path, most: int) -> Read:
-    """Read a text once, from an empty attention window."""
+def read(model, tokenizer, path: Path, most: int, memories: dict[str, TableMemory]) -> Read:
+    """Read a text once, from an empty attention window, with memories that are empty."""
     text = path.read_text(encoding="utf-8")
     ids = tokenizer.encode(text[: 16 * most])[:most]
     size = len(tokenizer.decode(ids.tolist()).encode("utf-8"))
     stream = torch.from_numpy(np.concatenate([[tokenizer.separator], ids]).astype(np.int64))
-    state, log_p, hidden = None, [], []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    state, log_p, hidden, log_q = None, [], [], {name: [] for name in memories}
+    learned: dict[str, Any] = dict.fromkeys(memories, (None, None))
+    with torch.inference_mode():
         for start in range(0, len(ids), 256):
-            part = stream[start : min(start + 256, len(ids))]
-            seen, state = model.hidden(part[None], state)
-            p = model.head(seen)[0].float().log_softmax(-1)
-            log_p.append(p.gather(1, stream[start + 1 : start + 257, None])[:, 0])
+            part = stream[start : min(start + 256, len(ids))][None]
+            target = stream[start + 1 : start + 257][None]
+            with torch.autocast("cpu", torch.bfloat16):
+                seen, state = model.hidden(part, state)
+                logits = model.head(seen).float()
+            for name, memory in memories.items():
+                said, *learned[name] = memory(
+                    seen.float(), part, logits, *learned[name], targets=target, donate=True
+                )
+                log_q[name].append(said[0])
+            log_p.append(logits.log_softmax(-1).gather(-1, target[..., None])[0, :, 0])
             hidden.append(seen[0].float())
-    return Read(text.encode("utf-8")[:size], stream[1:], torch.cat(log_p), torch.cat(hidden))
+    rows = {name: int(state.layers["memory"].used[0, 0]) for name, (state, _) in learned.items()}
+    mixed = {name: torch.cat(parts) for name, parts in log_q.items()}
+    data = text.encode("utf-8")[:size]
+    return Read(data, stream[1:], torch.cat(log_p), torch.cat(hidden), mixed, rows)
 
 
-def spelling(folder: Path) -> tuple[Tensor, Tensor]:
-    """The bytes of each token (V, L), and how many (V,); the separator is one."""
+def spelling(folder: Path, classes: int, most: int) -> Tensor:
+    """The last bytes of each token (V, n), newest last; the separator is one."""
     pairs = Pairs.from_file(str(folder / "tokenizer.json"))
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [b for b in range(256) if b not in plain]
     byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
     known = [pairs.id_to_token(i) or "" for i in range(pairs.get_vocab_size())]
-    rows = [[byte[c] for c in token] for token in known] + [[0]]
-    length = torch.tensor([len(row) for row in rows])
-    table = torch.zeros(len(rows), int(length.max()), dtype=torch.int64)
-    for i, row in enumerate(rows):
-        table[i, : len(row)] = torch.tensor(row)
-    return table, length
-
-
-def with_tables(text: Read, made: list[Head], spelled, capacity: int) -> tuple[Tensor, int]:
-    """Log q of the model and its tables, and how many rows these have."""
-    nothing = text.tokens[:0]
-    slots = torch.stack(
-        [
-            token_contexts(text.tokens, nothing, (head.order,))[:, 0]
-            if head.kind == "tokens"
-            else byte_contexts(text.tokens, nothing, (head.order,), *spelled)[:, 0]
-            for head in made
-        ],
-        dim=-1,
-    )[..., None]
-    address = slots.clamp(min=0), (slots >= 0).float()
-    found, tables = Tables.empty().score_and_write(*address, text.tokens, links(made), capacity)
-    mixed, _ = Gate.start(torch.full((len(made),), START)).mix(text.log_p, found)
-    return mixed.log_q, int(tables.used[0])
+    rows = [*([byte[c] for c in token] for token in known), [0]]
+    table = torch.full((classes, most), -1)
+    for i, row in enumerate(row[-most:] for row in rows if most):
+        table[i, most - len(row) :] = torch.tensor(row)
+    return table
 
 
 def cache_p(text: Read, theta: float) -> Tensor:
@@ -180,21 +137,29 @@ def compressed(data: bytes) -> dict[str, float]:
     return {name: 8 * size / len(data) for name, size in sizes.items()}
 
 
-VARIANTS = {
-    "**tables + gate**": heads(),
-    "without contexts of bytes": heads(spelled=False),
-    "without forgetting heads": heads(forgetting=False),
-    "without update exclusion": heads(exclusion=False),
-    "every slot made at once": heads(grows=False),
-    "orders to 6": heads(longest=6),
+VARIANTS: dict[str, dict[str, Any]] = {
+    "**tables + gate**": {},
+    "without contexts of bytes": {"bytes": ()},
+    "without forgetting heads": {"fading_orders": (), "fading": ()},
+    "orders to 6": {"orders": (0, 1, 2, 3, 4, 6)},
 }
 
 
 def main(options: Options) -> None:
     """Read, score, and write."""
     model, tokenizer = load_model(options.model)
-    spelled = spelling(next(options.model.glob("**/tokenizer.json")).parent)
-    validation = read(model.eval(), tokenizer, options.validation, options.tokens)
+    folder, classes = next(options.model.glob("**/tokenizer.json")).parent, model.head.out_features
+    budgets: dict[str, dict[str, Any]] = {
+        f"{size} bytes a token": {"capacity": max(4096, size * options.tokens // 48)}
+        for size in (100, 40)
+    }
+    memories = {
+        name: TableMemory(model.head.in_features, classes, TablesConfig(**settings))
+        for name, settings in (VARIANTS | budgets).items()
+    }
+    for memory in memories.values():
+        memory.spell(spelling(folder, classes, memory.spelling.shape[1]))
+    validation = read(model.eval(), tokenizer, options.validation, options.tokens, {})
     tried = {
         (theta, weight): validation.bits(with_cache(validation, p, weight))
         for theta in THETAS
@@ -208,17 +173,11 @@ def main(options: Options) -> None:
     )
     results = {}
     for path in options.texts:
-        text = read(model, tokenizer, path, options.tokens)
+        text = read(model, tokenizer, path, options.tokens, memories)
         found = {"static": text.bits(text.log_p)}
         found["static + tuned cache"] = text.bits(with_cache(text, cache_p(text, theta), weight))
-        for name, made in VARIANTS.items():
-            log_q, rows = with_tables(text, made, spelled, 10**8)
-            found[name] = text.bits(log_q)
-            if name.startswith("**"):
-                found["rows a token"] = rows / len(text.tokens)
-        for size in (100, 40):
-            log_q, _ = with_tables(text, heads(), spelled, size * len(text.tokens) // 48)
-            found[f"{size} bytes a token"] = text.bits(log_q)
+        found |= {name: text.bits(log_q) for name, log_q in text.log_q.items()}
+        found["rows a token"] = text.rows["**tables + gate**"] / len(text.tokens)
         results[path.stem] = found | compressed(text.data)
         print(path.stem, {name: round(value, 3) for name, value in results[path.stem].items()})
         (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")

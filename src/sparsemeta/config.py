@@ -193,7 +193,7 @@ class TablesConfig(Settings, section="tables"):
     """A head for each: its context is the last n bytes, which are more general than a token."""
     capacity: Annotated[int, AtLeast(4096)] = 2**22
     """Rows held at most for each stream, of 48 bytes; beyond, what is oldest and rarest goes."""
-    rate: Annotated[float, Above(0)] = 4.0
+    rate: Annotated[float, Above(0)] = 8.0
     """The gate moves by this, divided by the root of how often it was moved ..."""
     least_rate: Annotated[float, AtLeast(0)] = 0.1
     """... but never by less than this."""

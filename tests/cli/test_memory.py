@@ -6,7 +6,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sparsemeta.cli import main
+from sparsemeta.fast_weights import FastWeights, read_origin
 from sparsemeta.fast_weights.file import digest
+from tests.fast_weights.tables import learn, state_of
 
 pytestmark = pytest.mark.usefixtures("memories")
 
@@ -111,6 +113,29 @@ def test_reset(memories, capsys):
     assert "c: exists already" in refused(capsys, "reset", "b", "--out", "c")
     assert (memories / "b").read_bytes() == before
     assert "erased 1.memory" in printed(capsys, "reset", "b", "--out", "b")
+
+
+def test_tables_beside_rows(capsys):
+    """They are shown, compared, merged and erased alike."""
+    for name, streams in (("a", [[1, 2, 1]]), ("b", [[1, 2, 1, 2, 3]])):
+        both = FastWeights.join({"output": state_of(learn(streams))}).layers
+        rows = FastWeights.load(name, None).layers
+        FastWeights({**rows, **both}).save(f"{name}2", read_origin(name))
+    lines = printed(capsys, "show", "b2").splitlines()
+    assert ["mean norm" in line or "entries" in line for line in lines] == [0, 1, 0, 1, 0]
+    (b,) = json.loads(printed(capsys, "show", "b2", "--json"))
+    layer = b["layers"]["output.memory"]
+    assert (layer["slots"], layer["entries"], layer["rows"], layer["steps"]) == (5, 9, 14, 5)
+    assert layer["bytes"] < 1000  # of what is used
+    changes = json.loads(printed(capsys, "diff", "a2", "b2", "--json"))["layers"]
+    assert changes["output.memory"]["added"] == 4
+    assert changes["1.memory"]["changed"] > 0
+    assert "texts of" in printed(capsys, "merge", "b2", "a2", "--base", "a2", "--out", "m2")
+    same = json.loads(printed(capsys, "diff", "b2", "m2", "--json"))["layers"]
+    assert not any(same["output.memory"].values())
+    printed(capsys, "reset", "b2", "--layers", "output.memory", "--out", "n2")
+    (none,) = json.loads(printed(capsys, "show", "n2", "--json"))
+    assert none["layers"]["output.memory"]["rows"] == 0 < none["layers"]["1.memory"]["rows"]
 
 
 def spoil(kind):

@@ -9,8 +9,9 @@ from hypothesis import given as for_all, settings, strategies as st
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import FastWeights, TableWeights
 from sparsemeta.fast_weights.entries import DISTINCT, TOKEN
+from sparsemeta.nn import SparseMemory
 from tests.fast_weights import tables
-from tests.fast_weights.states import equal
+from tests.fast_weights.states import CONFIG, equal
 from tests.fast_weights.tables import KEEP, LAYOUT, as_dict, empty, learn, same, state_of, truth
 
 quick = settings(max_examples=25, deadline=None)
@@ -109,9 +110,19 @@ def test_how_much_it_holds():
     assert stats["steps"] == 2
 
 
-def test_it_stays_in_host_memory():
-    state = state_of(learn([[1, 2, 3]]))
-    assert state.to("meta").layers["memory"] is state.layers["memory"]
+def test_tables_stay_in_host_memory_wherever_rows_go():
+    hidden = SparseMemory(8, CONFIG)(torch.randn(1, 3, 8))[1]
+    state = FastWeights.join({"hidden": hidden, "output": state_of(learn([[1, 2, 3]]))})
+    moved = state.to("meta")
+    assert {x.device.type for x in moved.layers["hidden.memory"].tensors().values()} == {"meta"}
+    assert moved.layers["output.memory"] is state.layers["output.memory"]
+    chosen = moved.select(torch.tensor([0]))
+    assert same(chosen.layers["output.memory"], state.layers["output.memory"])
+    assert equal(moved.reset(layers=["output.memory"]).child("output"), state_of(empty(1)))
+    with pytest.raises(StateError, match="one model"):
+        FastWeights.concat([hidden, state.child("output")])
+    with pytest.raises(StateError, match="not two states of one model"):
+        hidden.diff(state.child("output"))
 
 
 @for_all(tables.texts, tables.texts)

@@ -16,7 +16,7 @@ from sparsemeta.fast_weights.entries import AT, COLUMNS, DISTINCT, LAST, LINK, T
 from sparsemeta.nn import SparseMemory
 from tests.fast_weights import tables
 from tests.fast_weights.states import CONFIG, equal, refuses_damage, rewrite
-from tests.fast_weights.tables import LAYOUT, learn, same, state_of
+from tests.fast_weights.tables import KEEP, LAYOUT, learn, same, state_of
 
 TEXTS = ([1, 2, 1, 2, 3, 1, 2, 0], [4, 4, 4], [])
 
@@ -34,7 +34,9 @@ def header_of(path):
 
 @pytest.fixture
 def model():
-    return nn.ModuleDict({"hidden": SparseMemory(8, CONFIG), "output": Tables()})
+    other = nn.Identity()
+    other.layout = "of another kind"
+    return nn.ModuleDict({"hidden": SparseMemory(8, CONFIG), "output": Tables(), "other": other})
 
 
 @pytest.fixture
@@ -89,6 +91,12 @@ def test_a_file_follows_what_is_used(tmp_path):
     assert len(set(sizes)) == 1
     rows = load_file(tmp_path / "memory")["memory.rows"]
     assert len(rows) == learned.used[:, 0].sum()
+
+
+def test_in_double_precision(tmp_path):
+    learned = learn(TEXTS, TableWeights.empty(LAYOUT, 3, KEEP, torch.float64))
+    state_of(learned).save(tmp_path / "memory", Origin("of no model"))
+    assert equal(FastWeights.load(tmp_path / "memory", None), state_of(learned))
 
 
 def test_an_empty_one(model, state, path):

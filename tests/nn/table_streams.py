@@ -72,11 +72,11 @@ def run(memory: TableMemory, given: Case, state=None, pending=None, **options):
 
 def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[ReferenceMemory]]:
     """log q (B, T, V), the weights (B, T, 1 + H), and what each stream knows at the end."""
-    config, streams, log_q, weights = memory.config, [], [], []
+    rules, streams, log_q, weights = memory.rules, [], [], []
     slow, log_p = memory.slow(given.hidden), given.logits.log_softmax(-1)
     for b in range(len(given.came)):
-        rates = config.rate, config.least_rate
-        truth = ReferenceMemory(memory.heads, SPELLING, config.capacity, rates, memory.start)
+        rates = rules.first, rules.least
+        truth = ReferenceMemory(memory.heads, SPELLING, rules.capacity, rates, memory.start)
         for t, token in enumerate(given.came[b].tolist()):
             if given.reset is not None and given.reset[b, t]:
                 truth.empty()

@@ -1,10 +1,21 @@
 """The table memory is its reference, however a stream is cut (invariants 9-12 of the design)."""
 
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given as for_all, settings, strategies as st
+from torch.func import functional_call
 
-from sparsemeta.nn import watch_gate
-from tests.nn.table_streams import case, module, reference, run
+from sparsemeta.config import TablesConfig
+from sparsemeta.errors import ConfigError, ScanError, StateError
+from sparsemeta.fast_weights import FastWeights
+from sparsemeta.nn import TableMemory, watch_gate
+from tests.nn.table_streams import SMALL, VOCABULARY, Case, case, module, reference, run
 
 CASES = [{}, {"masked": 0.3}, {"resets": 0.1}, {"masked": 0.3, "resets": 0.1, "time": 60}]
 
@@ -55,3 +66,212 @@ def test_gradients_are_those_of_the_reference(options, whole):
     a, b = (torch.autograd.grad(real(kept, x).sin().sum(), leaves) for x in (log_q, expected))
     for mine, truth in zip(a, b, strict=True):
         torch.testing.assert_close(mine, truth)
+
+
+@pytest.mark.parametrize("wanted", ["targets", "steps"])
+def test_gradients_are_right(wanted):
+    memory, given, next_one = module(), case(), case(time=1, seed=1)
+    _, state, _ = run(memory, given)
+    with torch.no_grad():
+        memory.start /= 4  # far from the limit of the logits
+
+    def log_q(logits, weight, start):
+        # What is learned while reading is held fixed. The gate is not moved by this one token, as
+        # nothing had been predicted for it.
+        inputs = next_one.hidden, next_one.came, logits, state
+        options = {"targets": next_one.targets, "steps": 1}
+        trained = {"slow.weight": weight, "start": start}
+        return functional_call(memory, trained, inputs, {wanted: options[wanted]})[0]
+
+    leaves = (next_one.logits, memory.slow.weight, memory.start)
+    leaves = tuple(leaf.detach().clone().requires_grad_() for leaf in leaves)
+    assert torch.autograd.gradcheck(log_q, leaves)
+
+
+def learned(state):
+    """What a state holds, without rows that are not used."""
+    parts = state.layers["memory"].tensors()
+    used = int(parts["used"][:, 0].max()) + 1
+    rows = {name: parts[name][:, :used] for name in ("key", "weight", "rows")}
+    return rows | {name: parts[name] for name in ("used", "recent", "theta", "moved")}
+
+
+def same(one, other):
+    for name, tensor in learned(one).items():
+        assert torch.equal(tensor, learned(other)[name]), name
+
+
+@for_all(st.integers(0, 38), st.integers(0, 5), st.sampled_from(CASES), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_any_split_of_a_stream_is_the_whole(cut, seed, options, donate):
+    memory, given = module(), case(seed=seed, **options)
+    time = given.came.shape[1]
+    expected, once, left = run(memory, given)
+    whole, again, _ = run(memory, given, whole=0)
+    state = pending = None
+    cuts = [0, cut, cut + 1, time]
+    for start, stop in pairwise(cuts):
+        if start < stop:
+            part = given.part(start, stop)
+            before = state and state.clone()
+            log_q, after, next_pending = run(memory, part, state, pending, donate=donate)
+            torch.testing.assert_close(real(part, log_q), real(part, expected[:, start:stop]))
+            if before is not None:
+                log_q, _, _ = run(memory, part, before, pending, whole=0, donate=True)
+                torch.testing.assert_close(real(part, log_q), real(part, whole[:, start:stop]))
+            state, pending = after, next_pending
+    same(state, once)
+    same(again, once)
+    torch.testing.assert_close(pending.log_p, left.log_p, equal_nan=True)
+
+
+@pytest.mark.parametrize("options", CASES)
+def test_the_gate_has_learned_what_its_reference_has(options):
+    memory, given = module(), case(**options)
+    _, _, truths = reference(memory, given)
+    _, state, _ = run(memory, given)
+    layer = state.layers["memory"]
+    for b, truth in enumerate(truths):
+        torch.testing.assert_close(layer.theta[b], truth.theta)
+        assert torch.equal(layer.moved[b].double(), truth.moved)
+        assert int(layer.used[b, 0]) == truth.tables.rows
+        came = truth.came[-memory.heads.reach :]
+        assert layer.recent[b].tolist() == [-1] * (memory.heads.reach - len(came)) + came
+
+
+def test_a_masked_step_and_a_stream_beside_change_nothing():
+    memory, given = module(), case(masked=0.4, time=60)
+    log_q, state, _ = run(memory, given)
+    for b in range(2):
+        kept = given.mask[b]
+        alone = Case(*(x[b : b + 1, kept] for x in list(vars(given).values())[:4]))
+        expected, after, _ = run(memory, alone)
+        torch.testing.assert_close(log_q[b : b + 1, kept], expected)
+        same(state.select([b]), after)
+
+
+def test_an_empty_memory_is_the_model_exactly():
+    given = case(batch=3, time=1)
+    log_p = given.logits.log_softmax(-1)
+    blank = module(replace(SMALL, orders=(1, 2), fading_orders=(), fading=()))
+    log_q, _, _ = run(blank, given, whole=0)
+    assert torch.equal(log_q, log_p)
+    scores, _, _ = run(blank, given)
+    assert torch.equal(scores, picked(given, log_p))
+    blank.enabled = False
+    log_q, state, pending = run(blank, case(time=20), whole=3)
+    assert torch.equal(log_q, case(time=20).logits.log_softmax(-1)[:, -3:])
+    assert int(state.layers["memory"].used.sum()) == 0
+    assert torch.equal(pending.log_p, log_q[:, -1])
+
+
+@for_all(st.integers(0, 30), st.integers(0, 5))
+@settings(max_examples=15, deadline=None)
+def test_a_token_is_scored_before_it_is_learned(t, seed):
+    memory, given = module(), case(batch=1, time=31, seed=seed)
+    log_q, _, _ = run(memory, given)
+    came, targets = given.came.clone(), given.targets.clone()
+    came[:, t:] = (came[:, t:] + 1) % VOCABULARY
+    targets[:, t:] = (targets[:, t:] + 2) % VOCABULARY
+    other, _, _ = run(memory, replace(given, came=came, targets=targets))
+    assert torch.equal(log_q[:, :t], other[:, :t])
+
+
+def test_a_target_need_not_be_what_comes():
+    memory, given = module(), case()
+    log_q, state, _ = run(memory, given, whole=0)
+    other = replace(given, targets=(given.targets + 1) % VOCABULARY)
+    scores, after, _ = run(memory, other)
+    torch.testing.assert_close(scores, picked(other, log_q))
+    same(state, after)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_eviction_is_the_reference_and_keeps_the_budget(seed):
+    # Without heads that fade: of two entries worth the same, rounding would choose.
+    memory, given = module(replace(SMALL, fading_orders=(), fading=()), seed), case(time=300)
+    small = 150
+    memory.rules = replace(memory.rules, capacity=small)
+    expected, _, truths = reference(memory, given)
+    log_q, state, _ = run(memory, given)
+    torch.testing.assert_close(log_q, picked(given, expected))
+    layer = state.layers["memory"]
+    assert layer.used[:, 0].tolist() == [truth.tables.rows for truth in truths]
+    assert int(layer.used[:, 0].max()) <= small
+
+
+@pytest.mark.parametrize("vocabulary", [50, 4096])
+def test_random_tokens_cost_less_than_a_hundredth_of_a_bit(vocabulary):
+    memory = TableMemory(1, vocabulary, TablesConfig())
+    g = torch.Generator().manual_seed(0)
+    came = torch.randint(vocabulary, (1, 40_001), generator=g)
+    logits, hidden = torch.zeros(1, 1, 1).expand(1, 4000, vocabulary), torch.zeros(1, 4000, 1)
+    state, pending, cost = None, None, []
+    with torch.inference_mode():
+        for start in range(0, 40_000, 4000):
+            now, then = came[:, start : start + 4000], came[:, start + 1 : start + 4001]
+            log_q, state, pending = memory(
+                hidden, now, logits, state, pending, targets=then, donate=True
+            )
+            cost.append(-log_q.mean().item() - math.log(vocabulary))
+    assert sum(cost) / len(cost) / math.log(2) < 0.01
+
+
+def test_a_wrong_model_is_left_for_what_repeats():
+    memory = TableMemory(1, 100, TablesConfig())
+    came = (torch.arange(5001) % 7)[None]
+    logits = torch.zeros(1, 5000, 100)
+    logits[..., :7] = -12
+    log_q, _, _ = memory(torch.zeros(1, 5000, 1), came[:, :-1], logits, targets=came[:, 1:])
+    assert log_q[:, -1000:].mean() > -0.01
+
+
+def test_a_token_out_of_range_a_foreign_state_and_a_foreign_spelling_are_refused():
+    memory, given = module(), case(time=3)
+    for wrong in (-1, VOCABULARY):
+        with pytest.raises(ScanError, match="0 to 5"):
+            run(memory, replace(given, came=torch.full_like(given.came, wrong)), whole=1)
+    with pytest.raises(StateError, match="streams, heads"):
+        run(memory, given, memory.initial_state(3))
+    with pytest.raises(StateError, match="TableMemory"):
+        run(memory, given, FastWeights({}))
+    with pytest.raises(ConfigError, match="last 2 bytes"):
+        memory.spell(torch.zeros(VOCABULARY, 3))
+
+
+WITHOUT_NUMBA = """
+import sys
+sys.modules["numba"] = None
+import torch
+from sparsemeta.ops.output import read_loop
+from tests.nn.table_streams import case, module, run
+assert not hasattr(read_loop.read, "py_func")
+memory, given = module(), case(batch=1, time=30)
+scores, state, _ = run(memory, given)
+whole, _, _ = run(memory, given, whole=0)
+torch.save((scores, whole, state.tensors()), sys.argv[1])
+"""
+
+
+def test_without_numba_the_same_loops_run_as_plain_python(tmp_path):
+    path = tmp_path / "said.pt"
+    subprocess.run([sys.executable, "-c", WITHOUT_NUMBA, str(path)], check=True)
+    scores, whole, tensors = torch.load(path)
+    memory, given = module(), case(batch=1, time=30)
+    log_q, state, _ = run(memory, given)
+    torch.testing.assert_close(scores, log_q)
+    torch.testing.assert_close(whole, run(memory, given, whole=0)[0])
+    for name, tensor in state.tensors().items():
+        torch.testing.assert_close(tensors[name], tensor)
+
+
+def test_watching_ends_with_its_block():
+    memory, given = module(), case()
+    with watch_gate(memory) as seen:
+        run(memory, given)
+        run(memory, given, whole=2)
+    run(memory, given)
+    assert [tuple(part.shape) for part in seen] == [(2, 40, 1 + len(memory.heads.order))] * 2
+    assert torch.equal(*seen)
+    torch.testing.assert_close(seen[0].sum(-1), torch.ones(2, 40, dtype=torch.float64))
+    assert memory.heads.names[:3] == ["no context", "no context, keep 0.5", "last byte"]

@@ -64,14 +64,13 @@ def rows_of(memory: Tensor) -> Rows:
 
 def run_chunked(given: Case, rows: Rows, **options) -> tuple[Scores, Rows]:
     """The chunked form, where row i is class i."""
-    carried, fresh, after = rows_chunked(given.outcomes, rows, given.mask, given.reset, **options)
-    classes = torch.arange(carried.shape[2]).expand(len(carried), -1)
-    return Scores(carried, fresh, classes, given.outcomes.observed), after
+    classes = torch.arange(rows.table.shape[1]).expand(len(rows.table), -1)
+    return rows_chunked(given.outcomes, rows, classes, given.mask, given.reset, **options)
 
 
 def added(scores: Scores, classes: int) -> Tensor:
     """What scores add to the logits of all classes."""
-    return scores.add_to(scores.carried.new_zeros(*scores.carried.shape[:2], classes))
+    return scores.add_to(scores.score[-1].new_zeros(*scores.score[-1].shape[:2], classes))
 
 
 def chunked(given: Case, cuts: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,9 @@
-"""A memory on disk: the touched rows of every layer, with the fingerprint of its model.
+"""A memory on disk: the rows of every layer that are used, with the fingerprint of its model.
 
-Both forms of a state are stored alike, so that either can be read as the other, and a file can be
-read without the model that made it. Its header says what the tensors are, with a digest of all that
-the file holds. What a header claims is checked, against the model if there is one, before anything
-is allocated; then the digest is.
+Both forms of `LayerWeights` are stored alike, so that either can be read as the other, and a file
+can be read without the model that made it. Its header says of what kind and shape each layer is,
+with a digest of all that the file holds. What a header claims is checked, against the model if
+there is one, before anything is allocated; then the digest is, then whether rows can be a table.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights.base import LayerState
-from sparsemeta.fast_weights.layer import LayerWeights
-from sparsemeta.fast_weights.tables import TableWeights
+from sparsemeta.fast_weights.layer import LayerWeights, Layout
+from sparsemeta.fast_weights.tables import TableLayout, TableWeights
 from sparsemeta.files import write_file
 
 FORMAT = "sparsemeta.fast_weights/3"
@@ -59,7 +59,7 @@ def save(path: Path, layers: Mapping[str, LayerState], origin: Origin) -> None:
 def load(path: Path, model: nn.Module | None) -> dict[str, LayerState]:
     """See `FastWeights.load`."""
     wanted = [getattr(module, "layout", None) for module in model.modules()] if model else []
-    layouts = {(type(layout), *layout[:3]): layout for layout in wanted if layout is not None}
+    layouts = {(type(x), *x[:3]): x for x in wanted if isinstance(x, (Layout, TableLayout))}
     layers = {}
     with _opened(path) as (header, file):
         if model is not None and header.get("fingerprint") != fingerprint(model):

@@ -7,17 +7,10 @@ from torch import Tensor
 
 from sparsemeta.fast_weights.entries import AT, DISTINCT, LAST, LINK, TOKEN, in_order
 
-DTYPES = {
-    "key": torch.int64,
-    "weight": torch.float32,
-    "rows": torch.int32,
-    "used": torch.int64,
-    "recent": torch.int64,
-    "theta": torch.float32,
-    "moved": torch.int32,
-    "keep": torch.float64,
-}
-"""Of the parts of `TableWeights` that a file holds."""
+PARTS = ("key", "weight", "rows", "used", "recent", "theta", "moved", "keep")
+"""Of `TableWeights`, in a file."""
+FLOAT, DOUBLE, INT, LONG = torch.float32, torch.float64, torch.int32, torch.int64
+DTYPES = [(LONG, x, INT, LONG, LONG, x, INT, DOUBLE) for x in (FLOAT, DOUBLE)]
 
 
 def check_tables(shape: Sequence[int], parts: Mapping[str, Tensor], classes: int) -> None:
@@ -31,8 +24,8 @@ def check_tables(shape: Sequence[int], parts: Mapping[str, Tensor], classes: int
     Raises:
         ValueError: something does not agree with something else.
     """
-    key, weight, rows, used, recent, _, moved, keep = (parts[name] for name in DTYPES)
-    _require(all(parts[name].dtype == dtype for name, dtype in DTYPES.items()), "other dtypes")
+    key, weight, rows, used, recent, _, moved, keep = (parts[name] for name in PARTS)
+    _require(tuple(parts[name].dtype for name in PARTS) in DTYPES, "other dtypes")
     many = used[:, 0]
     fits = (used >= 0).all() and (many <= len(key)).all() and many.sum() == len(key)
     _require(fits, "counts that are not those of its rows")

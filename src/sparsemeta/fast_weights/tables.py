@@ -24,7 +24,7 @@ from sparsemeta.fast_weights.entries import (
     in_order,
     rows_of,
 )
-from sparsemeta.fast_weights.structure import DTYPES, check_tables
+from sparsemeta.fast_weights.structure import PARTS, check_tables
 
 START = 256
 """Rows that tables begin with."""
@@ -46,7 +46,7 @@ class TableWeights(LayerState):
 
     Attributes:
         key: (B, R) int64.
-        weight: (B, R) float32.
+        weight: (B, R) float32; or float64, as theta is then.
         rows: (B, R, COLUMNS) int32.
         used: (B, 2) int64, how many rows are used, and how many tokens were read.
         recent: (B, L) int64, the last tokens read, newest last, -1 where there are none.
@@ -58,7 +58,7 @@ class TableWeights(LayerState):
     """
 
     layout_type: ClassVar[type] = TableLayout
-    parts: ClassVar[tuple[str, ...]] = tuple(DTYPES)
+    parts: ClassVar[tuple[str, ...]] = PARTS
 
     key: Tensor
     weight: Tensor
@@ -76,7 +76,6 @@ class TableWeights(LayerState):
         layout: TableLayout,
         batch: int,
         keep: Sequence[float] | Tensor,
-        *,
         dtype: torch.dtype = torch.float32,
     ) -> Self:
         """An empty memory for B streams, where head h keeps the share `keep`[h] at each write."""
@@ -247,7 +246,7 @@ class TableWeights(LayerState):
     def of_stored(
         cls, shape: Sequence[int], parts: Mapping[str, Tensor], layout: TableLayout | None
     ) -> Self:
-        """The inverse of `stored`; with no bounds but those of its numbers without a layout."""
+        """The inverse of `stored`; without a layout, of any size."""
         layout = layout or TableLayout(*shape[1:], capacity=2**31)
         check_tables(shape, parts, layout.classes)
         most = int(parts["used"][:, 0].max())

@@ -105,8 +105,7 @@ class RowMemory(AdaptiveLayer):
             state, donate = self.initial_state(len(hidden)), True
         before = self._own(state, len(hidden))
         if not self.enabled:
-            nothing = hidden.new_zeros(*came.shape, 0)
-            return Scores(nothing, nothing, came[:, :0], came[:, :0]), state
+            return Scores((), ()), state
 
         follows = predecessors(hidden, before.steps, mask, reset)
         written = follows.known
@@ -121,7 +120,7 @@ class RowMemory(AdaptiveLayer):
             self._key(previous).to(dtype),
             self._rate(previous, feedback).to(dtype) * written[..., None],
             self._query(hidden).to(dtype),
-            self._log_retention().to(dtype),
+            self.log_retention().to(dtype),
         )
         scores, held, steps = run_rows(
             outcomes,
@@ -135,27 +134,26 @@ class RowMemory(AdaptiveLayer):
         return scores, FastWeights({NAME: LayerWeights(held.table, last, steps, *held[1:])})
 
     def _key(self, previous: Tensor) -> Tensor:
-        """K (B, T, H, K)."""
+        """The context $k_t$ that should have predicted what came (B, T, H, K)."""
         key = self.key(previous).unflatten(-1, (len(self.constant), -1))
         constant = self.constant.to(key.dtype).expand(*key.shape[:-1], 1)
         return normalize(torch.cat([key, constant], dim=-1), dim=-1)
 
     def _query(self, hidden: Tensor) -> Tensor:
-        """Q (B, T, H, K)."""
+        """The context $q_t$ of the next prediction (B, T, H, K)."""
         query = self.query(hidden).unflatten(-1, (len(self.constant), -1))
         return 2 * torch.sigmoid(self.gain(hidden))[..., None] * query
 
     def _rate(self, previous: Tensor, feedback: Tensor) -> Tensor:
-        r"""\beta (B, T, H)."""
+        r"""How strongly a row is written: $\beta_t$ (B, T, H)."""
         feedback = rms_norm(feedback, (self.width,))
         return torch.sigmoid(self.rate(torch.cat([previous, feedback], dim=-1)))
 
-    def _log_retention(self) -> Tensor:
-        r"""\log \lambda (H,)."""
-        forgets = self.log_half_life.new_tensor(
-            [half_life > 0 for half_life in self.config.half_lives]
-        )
-        return -math.log(2) * torch.exp(-self.log_half_life) * forgets
+    def log_retention(self) -> Tensor:
+        r"""What a row keeps over a step: $\log \lambda$ (H,)."""
+        forgets = [half_life > 0 for half_life in self.config.half_lives]
+        mask = self.log_half_life.new_tensor(forgets)
+        return -math.log(2) * torch.exp(-self.log_half_life) * mask
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""

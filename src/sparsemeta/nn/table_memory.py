@@ -14,7 +14,19 @@ from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, TableLayout, TableWeights
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.sparse_memory import NAME
-from sparsemeta.ops import SETS, Came, Gate, Heads, Rules, Tables, predict, roomy, score_targets
+from sparsemeta.ops import (
+    SETS,
+    Came,
+    Gate,
+    Heads,
+    Memory,
+    Rules,
+    Tables,
+    check_tokens,
+    predict,
+    roomy,
+    score,
+)
 
 START = -2.0
 """Logit of a head's speaking rather than backing off, before anything is trained or learned."""
@@ -63,8 +75,11 @@ class TableMemory(AdaptiveLayer):
         self.width, self.classes, self.config = width, classes, config
         fading = zip(config.fading_orders, config.fading, strict=True)
         self.heads = Heads.of(config.orders, tuple(fading), config.bytes)
-        self.start = nn.Parameter(torch.full((len(self.heads.order), SETS), START))
-        self.slow = nn.Linear(width, len(self.heads.order), bias=False)
+        self.rules = Rules(self.heads, config.capacity, config.rate, config.least_rate)
+        heads = len(self.heads.order)
+        self._layout = TableLayout(heads, SETS, self.heads.reach, config.capacity, classes)
+        self.start = nn.Parameter(torch.full((heads, SETS), START))
+        self.slow = nn.Linear(width, heads, bias=False)
         nn.init.zeros_(self.slow.weight)
         blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int32)
         self.register_buffer("spelling", blank)
@@ -90,8 +105,7 @@ class TableMemory(AdaptiveLayer):
     @property
     def layout(self) -> TableLayout:
         """The shape of its state."""
-        heads = self.heads
-        return TableLayout(len(heads.order), SETS, heads.reach, self.config.capacity, self.classes)
+        return self._layout
 
     def initial_state(self, batch: int) -> FastWeights:
         """An empty memory for B streams."""
@@ -138,40 +152,41 @@ class TableMemory(AdaptiveLayer):
             ScanError: a token is none of V.
         """
         if state is None:
-            state, donate = self.initial_state(len(came)), True
-        before = self._own(state, len(came))
+            state, donate = self.initial_state(came.shape[0]), True
+        before = self._own(state, came.shape[0])
         dtype = before.theta.dtype
         log_p, slow = logits.log_softmax(-1, dtype=dtype), self.slow(hidden).to(dtype)
         if mask is not None:
             came = came.where(mask, 0)
             targets = targets if targets is None else targets.where(mask, 0)
+        check_tokens(came, self.classes)
         if pending is None:
             pending = Pending(log_p.new_full(log_p[:, 0].shape, nan), torch.zeros_like(slow[:, 0]))
         after = _pending(log_p.detach(), slow.detach(), pending, mask, reset)
-        said = log_p[:, -steps:]
         if targets is not None:
             said = log_p.gather(-1, targets[..., None])[..., 0]
+        else:
+            said = log_p[:, -steps:] if 0 < steps < came.shape[1] else log_p
         if not self.enabled:
             return said, state, after
 
         heard = _heard(log_p.detach(), came, pending.log_p, mask)
-        segment = Came(*(x if x is None else x.cpu() for x in (came, heard, mask, reset)))
+        segment = Came._make(x if x is None else x.cpu() for x in (came, heard, mask, reset))
         # A copy: the loop holds on to the storage, which sharding has to free.
-        gate = Gate(self.start.cpu().clone(), slow.cpu(), pending.gate.cpu())
-        config = self.config
-        rates = config.rate, config.least_rate
-        rules = Rules(self.heads, self.spelling.cpu(), config.capacity, *rates)
-        parts = before.tensors()
-        tables = Tables(**{name: parts.get(name) for name in Tables._fields})
-        tables = roomy(tables, came.shape[1], len(self.heads.order), config.capacity, donate=donate)
+        gate = Gate(self.start.to(dtype).cpu().clone(), slow.cpu(), pending.gate.cpu())
+        tables = Tables(**{name: getattr(before, name) for name in Tables._fields})
+        memory = Memory(self.rules, self.spelling.cpu(), tables)
+        memory = roomy(memory, came.shape[1], donate=donate)
+        watched = bool(self._watchers)
         if targets is None:
-            log_q, shares = predict(said.cpu(), segment, gate, rules, tables)
+            read = predict(said.cpu(), segment, gate, memory, watched=watched)
         else:
-            log_q, shares = score_targets(targets.cpu(), said.cpu(), segment, gate, rules, tables)
-        for watcher in self._watchers:
-            watcher.append(shares)
-        learned = replace(before, **tables._asdict())
-        return log_q.to(logits.device), FastWeights({NAME: learned}), after
+            read = score(targets.cpu(), said.cpu(), segment, gate, memory, watched=watched)
+        if read.weights is not None:
+            for watcher in self._watchers:
+                watcher.append(read.weights)
+        learned = replace(before, **memory.tables._asdict())
+        return read.log_q.to(logits.device), FastWeights({NAME: learned}), after
 
     def _own(self, state: FastWeights, batch: int) -> TableWeights:
         """This memory's part of a state, checked."""
@@ -208,6 +223,8 @@ def watch_gate(memory: TableMemory) -> Iterator[list[Tensor]]:
 def _heard(log_p: Tensor, came: Tensor, before: Tensor, mask: Tensor | None) -> Tensor:
     """What had been predicted (B, T) for the token that came, at the last real step before it."""
     first = before.gather(-1, came)
+    if came.shape[1] == 1:
+        return first
     if mask is None:
         rest = log_p[:, :-1].gather(-1, came[:, 1:, None])[..., 0]
         return torch.cat([first[:, :1], rest], 1)
@@ -221,8 +238,9 @@ def _pending(
     log_p: Tensor, slow: Tensor, before: Pending, mask: Tensor | None, reset: Tensor | None
 ) -> Pending:
     """What the last real step predicted, or what was pending before if there is none."""
-    if mask is None:
-        return Pending(log_p[:, -1].clone(), slow[:, -1].clone())
+    if mask is None:  # of many steps, a view of the last would keep all of them
+        newest = Pending(log_p.select(1, -1), slow.select(1, -1))
+        return newest if log_p.shape[1] == 1 else Pending(*(x.clone() for x in newest))
     last = _positions(mask)[:, -1]
     emptied = torch.zeros_like(last) if reset is None else _positions(reset)[:, -1]
     stream = torch.arange(len(last), device=last.device)

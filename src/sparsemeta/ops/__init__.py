@@ -22,13 +22,17 @@ from sparsemeta.ops.output.gate_reference import SETS as SETS
 from sparsemeta.ops.output.heads import Heads as Heads
 from sparsemeta.ops.output.rows import run_rows as run_rows
 from sparsemeta.ops.output.tables import (
-    Came as Came,
-    Gate as Gate,
-    Rules as Rules,
-    Tables as Tables,
+    check_tokens as check_tokens,
     predict as predict,
     roomy as roomy,
-    score_targets as score_targets,
+    score as score,
+)
+from sparsemeta.ops.output.tables_types import (
+    Came as Came,
+    Gate as Gate,
+    Memory as Memory,
+    Rules as Rules,
+    Tables as Tables,
 )
 from sparsemeta.ops.output.types import Outcomes as Outcomes, Scores as Scores
 from sparsemeta.ops.table.slots import Held as Held, locate as locate

@@ -20,6 +20,8 @@ meaning."""
 WORTH_A_THREAD = 4096
 """Fewer numbers than this are not handed to another thread."""
 
+Array = Tensor | np.ndarray
+
 
 def usable(x: Tensor) -> bool:
     """Whether compiled loops serve this tensor: it is on a CPU, and numba is installed."""
@@ -35,24 +37,28 @@ def compiled(loop: Any) -> Any:
     return njit(nogil=True, cache=True, error_model="numpy")(loop)
 
 
+def _array(x: Array) -> np.ndarray:
+    if isinstance(x, np.ndarray):  # of a tensor, this is the quicker question
+        return x
+    return (x.detach() if x.requires_grad else x).numpy()
+
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="sparsemeta")
 
 
 def spread(
-    kernel, items: int, groups: tuple[Tensor | tuple[Tensor, ...], ...], *options: bool
+    kernel, items: int, groups: tuple[Array | tuple[Array, ...], ...], *options: bool
 ) -> None:
     """Run a kernel over independent items, split evenly over torch's threads.
 
     It is called as kernel(first item, last item, *options, *arrays), and holds no GIL. Groups, of
-    what it reads and writes, are tensors or tuples of them, which become arrays or tuples of them;
-    the size of the first tells how much work it is.
+    what it reads and writes, are tensors or tuples of them, which become arrays or tuples of them,
+    and arrays; the size of the first tells how much work it is.
     """
     arrays = [
-        tuple([x.detach().numpy() for x in group])
-        if isinstance(group, tuple)
-        else group.detach().numpy()
+        tuple([_array(x) for x in group]) if isinstance(group, tuple) else _array(group)
         for group in groups
     ]
     threads = min(torch.get_num_threads(), items)

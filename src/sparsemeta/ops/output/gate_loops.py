@@ -69,6 +69,19 @@ def mix(log_p, p, speak, weights, mixed, gradient):
 
 
 @compiled
+def mix_all(log_p, log_q, weight, listed, places):
+    """Set log q (V,) = log(weight p + sums) of all tokens; where sums are listed they become 0."""
+    sums, tokens = places
+    log_weight = np.log(weight)
+    for y in range(len(log_p)):
+        log_q[y] = log_p[y] + log_weight
+    for i in range(listed):
+        y = tokens[i]
+        log_q[y] = np.log(np.exp(np.float64(log_q[y])) + sums[y])
+        sums[y] = 0
+
+
+@compiled
 def move(slot, chosen, gradient, gate, moved, rates):
     """Move what the gate has learned along the gradient of log q of the token that came."""
     (start, theta, _), (first, least) = gate, rates

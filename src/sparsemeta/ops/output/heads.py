@@ -76,7 +76,12 @@ class Heads(NamedTuple):
         """Each head in words."""
         kinds = zip(*(part.tolist() for part in self[:3]), strict=True)
         return [
-            f"last {n} {'bytes' if spelled else 'tokens'}"
-            + ("" if keep == 1 else f", keep {keep:g}")
-            for spelled, n, keep in kinds
+            _context(*kind) + ("" if keep == 1 else f", keep {keep:g}") for *kind, keep in kinds
         ]
+
+
+def _context(spelled: bool, order: int) -> str:
+    if order == 0:
+        return "no context"
+    what = "byte" if spelled else "token"
+    return f"last {what}" if order == 1 else f"last {order} {what}s"

@@ -4,12 +4,12 @@ import numpy as np
 
 from sparsemeta.ops.compiled import compiled
 from sparsemeta.ops.output.contexts import number_contexts
-from sparsemeta.ops.output.gate_loops import mix, move, weigh
+from sparsemeta.ops.output.gate_loops import mix, mix_all, move, weigh
 from sparsemeta.ops.output.tables_loops import (
     evict,
     find_entries,
     find_slots,
-    list_entries,
+    list_tokens,
     write,
 )
 
@@ -22,22 +22,21 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
         first: of the streams to read.
         last: the one after the last of them.
         gates: slow (B, T, H), slow_before (B, H), start (H, SETS), theta and moved (B, H, SETS).
-        tokens: came (B, T), target (B, T or 0), heard (B, T): the model's log-probability of what
-            came, NaN where nothing was predicted; aimed (B, T or 0): that of the target; mask and
-            reset (B, T or 0).
+        tokens: came (B, T); heard (B, T), the model's log-probability of it, NaN where nothing was
+            predicted; target (B, T or 0), and aimed, that of it; mask and reset (B, T or 0).
         tables: key, weight, rows, used, bucket and recent, all of them (B, ...).
-        heads: spelled, order, log_keep, longer, shorter (H,), and spelling (V, n).
+        heads: spelled, order, log keep, longer, shorter (H,), and spelling (V, n).
         limits: (3,), the capacity, and the gate's rates: first and least.
-        made: log_q (B, T or 0), log-probability of the target; gradient (B, T or 0, 1 + H), of it,
+        made: log_q (B, T or 0), log-probability of the target; gradient (B, T or 0, 1 + H), of it;
             chosen (B, T or 0, H), the set of each head's weights; weights (B, T or 0, 1 + H);
-            of the last S steps, without targets: model (B, S), the weight of the model, parts
-            (B, S or 0, H, V), what each head says, and sums (B, S, V), all of them weighted.
+            log_p (B, S, V), of the last S steps by the model, whole (B, S, V), the mixture, and
+            parts (B, S or 0, H, V), what each head says. All are set but log_p.
     """
     slows, slow_before, start, thetas, moved = gates
-    came, target, heard, aimed, mask, reset = tokens
+    came, heard, target, aimed, mask, reset = tokens
     keys, weight, rows, used, buckets, recents = tables
     spelled, order, log_keep, longer, shorter, spelling = heads
-    log_q, gradients, sets, shares, model, parts, sums = made
+    log_q, gradients, sets, shares, log_p, whole, parts = made
     time, count = came.shape[1], len(order)
     capacity, rates, links = limits[0], (limits[1], limits[2]), (log_keep, longer, shorter)
     hashed = np.empty((2, 1 + max(recents.shape[1], spelling.shape[1])), np.uint64)
@@ -45,6 +44,8 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
     entry, chosen = np.empty(count, np.int64), np.empty(count, np.int64)
     p, speak, mixed = np.empty(count), np.empty(count), np.empty(count)
     weights, gradient = np.empty(1 + count), np.empty(1 + count)
+    sums, seen = np.zeros(whole.shape[2]), np.empty(whole.shape[2], np.int64)
+    each, all_of_it = np.empty(count, np.int64), np.ones(count)
     places = chosen, speak, weights
     for b in range(first, last):
         table = keys[b], weight[b], rows[b], used[b], buckets[b]
@@ -90,11 +91,12 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
                 gradients[b, t] = gradient
             if sets.size:
                 sets[b, t] = chosen
-            at = t - time + model.shape[1]
+            at = t - time + whole.shape[1]
             if at >= 0:
-                model[b, at] = weights[0]
-                for h in range(count):
-                    if slot[h] != 0:
-                        list_entries(slot[h], log_keep[h], weights[h + 1], sums[b, at], table)
-                        if parts.size:
-                            list_entries(slot[h], log_keep[h], 1.0, parts[b, at, h], table)
+                listed = list_tokens(slot, weights[1:], log_keep, table, (sums, seen))
+                mix_all(log_p[b, at], whole[b, at], weights[0], listed, (sums, seen))
+                if parts.size:
+                    for h in range(count):
+                        each[:] = 0
+                        each[h] = slot[h]
+                        list_tokens(each, all_of_it, log_keep, table, (parts[b, at, h], seen))

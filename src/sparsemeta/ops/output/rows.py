@@ -45,16 +45,19 @@ def run_rows(
     observed, classes = outcomes.observed, _claimed(held.slot)
     # A reset would free rows in place, whose classes are still to be named.
     rows, after = _claim(outcomes, held, reset, donate=donate and reset is None)
-    carried, fresh, (table, clock) = rows_chunked(
+    scores, (table, clock) = rows_chunked(
         outcomes._replace(observed=rows),
         Rows(after.table[:, 0], clock),
+        classes,
         torch.ones_like(observed, dtype=torch.bool) if mask is None else mask,
         torch.zeros_like(observed, dtype=torch.bool) if reset is None else reset,
-        held=classes.shape[1],
         donate=donate or after.table is not held.table,  # it was copied when it grew
     )
-    scores = Scores(carried, fresh, classes, observed)
-    return scores, after._replace(table=table[:, None]), clock
+    return (
+        scores._replace(classes=(*scores.classes[:-1], observed)),
+        after._replace(table=table[:, None]),
+        clock,
+    )
 
 
 def _claim(

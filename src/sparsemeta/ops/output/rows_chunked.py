@@ -15,37 +15,34 @@ written again. Time and memory are those of the rows held and of T^2, whatever t
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from sparsemeta.ops.output.types import EPOCH, Outcomes, Rows
-
-SHORT = 4
-"""Up to this many steps, scores are fewer than the numbers in the rows: they are decayed."""
+from sparsemeta.ops.output.types import EPOCH, Outcomes, Rows, Scores
 
 
 def rows_chunked(
     outcomes: Outcomes,
     before: Rows,
+    classes: Int[Tensor, "B N"],
     mask: Bool[Tensor, "B T"],
     reset: Bool[Tensor, "B T"],
     *,
-    held: int | None = None,
     donate: bool = False,
-) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B T T"], Rows]:
+) -> tuple[Scores, Rows]:
     """Run a segment over the rows held; differentiable in every floating-point argument.
 
     Args:
         outcomes: the segment, in rows of the table; a step that writes nothing may name any.
         before: the rows before it.
+        classes: what the first N rows are rows of; the others hold nothing.
         mask: True where the step is real; one that is not changes nothing.
         reset: True empties the memory before that step.
-        held: how many rows hold anything, the first ones; None is all.
         donate: allow `before` to be overwritten, where no gradient is wanted.
 
     Returns:
-        Scores of the first `held` rows by what was carried, and of the rows written by what each
-        step changed, both unspecified at masked steps; and the rows after the segment.
+        Scores, unspecified at masked steps, with rows of the table for what was observed; and the
+        rows after the segment.
     """
     with torch.autocast(outcomes.key.device.type, enabled=False):  # a memory in bf16 would drift
         row, key, rate, query, log_retention = outcomes
@@ -76,12 +73,12 @@ def rows_chunked(
         fresh = (query.transpose(1, 2) @ change.mT * decay * known[:, None]).sum(1)
         reach = query * _decay(log_retention, clock - before.clock[:, None])[..., None]
         reach = torch.where(carries, reach, 0)
-    idle = before.clock[:, None] - stamp[:, :held]
-    carried = _carried(reach, contents[:, :held], _decay(log_retention, idle))
+    scores = _carried(reach, before, classes, log_retention)
     writes = (rate > 0).any(-1)
     last = writes & (life == life[:, -1:]) & ~(same & writes[..., None]).tril(-1).any(1)
     donate = donate and not torch.is_grad_enabled()
-    return carried, fresh, _after(before, row, written, last, mask, reset, clock, donate)
+    after = _after(before, row, written, last, mask, reset, clock, donate)
+    return Scores((*scores.score, fresh), (*scores.classes, row)), after
 
 
 def _decay(log_retention: Tensor, steps: Tensor) -> Tensor:
@@ -89,14 +86,34 @@ def _decay(log_retention: Tensor, steps: Tensor) -> Tensor:
     return (log_retention * steps[..., None]).exp()
 
 
-def _carried(reach: Tensor, contents: Tensor, left: Tensor) -> Tensor:
-    """Scores (B, T, C) of rows (B, C, H, K) of which every head has a share left, (B, C, H)."""
-    if reach.shape[1] > SHORT:
-        return reach.flatten(2) @ (contents * left[..., None]).flatten(2).mT
-    heads = torch.eye(reach.shape[2], dtype=reach.dtype, device=reach.device)
-    by_head = (reach[..., None, :] * heads[..., None]).flatten(3).flatten(1, 2)  # (B, T H, H K)
-    score = (by_head @ contents.flatten(2).mT).unflatten(1, (-1, len(heads)))
-    return (score * left.mT[:, None]).sum(2)
+def _carried(reach: Tensor, before: Rows, classes: Tensor, log_retention: Tensor) -> Scores:
+    """Scores of the rows of classes (B, N) by queries (B, T, H, K).
+
+    What a head has forgotten, but for less than rounding, is not read; most rows are old. The
+    heads that know a row are those of the longest memory, so rows are grouped by how many.
+    """
+    heads, free = len(log_retention), classes[:, :1]
+    idle = before.clock[:, None] - before.stamp[:, : classes.shape[1]]
+    left = _decay(log_retention, idle)
+    known = (left > torch.finfo(left.dtype).eps).sum(-1).amax(0)
+    # In order of classes within a group: scores are then added to logits from left to right.
+    classes, order = (classes + known * (free + 1)).sort()
+    classes = classes % (free + 1)
+    contents = _take(before.table, order)[..., :-1].unflatten(2, (heads, -1))
+    left, longest = _take(left, order)[..., None], log_retention.argsort(descending=True)
+    score, shares = [], known.bincount(minlength=heads + 1).tolist()
+    parts = zip(contents.split(shares, 1), left.split(shares, 1), strict=True)
+    for number, (part, share) in enumerate(parts):
+        some = longest[:number]
+        query, part, share = (x.index_select(2, some) for x in (reach, part, share))
+        score.append(query.flatten(2) @ (part * share).flatten(2).mT)
+    return Scores(tuple(score[1:]), classes.split(shares, 1)[1:])
+
+
+def _take(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Rows (B, N) of a tensor (B, C, W)."""
+    places = rows + torch.arange(len(rows), device=rows.device)[:, None] * tensor.shape[1]
+    return tensor.flatten(0, 1).index_select(0, places.flatten()).view(*rows.shape, -1)
 
 
 def _after(

@@ -44,9 +44,7 @@ def rows_native(
     mask = torch.ones(batch, time, dtype=torch.bool) if mask is None else mask.contiguous()
     carried = table.new_empty(batch, time, min(count + time, size))
     spread(_run, batch, (tuple(held), clock, mask, tuple(steps), log_retention, carried))
-    nothing = carried[..., :0]
-    classes = slot[:, 0, : carried.shape[2]]
-    return Scores(carried, nothing, classes, outcomes.observed[:, :0]), held, clock
+    return Scores((carried,), (slot[:, 0, : carried.shape[2]],)), held, clock
 
 
 @njit(nogil=True, cache=True)

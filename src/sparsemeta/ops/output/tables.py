@@ -1,6 +1,6 @@
 """Read a segment with a table memory: what its compiled loop needs, and its gradients."""
 
-import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,222 +10,162 @@ from torch.nn.functional import pad
 
 from sparsemeta.errors import ScanError
 from sparsemeta.ops.compiled import spread
-from sparsemeta.ops.output.heads import Heads
+from sparsemeta.ops.output.tables_types import Came, Gate, Memory, Tables
 
 
-class Rules(NamedTuple):
-    """What of a table memory is set, and not learned.
-
-    Attributes:
-        heads: its contexts.
-        spelling: (V, n) int16, the last bytes of each token, newest last; -1 where it has fewer.
-        capacity: rows of a stream at most.
-        first: the gate's rate is first / sqrt(times moved) ...
-        least: ... but never less than this.
-    """
-
-    heads: Heads
-    spelling: Tensor
-    capacity: int
-    first: float
-    least: float
-
-
-class Tables(NamedTuple):
-    """What B streams have learned; see `tables_loops` for the first four and the last.
+class Read(NamedTuple):
+    """What is made of a segment.
 
     Attributes:
-        key: (B, R) int64.
-        weight: (B, R), floats.
-        rows: (B, R, COLUMNS) int32.
-        used: (B, 2) int64.
-        recent: (B, L) int64, the last tokens read, newest last; -1 where there are none.
-        theta: (B, H, SETS), floats: what the gate has learned.
-        moved: (B, H, SETS) int32, how often each was moved.
-        bucket: (B, M) int32; None is built anew.
+        log_q: log-probabilities under the mixture, differentiable in the model's and in the gate,
+            with what was learned while reading held fixed.
+        weights: (B, T, 1 + H), those of the model and the heads; None if not asked for.
     """
 
-    key: Tensor
-    weight: Tensor
-    rows: Tensor
-    used: Tensor
-    recent: Tensor
-    theta: Tensor
-    moved: Tensor
-    bucket: Tensor | None
+    log_q: Tensor
+    weights: Tensor | None
 
 
-class Came(NamedTuple):
-    """The tokens of a segment, and what the model had made of them.
-
-    Attributes:
-        token: (B, T) int64, the token read at each step.
-        log_p: (B, T), the model's log-probability of it; NaN where it predicted nothing.
-        mask: (B, T) bool, True where the step is real; others do nothing. None: all are.
-        reset: (B, T) bool, True empties the stream's memory before the step. None: none does.
-    """
-
-    token: Tensor
-    log_p: Tensor
-    mask: Tensor | None
-    reset: Tensor | None
-
-
-class Gate(NamedTuple):
-    """The trained part of the gate.
-
-    Attributes:
-        start: (H, SETS), logits of speaking by a head's evidence.
-        slow: (B, T, H), added to them for the token after each step.
-        before: (B, H), for the token that comes first.
-    """
-
-    start: Tensor
-    slow: Tensor
-    before: Tensor
-
-
-def score_targets(
-    target: Tensor, log_p: Tensor, came: Came, gate: Gate, rules: Rules, tables: Tables
-) -> tuple[Tensor, Tensor]:
-    """Read a segment; the log-probability of one token after each step.
+def score(
+    target: Tensor, log_p: Tensor, came: Came, gate: Gate, memory: Memory, *, watched: bool = False
+) -> Read:
+    """Read a segment, and score one token after each step: log q (B, T).
 
     Args:
         target: (B, T) int64.
         log_p: (B, T), the model's log-probability of it.
         came: the tokens that are read.
         gate: its trained part.
-        rules: what is set.
-        tables: with room for the segment, as `roomy` makes it; updated in place.
-
-    Returns:
-        log q (B, T), differentiable in log_p and the gate, with what was learned while reading held
-        fixed; and the weights (B, T, 1 + H) of the model and the heads.
+        memory: with room for the segment, as `roomy` makes it; its tables are updated in place.
+        watched: whether the weights are asked for.
     """
-    trained = torch.is_grad_enabled() and any(x.requires_grad for x in (log_p, *gate))
-    shape, like = came.token.shape, tables.theta
-    heads = len(rules.heads.order)
-    log_q = like.new_zeros(shape)
-    shares = like.new_zeros(*shape, 1 + heads)
-    gradient = like.new_zeros(*shape, 1 + heads) if trained else like.new_empty(0, 0, 0)
-    chosen = came.token.new_zeros(*shape, heads) if trained else came.token.new_empty(0, 0, 0)
-    nothing = like.new_empty(0, 0), like.new_empty(0, 0, 0, 0), like.new_empty(0, 0, 0)
-    made = log_q, gradient, chosen, shares, *nothing
-    _read(target, log_p, came, gate, rules, tables, made)
+    aimed = log_p.detach().contiguous()
+    made = {"target": target.contiguous(), "aimed": aimed, "log_q": torch.zeros_like(aimed)}
+    trained = _trained(log_p, gate)
     if trained:
-        log_q = _Score.apply(log_q, gradient, chosen, log_p, gate.slow, gate.start)
-    return log_q, shares
+        made["gradient"] = _per_head(came, memory, 1)
+    _read(came, gate, memory, made, chosen=trained, watched=watched)
+    log_q = made["log_q"]
+    if trained:
+        rest = made["gradient"], made["chosen"]
+        log_q = _Score.apply(log_p, gate.slow, gate.start, log_q, *rest)
+    return Read(log_q, made.get("weights"))
 
 
 def predict(
-    log_p: Tensor, came: Came, gate: Gate, rules: Rules, tables: Tables
-) -> tuple[Tensor, Tensor]:
-    """Read a segment; the whole distribution after each of its last steps.
+    log_p: Tensor, came: Came, gate: Gate, memory: Memory, *, watched: bool = False
+) -> Read:
+    """Read a segment, and mix the whole distribution after each of its last S steps.
+
+    log q (B, S, V) = log(w_0 p_model + sum_h w_h p_h). With gradients it takes H V numbers a step.
 
     Args:
         log_p: (B, S, V), the model's.
         came: the tokens that are read.
         gate: its trained part.
-        rules: what is set.
-        tables: with room for the segment, as `roomy` makes it; updated in place.
-
-    Returns:
-        log q (B, S, V) = log(w_0 p_model + sum_h w_h p_h), differentiable as in `score_targets`;
-        then it takes H V numbers a step. And the weights (B, T, 1 + H).
+        memory: with room for the segment, as `roomy` makes it; its tables are updated in place.
+        watched: whether the weights are asked for.
     """
-    trained = torch.is_grad_enabled() and any(x.requires_grad for x in (log_p, *gate))
-    shape, like = came.token.shape, tables.theta
-    heads = len(rules.heads.order)
-    batch, steps, classes = log_p.shape
-    shares = like.new_zeros(*shape, 1 + heads)
-    model, sums = like.new_ones(batch, steps), like.new_zeros(batch, steps, classes)
-    chosen, parts = came.token.new_empty(0, 0, 0), like.new_empty(0, 0, 0, 0)
+    steps, trained = log_p.shape[1], _trained(log_p, gate)
+    model = log_p.detach().contiguous()
+    made = {"log_p": model, "whole": model.clone()}
     if trained:
-        chosen = came.token.new_zeros(*shape, heads)
-        parts = like.new_zeros(batch, steps, heads, classes)
-    made = like.new_empty(0, 0), like.new_empty(0, 0, 0), chosen, shares, model, parts, sums
-    nothing = came.token.new_empty(0, 0), like.new_empty(0, 0)
-    _read(*nothing, came, gate, rules, tables, made)
+        batch, _, classes = log_p.shape
+        heads = len(memory.rules.heads.order)
+        made["parts"] = log_p.new_zeros(batch, steps, heads, classes)
+    _read(came, gate, memory, made, chosen=trained, watched=watched or trained)
+    log_q = made["whole"]
     if trained:
-        seen = shares[:, -steps:], parts, chosen[:, -steps:]
-        return _Predict.apply(log_p, gate.slow[:, -steps:], gate.start, model, sums, *seen), shares
-    return _mixed(log_p, model, sums), shares
+        rest = (made[name][:, -steps:] for name in ("weights", "parts", "chosen"))
+        log_q = _Predict.apply(log_p, gate.slow[:, -steps:], gate.start, log_q, *rest)
+    return Read(log_q, made.get("weights"))
 
 
-def _mixed(log_p: Tensor, model: Tensor, sums: Tensor) -> Tensor:
-    """log(model p + sums); exactly log p where the model has all the weight."""
-    return torch.logaddexp(log_p + model.log()[..., None], sums.log())
+def _trained(log_p: Tensor, gate: Gate) -> bool:
+    """Whether a gradient is wanted."""
+    return torch.is_grad_enabled() and any(x.requires_grad for x in (log_p, *gate))
+
+
+def _per_head(came: Came, memory: Memory, more: int) -> Tensor:
+    """Zeros (B, T, H + more)."""
+    theta = memory.tables.theta
+    return theta.new_zeros(*came.token.shape, theta.shape[1] + more)
 
 
 def _read(
-    target: Tensor,
-    aimed: Tensor,
-    came: Came,
-    gate: Gate,
-    rules: Rules,
-    tables: Tables,
-    made: tuple[Tensor, ...],
+    came: Came, gate: Gate, memory: Memory, made: dict[str, Tensor], *, chosen: bool, watched: bool
 ) -> None:
-    """Run the loop over all streams."""
+    """Run the loop over all streams; it sets what is to be made."""
     from sparsemeta.ops.output import read_loop
 
-    token, dtype = came.token, tables.theta.dtype
-    if token.numel() and token.numpy().view(np.uint64).max() >= len(rules.spelling):
-        raise ScanError(f"a token is none of 0 to {len(rules.spelling) - 1}")
-    none = torch.empty(0, 0, dtype=torch.bool)
-    marks = (none if mark is None else mark.contiguous() for mark in (came.mask, came.reset))
-    heard, aimed = (x.detach().to(dtype).contiguous() for x in (came.log_p, aimed))
-    gates = (x.detach().to(dtype).contiguous() for x in (gate.slow, gate.before, gate.start))
-    spelled, order, keep, *links = rules.heads
-    limits = torch.tensor([rules.capacity, rules.first, rules.least], dtype=torch.float64)
+    token, (rules, spelling, tables) = came.token, memory
+    if chosen:
+        made["chosen"] = _per_head(came, memory, 0).long()
+    if watched:
+        made["weights"] = _per_head(came, memory, 1)
+    nothing = _nothing(tables.theta.dtype)
+    marks = {"mask": came.mask, "reset": came.reset}
+    given = nothing | made | {k: x.contiguous() for k, x in marks.items() if x is not None}
+    start, slow, before = gate
+    assert tables.bucket is not None  # there is, since `roomy`
     groups = (
-        (*gates, tables.theta, tables.moved),
-        (token.contiguous(), target.contiguous(), heard, aimed, *marks),
+        (slow.contiguous(), before, start, tables.theta, tables.moved),
+        (token.contiguous(), came.log_p, *(given[k] for k in ("target", "aimed", "mask", "reset"))),
         (*tables[:4], tables.bucket, tables.recent),
-        (spelled, order, keep.log(), *links, rules.spelling),
-        limits,
-        made,
+        (*rules.arrays, spelling),
+        rules.limits,
+        tuple([given[name] for name in MADE]),
     )
     with np.errstate(all="ignore"):  # hashes wrap around, and nothing has no logarithm
-        spread(read_loop.read, len(token), groups)
+        spread(read_loop.read, token.shape[0], groups)
+
+
+MADE = ("log_q", "gradient", "chosen", "weights", "log_p", "whole", "parts")
+"""What the loop makes, and `log_p`, of which it makes the `whole`."""
+
+
+@cache
+def _nothing(dtype: torch.dtype) -> dict[str, np.ndarray]:
+    """What stands for all that is not asked for."""
+    real = torch.empty(0, dtype=dtype).numpy().dtype
+    kinds = {"target": np.int64, "chosen": np.int64, "mask": np.bool_, "reset": np.bool_}
+    axes = {"gradient": 3, "chosen": 3, "weights": 3, "log_p": 3, "whole": 3, "parts": 4}
+    names = (*MADE, "target", "aimed", "mask", "reset")
+    return {k: np.empty((0,) * axes.get(k, 2), kinds.get(k, real)) for k in names}
 
 
 class _Score(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, log_q, gradient, chosen, log_p, slow, start):  # type: ignore[override]
-        ctx.save_for_backward(gradient, chosen)
-        ctx.like = log_p, slow, start
-        return log_q.clone()
+    def forward(ctx, log_p, slow, start, log_q, gradient, chosen):  # type: ignore[override]
+        ctx.save_for_backward(start, gradient, chosen)
+        return log_q.view_as(log_q)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_log_q):  # type: ignore[override]
-        gradient, chosen = ctx.saved_tensors
-        made = gradient * d_log_q[..., None]
-        d_slow = made[..., 1:]
-        return None, None, None, made[..., 0], d_slow, _by_set(d_slow, chosen, ctx.like[2])
+        start, gradient, chosen = ctx.saved_tensors
+        d_log_p, d_slow = (gradient * d_log_q[..., None]).split([1, len(start)], -1)
+        return d_log_p[..., 0], d_slow, _by_set(d_slow, chosen, start), None, None, None
 
 
 class _Predict(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, log_p, slow, start, model, sums, shares, parts, chosen):  # type: ignore[override]
-        log_q = _mixed(log_p, model, sums)
-        ctx.save_for_backward(log_p, log_q, shares, parts, chosen, start)
-        return log_q
+    def forward(ctx, log_p, slow, start, log_q, weights, parts, chosen):  # type: ignore[override]
+        ctx.save_for_backward(log_p, start, log_q, weights, parts, chosen)
+        return log_q.view_as(log_q)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_log_q):  # type: ignore[override]
-        log_p, log_q, shares, parts, chosen, start = ctx.saved_tensors
+        log_p, start, log_q, weights, parts, chosen = ctx.saved_tensors
         by_model = d_log_q * (log_p - log_q).exp()
         by_heads = torch.einsum("bsv,bshv->bsh", d_log_q * (-log_q).exp(), parts)
         said = torch.cat([by_model.sum(-1, keepdim=True), by_heads], -1)
-        below = shares.cumsum(-1).clamp(
-            min=torch.finfo(shares.dtype).tiny
-        )  # a masked step has no shares
-        d_slow = (shares * (said - (shares * said).cumsum(-1) / below))[..., 1:]
+        below = weights.cumsum(-1).clamp(min=torch.finfo(said.dtype).tiny)  # masked: all are zero
+        d_logit = weights * (said - (weights * said).cumsum(-1) / below)
+        d_slow = d_logit[..., 1:]
         d_start = _by_set(d_slow, chosen, start)
-        return by_model * shares[..., :1], d_slow, d_start, *[None] * 5
+        return by_model * weights[..., :1], d_slow, d_start, None, None, None, None
 
 
 def _by_set(d_slow: Tensor, chosen: Tensor, start: Tensor) -> Tensor:
@@ -234,36 +174,47 @@ def _by_set(d_slow: Tensor, chosen: Tensor, start: Tensor) -> Tensor:
     return torch.zeros_like(start).index_put_((heads, chosen), d_slow, accumulate=True)
 
 
-def roomy(tables: Tables, tokens: int, heads: int, capacity: int, *, donate: bool) -> Tables:
-    """Tables to read a segment of some tokens with; they may be written in place.
+def check_tokens(token: Tensor, classes: int) -> None:
+    """Raise `ScanError` unless all tokens are from 0 to V - 1."""
+    if token.numel() and token.cpu().numpy().view(np.uint64).max() >= classes:
+        raise ScanError(
+            f"a token is none of 0 to {classes - 1}: it is {token.min()} or {token.max()}"
+        )
+
+
+def roomy(memory: Memory, tokens: int, *, donate: bool) -> Memory:
+    """A memory that may be written in place, with room for a segment of some tokens (T).
 
     Args:
-        tables: as they are.
+        memory: as it is.
         tokens: T.
-        heads: H.
-        capacity: rows of a stream at most.
-        donate: allow these tables to be overwritten.
+        donate: allow its tables to be overwritten.
     """
-    rows = tables.key.shape[1]
-    room = min(capacity, int(tables.used[:, 0].max()) + 2 * heads * tokens) + 1
+    rules, spelling, tables = memory
+    rows, heads = tables.key.shape[1], len(rules.heads.order)
+    most = int(tables.used.numpy()[:, 0].max()) + 2 * heads * tokens
+    room = min(rules.capacity, most) + 1
     if not donate:
-        tables = Tables(*(None if x is None else x.clone() for x in tables))
+        tables = Tables._make(None if x is None else x.clone() for x in tables)
     if room > rows:
-        more = max(room, min(2 * rows, capacity + 1)) - rows
-        key, weight = pad(tables.key, (0, more)), pad(tables.weight, (0, more))
-        grown = {"key": key, "weight": weight, "rows": pad(tables.rows, (0, 0, 0, more))}
-        tables = tables._replace(**grown)
-    length = 1 << math.ceil(math.log2(2 * tables.key.shape[1]))
-    if tables.bucket is None or tables.bucket.shape[1] != length:
-        tables = tables._replace(bucket=_buckets(tables, length))
-    return tables
+        more = max(room, min(2 * rows, rules.capacity + 1)) - rows
+        tables = tables._replace(
+            key=pad(tables.key, (0, more)),
+            weight=pad(tables.weight, (0, more)),
+            rows=pad(tables.rows, (0, 0, 0, more)),
+            bucket=None,
+        )
+    if tables.bucket is None:
+        tables = tables._replace(bucket=_buckets(tables))
+    return Memory(rules, spelling, tables)
 
 
-def _buckets(tables: Tables, length: int) -> Tensor:
-    """The hash tables (B, M) of some rows."""
+def _buckets(tables: Tables) -> Tensor:
+    """The hash tables (B, M) of the rows (B, R), where M is a power of two and at least 2 R."""
     from sparsemeta.ops.output import tables_loops
 
-    bucket = torch.zeros(len(tables.key), length, dtype=torch.int32)
+    batch, rows = tables.key.shape
+    bucket = torch.zeros(batch, 1 << (2 * rows - 1).bit_length(), dtype=torch.int32)
     parts = (x.numpy() for x in (*tables[:4], bucket))
     with np.errstate(over="ignore"):
         for table in zip(*parts, strict=True):

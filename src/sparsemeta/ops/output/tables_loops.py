@@ -69,14 +69,48 @@ def find_entries(token, slot, entry, p, log_keep, table):
 
 
 @compiled
-def list_entries(s, log_keep, share, sums, table):
-    """Add share * p_h(y) to sums (V,) for every token y of a slot."""
-    _, weight, rows, _, _ = table
-    share, now = share / weight[s], rows[s, AT]
-    e = rows[s, LINK]
-    while e != 0:
-        sums[rows[e, TOKEN]] += share * weight[e] * kept(log_keep, now - rows[e, AT])
-        e = rows[e, LINK]
+def list_tokens(slot, share, log_keep, table, places):
+    """Add share[h] * p_h(y) to sums, for every token y of every head's slot.
+
+    The lists are followed side by side: so many rows are waited for at once.
+
+    Args:
+        slot: (H,) int64, their rows, 0 where there is none.
+        share: (H,).
+        log_keep: (H,).
+        table: as above.
+        places: (sums (V,), tokens (V,) int64): the tokens whose sum was 0 before are listed.
+
+    Returns:
+        How many tokens are listed.
+    """
+    (_, weight, rows, _, _), (sums, tokens) = table, places
+    heads, next_entry = np.empty(len(slot), np.int64), np.empty(len(slot), np.int64)
+    scale, active, listed = np.empty(len(slot)), 0, 0
+    for h in range(len(slot)):
+        if slot[h] != 0:
+            heads[active], next_entry[active] = h, rows[slot[h], LINK]
+            scale[active] = share[h] / weight[slot[h]]
+            active += 1
+    while active > 0:
+        i = 0
+        while i < active:
+            e, h = next_entry[i], heads[i]
+            if e == 0:  # the last list takes its place
+                active -= 1
+                heads[i], next_entry[i], scale[i] = heads[active], next_entry[active], scale[active]
+                continue
+            y = rows[e, TOKEN]
+            p = scale[i] * weight[e]
+            if log_keep[h] != 0:
+                p *= kept(log_keep[h], rows[slot[h], AT] - rows[e, AT])
+            if sums[y] == 0 and p > 0:
+                tokens[listed] = y
+                listed += 1
+            sums[y] += p
+            next_entry[i] = rows[e, LINK]
+            i += 1
+    return listed
 
 
 @compiled

@@ -68,7 +68,7 @@ class ReferenceTables:
 
     def write(self, contexts: Sequence[Context], token: int) -> None:
         """Learn that this token came in these contexts."""
-        if self._rows() + 2 * len(contexts) > self.capacity:
+        if self.rows + 2 * len(contexts) > self.capacity:
             self._evict()
         _, _, keep, longer, shorter = (part.tolist() for part in self.heads)
         pairs = list(zip(self.tables, contexts, strict=True))
@@ -83,7 +83,9 @@ class ReferenceTables:
             if context is not None and not excluded and (seen[h] or not waits):
                 table.setdefault(context, Slot()).write(token, keep[h], self.now)
 
-    def _rows(self) -> int:
+    @property
+    def rows(self) -> int:
+        """How many slots and entries it holds."""
         return sum(1 + len(slot.weight) for table in self.tables for slot in table.values())
 
     def _evict(self) -> None:
@@ -128,7 +130,8 @@ class ReferenceMemory:
 
     def contexts(self) -> list[Context]:
         """What each head goes by."""
-        letters = [letter for token in self.came for letter in self.spelling[token]]
+        recent = self.came[-self.heads.reach :]
+        letters = [letter for token in recent for letter in self.spelling[token]]
         kinds = zip(self.heads.spelled.tolist(), self.heads.order.tolist(), strict=True)
         text = [(letters if spelled else self.came, n) for spelled, n in kinds]
         return [tuple(came[len(came) - n :]) if len(came) >= n else None for came, n in text]

@@ -64,33 +64,28 @@ class Scores(NamedTuple):
     A class may be named several times: its scores add up.
 
     Attributes:
-        carried: (B, T, C), by the rows held before the segment.
-        fresh: (B, T, S), by what each of its steps has changed since.
-        classes: (B, C) int64, whose rows are held; V where a row is free.
-        observed: (B, S) int64, whose rows were changed.
+        score: of some rows each, (B, T, N).
+        classes: (B, N) int64 each, what they are rows of; V where a row is free: it scores 0.
     """
 
-    carried: Float[Tensor, "B T C"]
-    fresh: Float[Tensor, "B T S"]
-    classes: Int[Tensor, "B C"]
-    observed: Int[Tensor, "B S"]
+    score: tuple[Float[Tensor, "B T _"], ...]
+    classes: tuple[Int[Tensor, "B _"], ...]
 
     def at(self, steps: slice | Tensor) -> Self:
         """Those of some of the steps."""
-        return self._replace(carried=self.carried[:, steps], fresh=self.fresh[:, steps])
+        return self._replace(score=tuple([score[:, steps] for score in self.score]))
 
     def add_to(self, logits: Float[Tensor, "B T V"]) -> Float[Tensor, "B T V"]:
         """Add them to logits, in place."""
         last = logits.shape[-1] - 1  # a free row scores 0: that may be added anywhere
-        for score, column in (
-            (self.carried, self.classes.clamp(max=last)),
-            (self.fresh, self.observed),
-        ):
-            logits.scatter_add_(2, column[:, None].expand_as(score), score.to(logits.dtype))
+        for score, classes in zip(*self, strict=True):
+            column = classes.clamp(max=last)[:, None].expand_as(score)
+            logits.scatter_add_(2, column, score.to(logits.dtype))
         return logits
 
     def of(self, target: Int[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """What is added to the logit of one class at each step."""
-        carried = torch.where(self.classes[:, None] == target[..., None], self.carried, 0)
-        fresh = torch.where(self.observed[:, None] == target[..., None], self.fresh, 0)
-        return carried.sum(-1) + fresh.sum(-1)
+        found = torch.zeros_like(target, dtype=torch.float32)
+        for score, classes in zip(*self, strict=True):
+            found = found + score.where(classes[:, None] == target[..., None], 0).sum(-1)
+        return found

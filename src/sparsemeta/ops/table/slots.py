@@ -146,5 +146,8 @@ def _by_sort(held: Held, segment: Segment, written: Tensor, reset: Tensor, capac
     after[..., 0] = slots
     located = torch.empty_like(row).scatter_(-1, order, row)[..., size:]
     write, read = located.split([part.shape[-1] for part in parts], -1)
-    write = write.unflatten(2, (-1, write_index.shape[3])).transpose(1, 2)
-    return write, read.unflatten(2, (-1, read_index.shape[3])).transpose(1, 2), after, None
+    write, read = (
+        part.unflatten(2, index.shape[1::2]).transpose(1, 2)
+        for part, index in ((write, write_index), (read, read_index))
+    )
+    return write, read, after, None

@@ -1,0 +1,109 @@
+"""What the loops of a table memory speak of: what is set, what is learned, and what came.
+
+Axes: B batch, T time, V tokens, H heads, R rows, L recent tokens; SETS of the gate's weights.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from sparsemeta.ops.output.heads import Heads
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What of a table memory is set, and not learned.
+
+    Attributes:
+        heads: its contexts.
+        capacity: rows of a stream at most.
+        first: the gate's rate is first / sqrt(times moved) ...
+        least: ... but never less than this.
+    """
+
+    heads: Heads
+    capacity: int
+    first: float
+    least: float
+
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """As the loop takes them: spelled, order, log keep, longer and shorter."""
+        spelled, order, keep, *links = self.heads
+        return tuple(x.numpy() for x in (spelled, order, keep.log(), *links))
+
+    @cached_property
+    def limits(self) -> np.ndarray:
+        """The capacity and the rates."""
+        return np.array([self.capacity, self.first, self.least], np.float64)
+
+
+class Tables(NamedTuple):
+    """What B streams have learned; see `tables_loops` for the first four and the last.
+
+    Attributes:
+        key: (B, R) int64.
+        weight: (B, R), floats.
+        rows: (B, R, COLUMNS) int32.
+        used: (B, 2) int64.
+        recent: (B, L) int64, the last tokens read, newest last; -1 where there are none.
+        theta: (B, H, SETS), floats: what the gate has learned.
+        moved: (B, H, SETS) int32, how often each was moved.
+        bucket: (B, M) int32; None is built anew.
+    """
+
+    key: Tensor
+    weight: Tensor
+    rows: Tensor
+    used: Tensor
+    recent: Tensor
+    theta: Tensor
+    moved: Tensor
+    bucket: Tensor | None
+
+
+class Memory(NamedTuple):
+    """The memory of B streams.
+
+    Attributes:
+        rules: what is set.
+        spelling: (V, n) int16, the last bytes of each token, newest last; -1 where it has fewer.
+        tables: what was learned.
+    """
+
+    rules: Rules
+    spelling: Tensor
+    tables: Tables
+
+
+class Came(NamedTuple):
+    """The tokens of a segment, and what the model had made of them.
+
+    Attributes:
+        token: (B, T) int64, the token read at each step, as `check_tokens` has found it.
+        log_p: (B, T), the model's log-probability of it; NaN where it predicted nothing.
+        mask: (B, T) bool, True where the step is real; others do nothing. None: all are.
+        reset: (B, T) bool, True empties the stream's memory before the step. None: none does.
+    """
+
+    token: Tensor
+    log_p: Tensor
+    mask: Tensor | None
+    reset: Tensor | None
+
+
+class Gate(NamedTuple):
+    """The trained part of the gate.
+
+    Attributes:
+        start: (H, SETS), logits of speaking by a head's evidence.
+        slow: (B, T, H), added to them for the token after each step.
+        before: (B, H), for the token that comes first.
+    """
+
+    start: Tensor
+    slow: Tensor
+    before: Tensor
