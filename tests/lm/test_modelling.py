@@ -226,7 +226,8 @@ def test_recomputed_activations_change_no_gradient(output, mask):
         (loss.sum() + state.memory.layers["2.memory"].table.square().sum()).backward()
         results.append((logits, *state.tensors().values(), *(p.grad for p in model.parameters())))
     for kept, recomputed in zip(*results, strict=True):
-        torch.testing.assert_close(recomputed, kept, rtol=0, atol=0)
+        # A row memory that may overwrite its table adds up in another order.
+        torch.testing.assert_close(recomputed, kept, **({} if output else {"rtol": 0, "atol": 0}))
 
 
 def kept_bytes(model, x):
