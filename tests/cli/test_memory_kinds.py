@@ -36,7 +36,7 @@ def test_it_is_shown_compared_and_merged(memories, capsys):
     assert shown["fits"]
     assert shown["layers"].keys() == LAYERS
     assert {layer["steps"] for layer in shown["layers"].values()} == {354}
-    changes = layers(capsys, "diff", "b", "a")["layers"]
+    changes = layers(capsys, "diff", "a", "b")["layers"]
     assert changes.keys() == LAYERS
     assert all(change["norm"] > 0 for change in changes.values())
     run(capsys, "memory", "merge", "b", "c", "--base", "a", "--out", "m")
@@ -51,7 +51,7 @@ def test_it_is_erased_whole_or_in_part(memories, capsys):
     run(capsys, "read", "models/every", A, "--memory", "none")
     assert all(x.equal(load_file("a")[name]) for name, x in load_file("none").items())
     run(capsys, "memory", "reset", "b", "--layers", "tables.memory", "--out", "part")
-    changes = layers(capsys, "diff", "part", "b")["layers"]
+    changes = layers(capsys, "diff", "b", "part")["layers"]
     assert changes["tables.memory"]["removed"] > 0
     assert not any(changes["rows.memory"].values())
     assert not any(changes["1.memory"].values())
