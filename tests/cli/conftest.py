@@ -8,7 +8,7 @@ import pytest
 from sparsemeta.cli import main
 from sparsemeta.lm.checkpoint import save_model
 from sparsemeta.lm.text.tokenizer import ByteTokenizer
-from tests.tiny import tiny_model
+from tests.tiny import OUTPUT, tiny_model
 
 RECIPE = """
 name = "tiny"
@@ -61,11 +61,12 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def models(project):
-    """The models `tiny`, `other` and `growing`, untrained, and `plain` without memory."""
+    """The models `tiny`, `other`, `growing` and `every`, untrained, and `plain` without memory."""
     made = {
         "tiny": tiny_model(),
         "other": tiny_model(seed=1),
         "growing": tiny_model(slots=1024, capacity=700),
+        "every": tiny_model(output=OUTPUT),
         "plain": tiny_model(memory_layers=()),
     }
     for name, model in made.items():

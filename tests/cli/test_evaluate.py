@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from sparsemeta.cli import main
+from sparsemeta.lm import save_model
+from sparsemeta.lm.text import ByteTokenizer
+from tests.tiny import OUTPUT, tiny_model
 
 
 @pytest.fixture
@@ -69,6 +72,21 @@ def test_health_is_reported_when_asked(at_home, capsys):
     assert "of slots addressed" in report
     assert main(["evaluate", "runs/tiny", "--arms", "document"]) == 0
     assert "of slots addressed" not in capsys.readouterr().out
+
+
+def test_a_model_that_remembers_only_where_it_predicts(at_home, capsys):
+    save_model(Path("models/output"), tiny_model(memory_layers=(), output=OUTPUT), ByteTokenizer())
+    command = ["evaluate", "models/output", "text/held", "--json", "a.json", "--health"]
+    assert main(command) == 0
+    assert "of slots addressed" not in capsys.readouterr().out
+    arms = json.loads((at_home / "a.json").read_text())["arms"]
+    assert list(arms) == ["static", "document", "carried", "cache"]
+    nats = {name: arm["total"]["nats"] for name, arm in arms.items()}
+    assert len(set(nats.values())) == 4
+    assert main([*command, "--arms", "carried+no-rows,carried+no-tables,carried+no-hidden"]) == 0
+    arms = json.loads((at_home / "a.json").read_text())["arms"]
+    assert nats["carried"] == arms["carried+no-hidden"]["total"]["nats"]
+    assert "memory: never emptied; without row memory" in arms["carried+no-rows"]["context"]
 
 
 def test_named_texts_arms_and_checkpoint_folder(at_home, capsys):

@@ -45,7 +45,7 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("model", ["models/tiny", "models/growing"])
+@pytest.mark.parametrize("model", ["models/tiny", "models/growing", "models/every"])
 def test_two_texts_in_one_call_or_in_two(models, capsys, model):
     (models / "short.txt").write_text("7 times 7 is 49\n")
     assert read(model, A, "short.txt", "--out", "both") == 0

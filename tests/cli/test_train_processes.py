@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from sparsemeta.cli import main
+from sparsemeta.lm.modelling import LMState
 from sparsemeta.run import newest
 from tests.lm.runs import assert_same_run, records
+from tests.tiny import assert_same_state
 
 OPTIONS = [
     "--training.steps",
@@ -22,6 +24,7 @@ OPTIONS = [
     "text/held",
 ]
 OPTIONS += ["--training.validate-every", "3", "--training.streams", "4"]
+OPTIONS += ["--model.output", "rows", "tables", "--model.tables.orders", "0", "1", "2"]
 
 
 STOPPED = """
@@ -63,12 +66,20 @@ def assert_close(one, other):
         if "validation" in mine:
             bits = [record["validation"]["bits_per_byte"] for record in (mine, theirs)]
             assert bits[0] == pytest.approx(bits[1], rel=1e-5)
-    for name in ("model", "training"):
-        files = [newest(run / "checkpoints") / f"{name}.safetensors" for run in (one, other)]
-        mine, theirs = (load_file(path) for path in files)
-        assert mine.keys() == theirs.keys()
-        for key, value in mine.items():
-            torch.testing.assert_close(value, theirs[key], rtol=1e-4, atol=1e-5)
+    (mine, state), (theirs, other_state) = map(kept, (one, other))
+    assert mine.keys() == theirs.keys()
+    for key, value in mine.items():
+        torch.testing.assert_close(value, theirs[key], rtol=1e-4, atol=1e-5)
+    assert_same_state(state, other_state, rtol=1e-4, atol=1e-5)
+
+
+def kept(run):
+    """What the last checkpoint holds: the tensors of the model and its training, and the state."""
+    folder, prefix = newest(run / "checkpoints"), "own/"
+    found = load_file(folder / "model.safetensors") | load_file(folder / "training.safetensors")
+    own = [name for name in found if name.startswith(prefix)]
+    state = LMState.from_tensors({name.removeprefix(prefix): found.pop(name) for name in own})
+    return found, state
 
 
 def test_two_processes_train_as_one_and_are_stopped_and_resumed_exactly(project):

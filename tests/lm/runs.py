@@ -11,6 +11,7 @@ from sparsemeta.config import MemoryConfig
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.training import Learner, read_text
 from sparsemeta.run import Progress, newest
+from tests.tiny import ROWS, TABLES
 
 MODEL = ModelConfig(
     layers=2,
@@ -20,6 +21,8 @@ MODEL = ModelConfig(
     mlp_width=16,
     memory_layers=(1,),
     memory=MemoryConfig(slots=16, active=2, heads=1, key_width=8, value_width=8),
+    rows=ROWS,
+    tables=TABLES,
 )
 
 

@@ -21,14 +21,14 @@ from sparsemeta.lm.harness import SparseMetaHarness
 from sparsemeta.lm.reading import Reader
 from sparsemeta.lm.scores import passages
 from sparsemeta.lm.text import ByteTokenizer, Document
-from tests.tiny import tiny_model
+from tests.tiny import OUTPUT, tiny_model
 
 TEXTS = ["the fox saw the dog; " * 4, "the dog saw the fox; " * 3]
 
 
-@pytest.fixture
-def model(tmp_path):
-    made = tiny_model()
+@pytest.fixture(params=[(), OUTPUT], ids=["hidden", "every"])
+def model(request, tmp_path):
+    made = tiny_model(output=request.param)
     save_model(tmp_path / "model", made, ByteTokenizer())
     return made
 

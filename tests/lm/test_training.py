@@ -21,11 +21,15 @@ from sparsemeta.lm.training import parameter_groups, train
 from sparsemeta.nn import usage_losses
 from sparsemeta.run import Interrupted, Progress, newest, step_folders
 from tests.lm.runs import MODEL, Signal, assert_same_run, begun, changed, records
+from tests.tiny import OUTPUT, assert_same_state
+
+every_kind = pytest.mark.parametrize("output", [(), OUTPUT], ids=["hidden", "every"])
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_stopped_and_resumed_equals_uninterrupted(recipe, tmp_path, precision):
-    recipe = changed(recipe, precision=precision)
+@every_kind
+def test_stopped_and_resumed_equals_uninterrupted(recipe, tmp_path, output, precision):
+    recipe = changed(changed(recipe, precision=precision, emptied=0.3), "model", output=output)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     folder = train(recipe, whole)
     assert folder == whole / "checkpoints/step-000012"
@@ -77,8 +81,28 @@ def test_the_state_is_carried_without_its_gradient(recipe, tmp_path):
     assert layer.steps.tolist() == [32, 32]
 
 
-def test_a_step_of_many_segments_has_the_mean_of_their_gradients(recipe, tmp_path):
-    session = begun(changed(recipe, accumulate=4), tmp_path / "run")
+@every_kind
+def test_memories_are_emptied_by_chance_before_a_segment(recipe, tmp_path, output):
+    recipe = changed(changed(recipe, emptied=0.5, streams=8), "model", output=output)
+    session, emptied = begun(recipe, tmp_path / "run"), []
+    forward = session.forward
+    session.forward = lambda tokens, state, **options: (
+        emptied.append(options["reset"]) or forward(tokens, state, **options)
+    )
+    read = torch.zeros(8, dtype=torch.int64)
+    for _ in range(4):
+        session.take_step()
+        assert not emptied[-1][:, 1:].any()
+        read = read.where(~emptied[-1][:, 0], 0) + 16
+        held = {name: layer.steps for name, layer in session.state.memory.layers.items()}
+        assert all(torch.equal(steps, read) for steps in held.values())
+    assert 4 < torch.stack(emptied).sum() < 28
+
+
+@every_kind
+def test_a_step_of_many_segments_has_the_mean_of_their_gradients(recipe, tmp_path, output):
+    recipe = changed(changed(recipe, accumulate=4), "model", output=output)
+    session = begun(recipe, tmp_path / "run")
     model, streams = copy.deepcopy(session.model), copy.deepcopy(session.streams)
     losses, gradients, state = [], [], None
     for _ in range(4):
@@ -92,8 +116,7 @@ def test_a_step_of_many_segments_has_the_mean_of_their_gradients(recipe, tmp_pat
     for parameter, *found in zip(session.model.parameters(), *gradients, strict=True):
         assert torch.equal(parameter.grad, sum(found) / 4)
     assert session.streams.position == streams.position == 64
-    for name, tensor in state.tensors().items():
-        assert torch.equal(session.state.tensors()[name], tensor)
+    assert_same_state(session.state, state, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("recompute", [False, True])

@@ -38,9 +38,13 @@ def pretend(monkeypatch, *bits):
     monkeypatch.setattr(validation, "score", score)
 
 
-@pytest.mark.parametrize("arm", ["carried", "static"])
-def test_a_reading_is_what_evaluate_measures(recipe, tmp_path, arm):
-    recipe = changed(recipe, "model", memory_layers=(1,) if arm == "carried" else ())
+@pytest.mark.parametrize(
+    ("arm", "layers", "output"),
+    [("carried", (1,), ()), ("static", (), ()), ("carried", (), ("rows", "tables"))],
+    ids=str,
+)
+def test_a_reading_is_what_evaluate_measures(recipe, tmp_path, arm, layers, output):
+    recipe = changed(recipe, "model", memory_layers=layers, output=output)
     train(recipe, tmp_path / "run")
     assert list(readings(tmp_path / "run")) == [4, 8, 12]
     model, tokenizer = load_model(newest(tmp_path / "run/checkpoints"))

@@ -98,13 +98,13 @@ class LanguageModel(nn.Module):
         if self.rows is not None:
             held = given and given.child(ROWS)
             scores, held = self.rows(hidden, tokens, held, feedback=observed, **options)
-            logits = scores.at(some).add_to(logits.float())
+            logits = scores.at(some).add_to(_fine(logits))
             memory |= FastWeights.join({ROWS: held}).layers
         if self.tables is not None:
             held = given.child(TABLES) if given else self.tables.initial_state(len(tokens))
             if mixes:
                 before, options["targets"] = state and state.pending, targets
-                shown = hidden, tokens, logits.float()
+                shown = hidden, tokens, _fine(logits)
                 found = self.tables(*shown, held, before, steps=steps, **options)
                 predicted, held, pending = found
             memory |= FastWeights.join({TABLES: held}).layers
@@ -168,9 +168,14 @@ class LanguageModel(nn.Module):
         return state.nbytes - sum(state.memory.child(name).nbytes for name in off)
 
 
+def _fine(logits: Tensor) -> Tensor:
+    """In float32, or finer if they are: probabilities are never coarser."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def _log_p(logits: Tensor, targets: Tensor) -> Tensor:
     """Log p (B, T) of targets; those below zero, which nothing is asked of, have 0."""
-    nats = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+    nats = cross_entropy(_fine(logits).flatten(0, 1), targets.flatten(), reduction="none")
     return -nats.view_as(targets)
 
 

@@ -1,7 +1,7 @@
 """`LMState`: all that a language model carries from one segment to the next."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -46,9 +46,18 @@ class LMState:
         """A copy that shares no storage."""
         return self._map(Tensor.clone)
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same state on another device, but for tables."""
+        moved = self._map(lambda tensor: tensor.to(device))
+        return replace(moved, memory=self.memory.to(device))
+
     def select(self, rows: Tensor | list[int] | slice) -> Self:
         """Some of the streams, some perhaps more than once: indices or a boolean mask over B."""
-        return self._map(lambda tensor: tensor[rows])
+
+        def chosen(tensor: Tensor) -> Tensor:  # tables lie in host memory, whatever the device
+            return tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
+
+        return self._map(chosen)
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, as `from_tensors` takes them."""

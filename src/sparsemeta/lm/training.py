@@ -215,11 +215,10 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
     def _restore(self, saved: engine.Checkpoint) -> None:
         self._seconds, self.streams.position = saved.facts["seconds"], saved.facts["position"]
         self._best = Best(**saved.facts["best"]) if saved.facts["best"] else None
-        tensors = {name: t.to(self.engine.device) for name, t in saved.tensors("own").items()}
-        if tensors:
+        if tensors := saved.tensors("own"):
             share = self.config.streams // self.engine.world
             mine = slice(self.engine.rank * share, (self.engine.rank + 1) * share)
-            self.state = LMState.from_tensors(tensors).select(mine)
+            self.state = LMState.from_tensors(tensors).select(mine).to(self.engine.device)
 
     def _whole_model(self) -> LanguageModel:
         """The model, or a copy that has all its weights where each process holds a share."""

@@ -54,7 +54,6 @@ class RowMemory(AdaptiveLayer):
             nn.init.zeros_(blank)
         nn.init.constant_(self.rate.bias, math.log(config.rate / (1 - config.rate)))
         half_lives = torch.tensor(config.half_lives)
-        self.register_buffer("forgets", half_lives > 0, persistent=False)
         self.log_half_life = nn.Parameter(half_lives.where(half_lives > 0, 1).log())
 
     @property
@@ -152,7 +151,9 @@ class RowMemory(AdaptiveLayer):
 
     def log_retention(self) -> Tensor:
         r"""What a row keeps over a step: $\log \lambda$ (H,)."""
-        return -math.log(2) * torch.exp(-self.log_half_life) * self.forgets
+        forgets = [half_life > 0 for half_life in self.config.half_lives]
+        mask = self.log_half_life.new_tensor(forgets)
+        return -math.log(2) * torch.exp(-self.log_half_life) * mask
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""

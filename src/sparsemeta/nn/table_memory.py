@@ -81,7 +81,7 @@ class TableMemory(AdaptiveLayer):
         self.start = nn.Parameter(torch.full((heads, SETS), START))
         self.slow = nn.Linear(width, heads, bias=False)
         nn.init.zeros_(self.slow.weight)
-        blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int16)
+        blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int32)
         self.register_buffer("spelling", blank)
         self._watchers: list[list[Tensor]] = []
 
@@ -172,7 +172,8 @@ class TableMemory(AdaptiveLayer):
 
         heard = _heard(log_p.detach(), came, pending.log_p, mask)
         segment = Came._make(x if x is None else x.cpu() for x in (came, heard, mask, reset))
-        gate = Gate(self.start.to(dtype).cpu(), slow.cpu(), pending.gate.cpu())
+        # A copy: the loop holds on to the storage, which sharding has to free.
+        gate = Gate(self.start.to(dtype).cpu().clone(), slow.cpu(), pending.gate.cpu())
         tables = Tables(**{name: getattr(before, name) for name in Tables._fields})
         memory = Memory(self.rules, self.spelling.cpu(), tables)
         memory = roomy(memory, came.shape[1], donate=donate)

@@ -69,7 +69,7 @@ class Engine:
         if self.strategy == "fsdp":
             _shard(model, self.device, self.world)
         elif self.strategy == "ddp":
-            self._model = nn.parallel.DistributedDataParallel(model)
+            self._model = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
         mixed = self._precision == "bf16-mixed"
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
         return autocast(self._model.__call__)

@@ -23,6 +23,7 @@ from sparsemeta.nn import memory_off
 from sparsemeta.run import Progress
 from tests.data import data_file
 from tests.lm.evaluation.models import LAYERS, WINDOW, build, documents
+from tests.tiny import OUTPUT
 
 ONE = "the fox saw the dog; the dog saw the fox\n" * 2
 TWO = "a dog and a fox and the dog\n" * 2
@@ -56,9 +57,12 @@ def token_by_token(model, text, state):
 
 
 @pytest.mark.parametrize("arm", POLICIES)
+@pytest.mark.parametrize(
+    ("layers", "output"), [((0, 1), ()), ((1,), OUTPUT), ((), OUTPUT)], ids=str
+)
 @torch.no_grad()
-def test_each_arm_is_its_definition(arm):
-    model = build()
+def test_each_arm_is_its_definition(layers, output, arm):
+    model = build(layers, output=output)
     result = read(model, ONE, TWO, arms=[arm])[arm]
     if arm == "static":
         with memory_off(model):
@@ -167,6 +171,8 @@ def test_state_size_counts_the_memory_only_where_it_is_on():
     assert document.total.state_bytes == carried.total.state_bytes == window + memory
     pairs = len(ONE) * (16 * 4 + 8)  # the hidden state, and the token that followed
     assert cache.total.state_bytes == window + pairs
+    static, _, carried, _ = read(build((), output=("tables",)), ONE).values()
+    assert static.total.state_bytes == window < carried.total.state_bytes
     dynamic = read(build(), ONE, arms=["dynamic", "carried+cache+dynamic"])
     model = build()
     memories = sum(p.nbytes for b in model.blocks for p in b.memory.parameters())
@@ -198,6 +204,7 @@ def test_policy_says_what_was_known():
 def test_without_other_wishes_the_arms_that_need_no_gradients():
     assert list(read(build(), ONE)) == ["static", "document", "carried", "cache"]
     assert list(read(build(memory_layers=()), ONE)) == ["static", "cache"] == list(arms_of(False))
+    assert list(read(build((), output=OUTPUT), ONE)) == list(arms_of(True))
 
 
 def test_a_model_without_memory_has_no_memory_arms():
@@ -228,7 +235,7 @@ def test_every_token_is_scored_once(arm):
 
 @pytest.mark.parametrize("arm", ["dynamic", "carried+cache+dynamic"])
 def test_dynamic_arms_put_the_weights_back(arm):
-    model = build()
+    model = build(output=OUTPUT)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     static = nats(read(model, ONE, arms=["static"])["static"])[0]
     changed = nats(read(model, ONE, arms=[arm])[arm])[0]

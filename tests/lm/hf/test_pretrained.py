@@ -10,6 +10,7 @@ from sparsemeta.lm.evaluation import all_arms
 from sparsemeta.lm.evaluation.breakdown import words_of
 from sparsemeta.lm.text import ByteTokenizer
 from tests.lm.evaluation.models import TEXT, build, documents
+from tests.tiny import OUTPUT, draw_zeros
 
 transformers = pytest.importorskip("transformers")
 pretrained = pytest.importorskip("sparsemeta.lm.hf.pretrained")
@@ -138,14 +139,18 @@ def test_a_special_token_in_a_text_is_text(tokenizer):
     assert own.decode(own.encode("the <|end|> of it")) == "the <|end|> of it"
 
 
-def test_an_exported_model_of_ours_is_ours_again(tmp_path):
+@pytest.mark.parametrize("output", [(), OUTPUT], ids=["hidden", "every"])
+def test_an_exported_model_of_ours_is_ours_again(tmp_path, output):
+    """How tokens are spelt goes with the weights: the exported tokenizer need not say it."""
     from sparsemeta.lm.hf import export
 
-    model, tokenizer = build(), ByteTokenizer()
+    model, tokenizer = draw_zeros(build(output=output)), ByteTokenizer()
     save_model(tmp_path / "ours", model, tokenizer)
     export(tmp_path / "ours", tmp_path / "theirs")
     again, own = load(tmp_path / "theirs")
     assert isinstance(again, LanguageModel)
+    assert again.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(again.state_dict()[k], x) for k, x in model.state_dict().items())
     readings = [
         evaluate(m, t, documents(TEXT, "é\n"), arms=["carried"])["carried"]
         for m, t in ((model, tokenizer), (again, own))

@@ -138,3 +138,31 @@ def test_damaged_file_is_refused(tmp_path, data):
     (tmp_path / "tokenizer.json").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"tokenizer\.json: cannot be used .*Restore it"):
         load_tokenizer(tmp_path)
+
+
+def spelt(tokenizer, length):
+    """The last bytes of every token, as `endings` gives them."""
+    found = tokenizer.endings(length)
+    assert found.shape == (tokenizer.vocab_size, length)
+    assert found.dtype == np.int16
+    assert all((row >= 0).tolist() == sorted(row >= 0) for row in found)  # the newest stands last
+    return [bytes(row[row >= 0].tolist()) for row in found]
+
+
+@lossless
+def test_the_bytes_of_tokens_are_those_of_the_text(tokenizer):
+    text = DOCUMENTS[1].text + "日本語 \0\x7f\u00a0\u00ad🙂"
+    whole = spelt(tokenizer, 64)
+    assert b"".join(whole[i] for i in tokenizer.encode(text)) == text.encode()
+    for token, ending in enumerate(whole[: tokenizer.separator]):
+        assert tokenizer.decode([token]) == ending.decode(errors="replace")
+    assert whole[tokenizer.separator] == b"\0"
+    assert spelt(tokenizer, 2) == [ending[-2:] for ending in whole]
+
+
+def test_a_word_ends_with_a_space_and_a_line_with_its_end():
+    text = DOCUMENTS[0].text
+    found = b"".join(spelt(WORDS, 64)[i] for i in WORDS.encode(text))
+    assert found.decode().split() == WORDS.decode(WORDS.encode(text)).split()
+    assert spelt(WORDS, 64)[WORDS.encode("\n")[0]] == b"\n"
+    assert all(ending[-1:] in b" \n" for ending in spelt(WORDS, 3))
