@@ -12,7 +12,7 @@ from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.predecessors import predecessors, take_steps
 from sparsemeta.nn.sparse_memory import NAME
-from sparsemeta.ops import Held, Outcomes, Scores, run_rows
+from sparsemeta.ops import Held, Outcomes, Rows, Scores, run_rows
 
 
 class RowMemory(AdaptiveLayer):
@@ -134,6 +134,21 @@ class RowMemory(AdaptiveLayer):
         )
         last = take_steps(context, follows.last)[:, -1].to(before.last.dtype)
         return scores, FastWeights({NAME: LayerWeights(held.table, last, steps, *held[1:])})
+
+    @torch.no_grad()
+    def left(self, state: FastWeights) -> tuple[Tensor, Tensor]:
+        """What is left now of the rows that one stream has written.
+
+        Returns:
+            (n,) int64, the class of each row; and the rows (n, H, K), of norm 1 at most.
+
+        Raises:
+            StateError: the state does not fit this layer, or is of several streams.
+        """
+        layer = self._own(state, 1)
+        classes, rows = layer.touched()
+        now = Rows(rows[None], layer.steps).now(self._log_retention().to(rows))
+        return classes, now[0]
 
     def _key(self, previous: Tensor) -> Tensor:
         """K (B, T, H, K)."""

@@ -30,7 +30,13 @@ from sparsemeta.ops.output.tables import (
     roomy as roomy,
     score_targets as score_targets,
 )
-from sparsemeta.ops.output.types import Outcomes as Outcomes, Scores as Scores
+from sparsemeta.ops.output.trust import (
+    Trust as Trust,
+    belief as belief,
+    number_all as number_all,
+    trust as trust,
+)
+from sparsemeta.ops.output.types import Outcomes as Outcomes, Rows as Rows, Scores as Scores
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Segment as Segment
 from sparsemeta.ops.update.scan import (

@@ -1,0 +1,174 @@
+"""What a memory has learned where tokens are predicted: its model is needed to say it.
+
+Tables keep no text, and a context is a number there. But an entry says when it was last written, so
+that all of them together spell what was read, and the context of each. Its number then proves that
+it is the right one.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparsemeta.fast_weights import Entries, FastWeights, TableWeights
+from sparsemeta.lm.modelling import ROWS, TABLES, LanguageModel
+from sparsemeta.lm.text import Tokenizer
+from sparsemeta.nn import RowMemory, TableMemory, memory_off
+from sparsemeta.ops import belief, number_all, trust
+
+TOKENS = 6
+"""So many are named of each head of a row memory."""
+CONTEXTS = 3
+"""So many are named of each head of a table memory."""
+LATEST = 256
+"""The slow part of the gate is averaged over so many of the last tokens."""
+MUCH = 0.5
+"""A row has much left if its norm is above this; it is 1 where a row was written altogether."""
+
+
+@torch.inference_mode()
+def insight(memory: FastWeights, model: LanguageModel, tokenizer: Tokenizer) -> dict[str, Any]:
+    """What a memory has learned, ready for JSON; `told` puts it in words.
+
+    Args:
+        memory: of this model; if it is of several streams, the first is looked at.
+        model: on the CPU.
+        tokenizer: the model's.
+    """
+    memory, found = memory.select([0]), {}
+    if model.rows is not None:
+        found[ROWS] = _rows(model.rows, memory.child(ROWS), tokenizer)
+    if model.tables is not None:
+        (layer,) = memory.child(TABLES).layers.values()
+        assert isinstance(layer, TableWeights)
+        found[TABLES] = _tables(model, model.tables, layer, tokenizer)
+    return found
+
+
+def told(found: dict[str, Any]) -> Iterator[str]:
+    """What `insight` found, line by line."""
+    if ROWS in found:
+        rows = found[ROWS]
+        yield f"row memory: rows of {rows['tokens']:,} tokens; what forgetting has left of them"
+        for head in rows["heads"]:
+            life = head["half_life"]
+            yield (
+                ("never forgets" if life is None else f"half-life {life:,.0f} tokens")
+                + f": {head['much']:,} are more than half there"
+            )
+            most = (f"{_quoted(row['text'])} {row['norm']:.2f}" for row in head["most"])
+            yield f"    {', '.join(most)}"
+    if TABLES in found:
+        tables = found[TABLES]
+        yield (
+            f"table memory: of a prediction, the gate gives about {tables['model']:.0%} to the "
+            f"model, {1 - tables['model']:.0%} to what followed the same context before"
+        )
+        for head in tables["heads"]:
+            if head["surest"]:
+                yield (
+                    f"{head['context']}: known at {head['known']:.0%} of tokens, then believed "
+                    f"{head['believed']:.0%}; {head['weight']:.1%} of a prediction. Surest of"
+                )
+                yield from (f"    {_claim(claim)}" for claim in head["surest"])
+
+
+def _claim(claim: dict[str, Any]) -> str:
+    """That a token follows a context, in words."""
+    context = claim["context"]
+    after = "(not kept)" if context is None else _quoted(context)
+    follows = _quoted(claim["text"]) if context == "" else f"{after} -> {_quoted(claim['text'])}"
+    return f"{follows} {claim['share']:.0%} of {claim['of']:.3g}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False) if text else "(start of a text)"
+
+
+def _rows(rows: RowMemory, memory: FastWeights, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Of each half-life, the tokens whose rows have most left."""
+    classes, left = rows.left(memory)
+    heads = []
+    lives = rows.log_half_life.exp().where(rows.forgets, torch.nan).tolist()
+    for life, norm in zip(lives, left.norm(dim=-1).unbind(1), strict=True):
+        most = norm.argsort(descending=True, stable=True)[:TOKENS]
+        named = [
+            _named(token, tokenizer) | {"norm": size}
+            for token, size in zip(classes[most].tolist(), norm[most].tolist(), strict=True)
+        ]
+        about = {"half_life": life if life == life else None, "much": int((norm > MUCH).sum())}
+        heads.append(about | {"most": named})
+    return {"tokens": len(classes), "heads": heads}
+
+
+def _tables(
+    model: LanguageModel, tables: TableMemory, layer: TableWeights, tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """How far the gate trusts each head, and the contexts that it would trust most."""
+    heads, listed, steps = tables.heads, layer.entries(), int(layer.steps)
+    read = listed.age.new_full((steps + heads.reach + 1,), -1)
+    read[listed.age] = listed.token  # the token that was read so many tokens ago
+    logit = tables.start + layer.theta[0] + _slow(model, tables, read[:LATEST])[:, None]
+    seen = trust(logit, layer.moved[0], steps)
+
+    _, owner, distinct = torch.unique_consecutive(
+        torch.stack([listed.head, listed.slot], -1), dim=0, return_inverse=True, return_counts=True
+    )
+    mass = torch.zeros(len(distinct), dtype=torch.float64)
+    mass = mass.index_add_(0, owner, listed.weight.double())[owner]
+    share = listed.weight / mass
+    sure = share * belief(logit, listed.head, mass, distinct[owner])
+
+    found = []
+    known, believed, weights = (part.tolist() for part in seen)
+    for h, name in enumerate(heads.names):
+        mine = (listed.head == h).nonzero()[:, 0]
+        best = mine[sure[mine].argsort(descending=True, stable=True)[:CONTEXTS]]
+        contexts = _contexts(listed.where(best), h, read, tables, tokenizer)
+        claims = zip(listed.token[best], contexts, share[best], mass[best], strict=True)
+        surest = [
+            {"context": context} | _named(int(token), tokenizer)
+            | {"share": float(part), "of": float(whole)}
+            for token, context, part, whole in claims
+        ]
+        trusted = {"known": known[h], "believed": believed[h], "weight": weights[h + 1]}
+        found.append({"context": name} | trusted | {"surest": surest})
+    return {"model": weights[0], "heads": found}
+
+
+def _slow(model: LanguageModel, tables: TableMemory, read: Tensor) -> Tensor:
+    """(H,), what the trained part of the gate adds on average over tokens, newest first."""
+    latest = read[read >= 0].flip(0)[None]
+    if not latest.numel():
+        return tables.start.new_zeros(len(tables.start))
+    with memory_off(model):
+        _, hidden, _ = model.predict(latest, targets=latest)
+    return tables.slow(hidden)[0].mean(0)
+
+
+def _contexts(
+    listed: Entries, head: int, read: Tensor, tables: TableMemory, tokenizer: Tokenizer
+) -> list[str | None]:
+    """The contexts of some entries of a head, spelt; None where that is not known any more."""
+    heads = tables.heads
+    before = listed.age[:, None] + 1 + torch.arange(heads.reach)
+    recent = read[before.clamp(max=len(read) - 1)].flip(1)
+    number = number_all(recent, heads, tables.spelling)[:, head]
+    order, found = int(heads.order[head]), []
+    for known, past in zip(number == listed.slot, recent, strict=True):
+        if not known:
+            found.append(None)
+        elif heads.spelled[head]:
+            letters = tables.spelling[past[past >= 0]]
+            spelt = letters[letters >= 0][-order:]
+            found.append(bytes(spelt.tolist()).decode("utf-8", errors="replace"))
+        else:
+            found.append(tokenizer.decode(past[len(past) - order :].tolist()))
+    return found
+
+
+def _named(token: int, tokenizer: Tokenizer) -> dict[str, Any]:
+    """A token, and how it is spelt."""
+    return {"token": token, "text": tokenizer.decode([token])}

@@ -1,0 +1,75 @@
+"""Table memory, looked at: which contexts it knows, and how far its gate trusts them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsemeta.ops.output.gate_reference import LIMIT, Evidence, weights
+from sparsemeta.ops.output.heads import Heads
+
+
+class Trust(NamedTuple):
+    """How far a gate trusts its heads.
+
+    Attributes:
+        known: (H,), of all tokens, the share that came in a context which the head knew.
+        speaks: (H,), how far the head then replaces what the model and the heads before it say.
+        weights: (1 + H,), of the model and the heads in a prediction, on average.
+    """
+
+    known: Tensor
+    speaks: Tensor
+    weights: Tensor
+
+
+def trust(logit: Tensor, moved: Tensor, tokens: int) -> Trust:
+    """How far a gate trusts its heads, given such evidence as there has been so far.
+
+    Which heads know a context at the same time is not kept. The mean weights are those that follow
+    if one that is known to a rarer head is known to every more frequent one.
+
+    Args:
+        logit: (H, SETS), of each head's speaking by its evidence.
+        moved: (H, SETS), how often there was such evidence.
+        tokens: how many were read.
+    """
+    often, logit = moved.double(), logit.double().clamp(-LIMIT, LIMIT)
+    known = often.sum(-1) / max(1, tokens)
+    speaks = (often * logit.sigmoid()).sum(-1) / often.sum(-1).clamp(min=1)
+    levels, order = known.sort(descending=True)
+    edges = torch.cat([levels.new_ones(1), levels, levels.new_zeros(1)])
+    rank = order.argsort()
+    mean = sum(
+        share * weights(torch.where(rank < k, speaks, 0)) for k, share in enumerate(-edges.diff())
+    )
+    return Trust(known, speaks, torch.as_tensor(mean))
+
+
+def belief(logit: Tensor, head: Tensor, mass: Tensor, distinct: Tensor) -> Tensor:
+    """How far heads (n,) replace what was said before, in contexts of this evidence, each (n,)."""
+    return logit[head, Evidence(mass, distinct).chosen].clamp(-LIMIT, LIMIT).sigmoid()
+
+
+def number_all(recent: Tensor, heads: Heads, spelling: Tensor) -> Tensor:
+    """Number the contexts that stand after some tokens.
+
+    Args:
+        recent: (n, L) int64, newest last; -1 where there are none.
+        heads: the contexts.
+        spelling: (V, m) int16, the last bytes of each token, newest last; -1 where it has fewer.
+
+    Returns:
+        (n, H) int64, -1 where a context needs more tokens.
+    """
+    from sparsemeta.ops.output.contexts import number_contexts
+
+    number = torch.empty(len(recent), len(heads.order), dtype=torch.int64)
+    hashed = np.empty((2, 1 + max(recent.shape[1], spelling.shape[1])), np.uint64)
+    rules = (x.numpy() for x in (spelling, heads.spelled, heads.order))
+    spelling_rows, spelled, order = rules
+    with np.errstate(over="ignore"):  # hashes wrap around
+        for past, found in zip(recent.numpy(), number.numpy(), strict=True):
+            number_contexts(past, spelling_rows, spelled, order, hashed, found)
+    return number
