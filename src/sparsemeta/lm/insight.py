@@ -50,37 +50,38 @@ def insight(memory: FastWeights, model: LanguageModel, tokenizer: Tokenizer) -> 
 def told(found: dict[str, Any]) -> Iterator[str]:
     """What `insight` found, line by line."""
     if ROWS in found:
-        rows = found[ROWS]
-        yield f"row memory: rows of {rows['tokens']:,} tokens; what forgetting has left of them"
-        for head in rows["heads"]:
+        yield f"row memory: rows of {found[ROWS]['tokens']:,} tokens; what is left of them now"
+        for head in found[ROWS]["heads"]:
             life = head["half_life"]
-            yield (
-                ("never forgets" if life is None else f"half-life {life:,.0f} tokens")
-                + f": {head['much']:,} are more than half there"
-            )
+            name = "never forgets" if life is None else f"half-life {life:,.0f} tokens"
+            yield f"  {name}: more than half of {head['much']:,}; most of"
             most = (f"{_quoted(row['text'])} {row['norm']:.2f}" for row in head["most"])
-            yield f"    {', '.join(most)}"
+            yield f"    {', '.join(most) or 'none'}"
     if TABLES in found:
-        tables = found[TABLES]
+        model, heads = found[TABLES]["model"], found[TABLES]["heads"]
         yield (
-            f"table memory: of a prediction, the gate gives about {tables['model']:.0%} to the "
-            f"model, {1 - tables['model']:.0%} to what followed the same context before"
+            f"table memory: the gate now gives about {model:.0%} of a prediction to the model, "
+            f"{1 - model:.0%} to what followed the same context before"
         )
-        for head in tables["heads"]:
-            if head["surest"]:
+        for head in heads:
+            if head["known"]:
                 yield (
-                    f"{head['context']}: known at {head['known']:.0%} of tokens, then believed "
-                    f"{head['believed']:.0%}; {head['weight']:.1%} of a prediction. Surest of"
+                    f"  {head['context']}: {head['weight']:.1%}; known at {head['known']:.1%} of "
+                    f"tokens, and then believed {head['believed']:.0%}; surest of"
                 )
                 yield from (f"    {_claim(claim)}" for claim in head["surest"])
+        never = [head["context"] for head in heads if not head["known"]]
+        if never:
+            yield f"  never known so far: {', '.join(never)}"
 
 
 def _claim(claim: dict[str, Any]) -> str:
     """That a token follows a context, in words."""
-    context = claim["context"]
-    after = "(not kept)" if context is None else _quoted(context)
-    follows = _quoted(claim["text"]) if context == "" else f"{after} -> {_quoted(claim['text'])}"
-    return f"{follows} {claim['share']:.0%} of {claim['of']:.3g}"
+    times, follows = claim["of"], _quoted(claim["text"])
+    if "context" in claim:
+        context = claim["context"]
+        follows = f"{'(not kept)' if context is None else _quoted(context)} -> {follows}"
+    return f"{follows}  {claim['share']:.0%} of {times:,.{0 if times.is_integer() else 1}f} times"
 
 
 def _quoted(text: str) -> str:
@@ -121,18 +122,18 @@ def _tables(
     share = listed.weight / mass
     sure = share * belief(logit, listed.head, mass, distinct[owner])
 
-    found = []
+    claims, found = (listed.token, share, mass), []
     known, believed, weights = (part.tolist() for part in seen)
     for h, name in enumerate(heads.names):
         mine = (listed.head == h).nonzero()[:, 0]
         best = mine[sure[mine].argsort(descending=True, stable=True)[:CONTEXTS]]
-        contexts = _contexts(listed.where(best), h, read, tables, tokenizer)
-        claims = zip(listed.token[best], contexts, share[best], mass[best], strict=True)
         surest = [
-            {"context": context} | _named(int(token), tokenizer)
-            | {"share": float(part), "of": float(whole)}
-            for token, context, part, whole in claims
+            _named(token, tokenizer) | {"share": part, "of": whole}
+            for token, part, whole in zip(*(x[best].tolist() for x in claims), strict=True)
         ]
+        if heads.order[h]:
+            contexts = _contexts(listed.where(best), h, read, tables, tokenizer)
+            surest = [{"context": c} | claim for c, claim in zip(contexts, surest, strict=True)]
         trusted = {"known": known[h], "believed": believed[h], "weight": weights[h + 1]}
         found.append({"context": name} | trusted | {"surest": surest})
     return {"model": weights[0], "heads": found}

@@ -31,7 +31,6 @@ from sparsemeta.ops.output.tables import (
     score_targets as score_targets,
 )
 from sparsemeta.ops.output.trust import (
-    Trust as Trust,
     belief as belief,
     number_all as number_all,
     trust as trust,

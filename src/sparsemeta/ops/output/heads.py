@@ -75,7 +75,11 @@ class Heads(NamedTuple):
         """Each head in words."""
         kinds = zip(*(part.tolist() for part in self[:3]), strict=True)
         return [
-            f"last {n} {'bytes' if spelled else 'tokens'}"
-            + ("" if keep == 1 else f", keep {keep:g}")
+            _last(n, "byte" if spelled else "token") + ("" if keep == 1 else f", keeping {keep:g}")
             for spelled, n, keep in kinds
         ]
+
+
+def _last(n: int, unit: str) -> str:
+    """So many of the last bytes or tokens."""
+    return {0: "no context", 1: f"last {unit}"}.get(n, f"last {n} {unit}s")

@@ -27,8 +27,9 @@ class Trust(NamedTuple):
 def trust(logit: Tensor, moved: Tensor, tokens: int) -> Trust:
     """How far a gate trusts its heads, given such evidence as there has been so far.
 
-    Which heads know a context at the same time is not kept. The mean weights are those that follow
-    if one that is known to a rarer head is known to every more frequent one.
+    Which heads knew a context at the same time is not kept. The mean weights are those that follow
+    if a token that comes in a context known to one head does so for all that know contexts more
+    often, as is so where these are shorter.
 
     Args:
         logit: (H, SETS), of each head's speaking by its evidence.
@@ -41,10 +42,8 @@ def trust(logit: Tensor, moved: Tensor, tokens: int) -> Trust:
     levels, order = known.sort(descending=True)
     edges = torch.cat([levels.new_ones(1), levels, levels.new_zeros(1)])
     rank = order.argsort()
-    mean = sum(
-        share * weights(torch.where(rank < k, speaks, 0)) for k, share in enumerate(-edges.diff())
-    )
-    return Trust(known, speaks, torch.as_tensor(mean))
+    each = [weights(torch.where(rank < k, speaks, 0)) for k in range(len(known) + 1)]
+    return Trust(known, speaks, -edges.diff() @ torch.stack(each))
 
 
 def belief(logit: Tensor, head: Tensor, mass: Tensor, distinct: Tensor) -> Tensor:
@@ -67,9 +66,8 @@ def number_all(recent: Tensor, heads: Heads, spelling: Tensor) -> Tensor:
 
     number = torch.empty(len(recent), len(heads.order), dtype=torch.int64)
     hashed = np.empty((2, 1 + max(recent.shape[1], spelling.shape[1])), np.uint64)
-    rules = (x.numpy() for x in (spelling, heads.spelled, heads.order))
-    spelling_rows, spelled, order = rules
+    rules = [x.numpy() for x in (spelling, heads.spelled, heads.order)]
     with np.errstate(over="ignore"):  # hashes wrap around
         for past, found in zip(recent.numpy(), number.numpy(), strict=True):
-            number_contexts(past, spelling_rows, spelled, order, hashed, found)
+            number_contexts(past, *rules, hashed, found)
     return number
