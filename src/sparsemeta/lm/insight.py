@@ -22,6 +22,8 @@ TOKENS = 6
 """So many are named of each head of a row memory."""
 CONTEXTS = 3
 """So many are named of each head of a table memory."""
+SEARCHED = 10_000
+"""A context is looked for before so many of its entries, and among so many of the last tokens."""
 LATEST = 256
 """The slow part of the gate is averaged over so many of the last tokens."""
 MUCH = 0.5
@@ -61,7 +63,11 @@ def told(found: dict[str, Any]) -> Iterator[str]:
         model, heads = found[TABLES]["model"], found[TABLES]["heads"]
         yield (
             f"table memory: the gate now gives about {model:.0%} of a prediction to the model, "
-            f"{1 - model:.0%} to what followed the same context before"
+            f"{1 - model:.0%} to what followed the same context before;"
+        )
+        yield (
+            "of each context, what it is surest of: its share of what followed, where no longer "
+            "context knew it"
         )
         for head in heads:
             if head["known"]:
@@ -81,7 +87,8 @@ def _claim(claim: dict[str, Any]) -> str:
     if "context" in claim:
         context = claim["context"]
         follows = f"{'(not kept)' if context is None else _quoted(context)} -> {follows}"
-    return f"{follows}  {claim['share']:.0%} of {times:,.{0 if times.is_integer() else 1}f} times"
+    whole = times >= 10 or times.is_integer()
+    return f"{follows}  {claim['share']:.0%} of {times:,.{0 if whole else 1}f}"
 
 
 def _quoted(text: str) -> str:
@@ -92,14 +99,14 @@ def _rows(rows: RowMemory, memory: FastWeights, tokenizer: Tokenizer) -> dict[st
     """Of each half-life, the tokens whose rows have most left."""
     classes, left = rows.left(memory)
     heads = []
-    lives = rows.log_half_life.exp().where(rows.forgets, torch.nan).tolist()
-    for life, norm in zip(lives, left.norm(dim=-1).unbind(1), strict=True):
+    lives = zip(rows.config.half_lives, rows.log_half_life.exp().tolist(), strict=True)
+    for (begun, life), norm in zip(lives, left.norm(dim=-1).unbind(1), strict=True):
         most = norm.argsort(descending=True, stable=True)[:TOKENS]
         named = [
             _named(token, tokenizer) | {"norm": size}
             for token, size in zip(classes[most].tolist(), norm[most].tolist(), strict=True)
         ]
-        about = {"half_life": life if life == life else None, "much": int((norm > MUCH).sum())}
+        about = {"half_life": life if begun else None, "much": int((norm > MUCH).sum())}
         heads.append(about | {"most": named})
     return {"tokens": len(classes), "heads": heads}
 
@@ -109,9 +116,8 @@ def _tables(
 ) -> dict[str, Any]:
     """How far the gate trusts each head, and the contexts that it would trust most."""
     heads, listed, steps = tables.heads, layer.entries(), int(layer.steps)
-    read = listed.age.new_full((steps + heads.reach + 1,), -1)
-    read[listed.age] = listed.token  # the token that was read so many tokens ago
-    logit = tables.start + layer.theta[0] + _slow(model, tables, read[:LATEST])[:, None]
+    past = _Past(listed, steps, tables, tokenizer)
+    logit = tables.start + layer.theta[0] + _slow(model, tables, past.read[:LATEST])[:, None]
     seen = trust(logit, layer.moved[0], steps)
 
     _, owner, distinct = torch.unique_consecutive(
@@ -132,8 +138,9 @@ def _tables(
             for token, part, whole in zip(*(x[best].tolist() for x in claims), strict=True)
         ]
         if heads.order[h]:
-            contexts = _contexts(listed.where(best), h, read, tables, tokenizer)
-            surest = [{"context": c} | claim for c, claim in zip(contexts, surest, strict=True)]
+            for i, claim in zip(best.tolist(), surest, strict=True):
+                same = (owner == owner[i]).nonzero()[:, 0]
+                claim["context"] = past.spelt(h, int(listed.slot[i]), listed.age[same])
         trusted = {"known": known[h], "believed": believed[h], "weight": weights[h + 1]}
         found.append({"context": name} | trusted | {"surest": surest})
     return {"model": weights[0], "heads": found}
@@ -149,25 +156,39 @@ def _slow(model: LanguageModel, tables: TableMemory, read: Tensor) -> Tensor:
     return tables.slow(hidden)[0].mean(0)
 
 
-def _contexts(
-    listed: Entries, head: int, read: Tensor, tables: TableMemory, tokenizer: Tokenizer
-) -> list[str | None]:
-    """The contexts of some entries of a head, spelt; None where that is not known any more."""
-    heads = tables.heads
-    before = listed.age[:, None] + 1 + torch.arange(heads.reach)
-    recent = read[before.clamp(max=len(read) - 1)].flip(1)
-    number = number_all(recent, heads, tables.spelling)[:, head]
-    order, found = int(heads.order[head]), []
-    for known, past in zip(number == listed.slot, recent, strict=True):
-        if not known:
-            found.append(None)
-        elif heads.spelled[head]:
-            letters = tables.spelling[past[past >= 0]]
-            spelt = letters[letters >= 0][-order:]
-            found.append(bytes(spelt.tolist()).decode("utf-8", errors="replace"))
-        else:
-            found.append(tokenizer.decode(past[len(past) - order :].tolist()))
-    return found
+class _Past:
+    """What was read, as far as entries tell, and the contexts in it."""
+
+    def __init__(self, listed: Entries, steps: int, tables: TableMemory, tokenizer: Tokenizer):
+        self.tables, self.tokenizer = tables, tokenizer
+        self.read = listed.age.new_full((steps + tables.heads.reach + 1,), -1)
+        self.read[listed.age] = listed.token  # the token that was read so many tokens ago
+        self.latest = self._numbers(torch.arange(min(steps, SEARCHED)))
+
+    def spelt(self, head: int, number: int, ages: Tensor) -> str | None:
+        """The context of a number, spelt; None if what was read then is not known any more.
+
+        It stood before tokens of these ages, and may stand among the last ones read.
+        """
+        ages = torch.cat([ages[:SEARCHED], (self.latest[:, head] == number).nonzero()[:, 0]])
+        proved = (self._numbers(ages)[:, head] == number).nonzero()[:, 0]
+        if not len(proved):
+            return None
+        order = int(self.tables.heads.order[head])
+        past = self._before(ages[proved[:1]])[0]
+        if not self.tables.heads.spelled[head]:
+            return self.tokenizer.decode(past[len(past) - order :].tolist())
+        letters = self.tables.spelling[past[past >= 0]]
+        return bytes(letters[letters >= 0][-order:].tolist()).decode("utf-8", errors="replace")
+
+    def _before(self, ages: Tensor) -> Tensor:
+        """(n, L), what was read before tokens of these ages, newest last; -1 where not known."""
+        before = ages[:, None] + 1 + torch.arange(self.tables.heads.reach)
+        return self.read[before.clamp(max=len(self.read) - 1)].flip(1)
+
+    def _numbers(self, ages: Tensor) -> Tensor:
+        """(n, H), of the contexts before tokens of these ages."""
+        return number_all(self._before(ages), self.tables.heads, self.tables.spelling)
 
 
 def _named(token: int, tokenizer: Tokenizer) -> dict[str, Any]:

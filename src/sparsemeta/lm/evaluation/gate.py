@@ -17,7 +17,7 @@ from sparsemeta.nn import TableMemory, watch_gate
 from sparsemeta.plotting import drawn
 
 WINDOW = 200
-"""Tokens that a plot takes the mean over."""
+"""Tokens that a plot takes the mean over, or a tenth of the text if that is short."""
 POINTS = 1000
 """Most points of a curve."""
 
@@ -59,7 +59,7 @@ class GateTrace:
 
     def plot(self, path: str | Path) -> None:
         """Draw the weights, stacked, by position in the text, and beside them the loss."""
-        width = min(WINDOW, len(self.mixed))
+        width = min(WINDOW, max(1, len(self.mixed) // 10))
         position, weights = _smooth(self.weights, width)
         with drawn(path, "lm", size=(14, 5), panels=2) as (left, right):
             names, weights = _grouped(self.heads, weights)
@@ -79,7 +79,8 @@ class GateTrace:
             right.legend(frameon=False, fontsize="small")
             across = f"position in the text, in tokens; mean over {width}"
             for axes in (left, right):
-                axes.set(xlabel=across, xlim=(position[0], position[-1]))
+                axes.set_xlabel(across)
+                axes.margins(x=0)
                 axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
