@@ -79,7 +79,7 @@ def test_words(project, capsys):
     assert any("  never forgets: more than half of " in line for line in lines)
     assert any("table memory: the gate now gives about " in line for line in lines)
     assert any("  last 2 tokens: " in line for line in lines)
-    assert '    "th" -> "e"  100% of 8' in lines  # a head of bytes, which are the tokens here
+    assert any(re.match(r'    "\w\w" -> "."  100% of \d', line) for line in lines)
     assert not any("(not kept)" in line for line in lines)
 
 
@@ -165,7 +165,7 @@ def test_gate(project, capsys):
 def test_gate_of_a_short_text(project, capsys):
     (project / "short.txt").write_text("ab")
     command = ["evaluate", "runs/output", "short.txt", "--arms", "static", "--gate", "g.svg"]
-    assert "% of predictions from the model" in printed(capsys, *command)
+    assert "% of predictions is from the model" in printed(capsys, *command)
     assert "svg" in (project / "g.svg").read_text()
 
 

@@ -13,17 +13,21 @@ def test_trust_of_nested_contexts_is_the_mean_of_the_weights():
     often = torch.tensor([40, 25, 31, 7, 0])  # of so many tokens each knew the context
     moved = torch.zeros(heads, SETS, dtype=torch.int32)
     moved[:, 9] = often.int()
+    slow = torch.randn(3, heads, dtype=torch.float64)
+    speaking = (logit[:, 9] + slow).sigmoid()
     means = torch.zeros(1 + heads, dtype=torch.float64)
     for token in range(tokens):
-        means += weights(torch.where(token < often, logit[:, 9].sigmoid(), 0)) / tokens
-    found = trust(logit, moved, tokens)
+        for speaks_now in speaking:
+            means += weights(torch.where(token < often, speaks_now, 0)) / (tokens * len(slow))
+    found = trust(logit, slow, moved, tokens)
     torch.testing.assert_close(found.known, often.double() / tokens)
-    torch.testing.assert_close(found.speaks[:4], logit[:4, 9].sigmoid())
+    torch.testing.assert_close(found.speaks[:4], speaking.mean(0)[:4])
     torch.testing.assert_close(found.weights, means)
 
 
 def test_trust_in_tables_that_know_nothing():
-    found = trust(torch.zeros(3, SETS), torch.zeros(3, SETS, dtype=torch.int32), 0)
+    moved = torch.zeros(3, SETS, dtype=torch.int32)
+    found = trust(torch.zeros(3, SETS), torch.zeros(1, 3), moved, 0)
     assert found.weights.tolist() == [1, 0, 0, 0]
     assert found.known.tolist() == found.speaks.tolist() == [0, 0, 0]
 

@@ -25,7 +25,7 @@ CONTEXTS = 3
 SEARCHED = 10_000
 """A context is looked for before so many of its entries, and among so many of the last tokens."""
 LATEST = 256
-"""The slow part of the gate is averaged over so many of the last tokens."""
+"""How far the gate trusts whom is a mean over so many of the last tokens."""
 MUCH = 0.5
 """A row has much left if its norm is above this; it is 1 where a row was written altogether."""
 
@@ -117,8 +117,8 @@ def _tables(
     """How far the gate trusts each head, and the contexts that it would trust most."""
     heads, listed, steps = tables.heads, layer.entries(), int(layer.steps)
     past = _Past(listed, steps, tables, tokenizer)
-    logit = tables.start + layer.theta[0] + _slow(model, tables, past.read[:LATEST])[:, None]
-    seen = trust(logit, layer.moved[0], steps)
+    logit, slow = tables.start + layer.theta[0], _slow(model, tables, past.read[:LATEST])
+    seen = trust(logit, slow, layer.moved[0], steps)
 
     _, owner, distinct = torch.unique_consecutive(
         torch.stack([listed.head, listed.slot], -1), dim=0, return_inverse=True, return_counts=True
@@ -126,7 +126,7 @@ def _tables(
     mass = torch.zeros(len(distinct), dtype=torch.float64)
     mass = mass.index_add_(0, owner, listed.weight.double())[owner]
     share = listed.weight / mass
-    sure = share * belief(logit, listed.head, mass, distinct[owner])
+    sure = share * belief(logit + slow.mean(0)[:, None], listed.head, mass, distinct[owner])
 
     claims, found = (listed.token, share, mass), []
     known, believed, weights = (part.tolist() for part in seen)
@@ -147,13 +147,13 @@ def _tables(
 
 
 def _slow(model: LanguageModel, tables: TableMemory, read: Tensor) -> Tensor:
-    """(H,), what the trained part of the gate adds on average over tokens, newest first."""
+    """(T, H), what the trained part of the gate adds after each of some tokens, newest first."""
     latest = read[read >= 0].flip(0)[None]
     if not latest.numel():
-        return tables.start.new_zeros(len(tables.start))
+        return tables.start.new_zeros(1, len(tables.start))
     with memory_off(model):
         _, hidden, _ = model.predict(latest, targets=latest)
-    return tables.slow(hidden)[0].mean(0)
+    return tables.slow(hidden)[0]
 
 
 class _Past:

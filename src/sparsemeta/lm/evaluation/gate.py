@@ -31,7 +31,7 @@ class GateTrace:
     weights: np.ndarray
     """(tokens, 1 + heads), of the model and of each head in the prediction of each token."""
     alone: np.ndarray
-    """(tokens,), the nats of each token by the model alone, other memories on."""
+    """(tokens,), the nats of each token without the tables, other memories on."""
     mixed: np.ndarray
     """(tokens,), the nats of each token."""
 
@@ -52,9 +52,8 @@ class GateTrace:
         named = ", ".join(f"{name} {share:.0%}" for name, share in most)
         found = self.to_dict()
         return (
-            f"gate: {model[1]:.0%} of predictions from the model; of the tables most from {named}; "
-            f"{found['nats_alone']:.3f} nats per token by the model alone, {found['nats']:.3f} "
-            "by both"
+            f"gate: {model[1]:.0%} of predictions is from the model; most of the rest from {named}; "
+            f"{found['nats']:.3f} nats per token, {found['nats_alone']:.3f} without tables"
         )
 
     def plot(self, path: str | Path) -> None:
@@ -70,8 +69,8 @@ class GateTrace:
             outside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
             left.legend(handles[::-1], labels[::-1], frameon=False, fontsize="x-small", **outside)
             for label, nats, color in (
-                ("model alone", self.alone, "tab:gray"),
-                ("model and tables", self.mixed, "tab:blue"),
+                ("without tables", self.alone, "tab:gray"),
+                ("with tables", self.mixed, "tab:blue"),
             ):
                 mean = f"{label}: {nats.mean(dtype=np.float64):.3f}"
                 right.plot(*_smooth(nats, width), label=mean, color=color, linewidth=1)

@@ -24,7 +24,7 @@ class Trust(NamedTuple):
     weights: Tensor
 
 
-def trust(logit: Tensor, moved: Tensor, tokens: int) -> Trust:
+def trust(logit: Tensor, slow: Tensor, moved: Tensor, tokens: int) -> Trust:
     """How far a gate trusts its heads, given such evidence as there has been so far.
 
     Which heads knew a context at the same time is not kept. The mean weights are those that follow
@@ -33,17 +33,20 @@ def trust(logit: Tensor, moved: Tensor, tokens: int) -> Trust:
 
     Args:
         logit: (H, SETS), of each head's speaking by its evidence.
+        slow: (T, H), what is added to it at each of some steps, over which the mean is taken.
         moved: (H, SETS), how often there was such evidence.
         tokens: how many were read.
     """
-    often, logit = moved.double(), logit.double().clamp(-LIMIT, LIMIT)
+    often = moved.double()
     known = often.sum(-1) / max(1, tokens)
-    speaks = (often * logit.sigmoid()).sum(-1) / often.sum(-1).clamp(min=1)
+    speaks = (logit + slow[..., None]).clamp(-LIMIT, LIMIT).sigmoid()
+    speaks = (often * speaks).sum(-1) / often.sum(-1).clamp(min=1)
     levels, order = known.sort(descending=True)
     edges = torch.cat([levels.new_ones(1), levels, levels.new_zeros(1)])
-    rank = order.argsort()
-    each = [weights(torch.where(rank < k, speaks, 0)) for k in range(len(known) + 1)]
-    return Trust(known, speaks, -edges.diff() @ torch.stack(each))
+    depth = torch.arange(len(known) + 1)[:, None, None]  # how many of them know the context
+    knowing = torch.where(order.argsort() < depth, speaks, 0).flatten(0, 1)
+    each = torch.vmap(weights)(knowing).unflatten(0, (len(depth), -1)).mean(1)
+    return Trust(known, speaks.mean(0), -edges.diff() @ each)
 
 
 def belief(logit: Tensor, head: Tensor, mass: Tensor, distinct: Tensor) -> Tensor:
