@@ -165,7 +165,7 @@ def test_gate(project, capsys):
 def test_gate_of_a_short_text(project, capsys):
     (project / "short.txt").write_text("ab")
     command = ["evaluate", "runs/output", "short.txt", "--arms", "static", "--gate", "g.svg"]
-    assert "% of predictions is from the model" in printed(capsys, *command)
+    assert "% of predictions is the model" in printed(capsys, *command)
     assert "svg" in (project / "g.svg").read_text()
 
 

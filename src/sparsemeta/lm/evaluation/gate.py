@@ -52,7 +52,7 @@ class GateTrace:
         named = ", ".join(f"{name} {share:.0%}" for name, share in most)
         found = self.to_dict()
         return (
-            f"gate: {model[1]:.0%} of predictions is from the model; most of the rest from {named}; "
+            f"gate: {model[1]:.0%} of predictions is the model; most of the rest, {named}; "
             f"{found['nats']:.3f} nats per token, {found['nats_alone']:.3f} without tables"
         )
 
