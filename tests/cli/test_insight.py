@@ -103,7 +103,7 @@ def test_what_is_claimed_is_in_the_text(project, capsys):
     longest = {head: max(len(c) for h, c, _ in claims(tables) if h == head) for head in names}
     assert longest["no context"] == 0
     assert longest["last token"] == longest["last byte"] == 1
-    assert longest["last 3 bytes"] == longest["last 3 tokens, keeping 0.8"] == 3
+    assert longest["last 3 bytes"] == longest["last 3 tokens, keep 0.8"] == 3
     assert longest["last 16 tokens"] == 16
     total = tables["model"] + sum(head["weight"] for head in tables["heads"])
     assert total == pytest.approx(1)

@@ -46,7 +46,7 @@ def test_numbers_of_contexts():
     spelling = torch.tensor([[-1, 7], [7, 8], [9, 8], [-1, 8]], dtype=torch.int16)
     recent = torch.tensor([[-1, 1], [-1, 0], [0, 3], [2, 1]])
     number = number_all(recent, heads, spelling)
-    tokens = ["last token", "last token, keeping 0.5", "last 2 tokens"]
+    tokens = ["last token", "last token, keep 0.5", "last 2 tokens"]
     assert heads.names == ["no context", "last 2 bytes", *tokens]
     none, spelt, one, fading, two = number.unbind(1)
     assert len(set(none.tolist())) == 1

@@ -75,11 +75,12 @@ class Heads(NamedTuple):
         """Each head in words."""
         kinds = zip(*(part.tolist() for part in self[:3]), strict=True)
         return [
-            _last(n, "byte" if spelled else "token") + ("" if keep == 1 else f", keeping {keep:g}")
-            for spelled, n, keep in kinds
+            _context(*kind) + ("" if keep == 1 else f", keep {keep:g}") for *kind, keep in kinds
         ]
 
 
-def _last(n: int, unit: str) -> str:
-    """So many of the last bytes or tokens."""
-    return {0: "no context", 1: f"last {unit}"}.get(n, f"last {n} {unit}s")
+def _context(spelled: bool, order: int) -> str:
+    if order == 0:
+        return "no context"
+    what = "byte" if spelled else "token"
+    return f"last {what}" if order == 1 else f"last {order} {what}s"
