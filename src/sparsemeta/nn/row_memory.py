@@ -122,7 +122,7 @@ class RowMemory(AdaptiveLayer):
             self._key(previous).to(dtype),
             self._rate(previous, feedback).to(dtype) * written[..., None],
             self._query(hidden).to(dtype),
-            self._log_retention().to(dtype),
+            self.log_retention().to(dtype),
         )
         scores, held, steps = run_rows(
             outcomes,
@@ -147,7 +147,7 @@ class RowMemory(AdaptiveLayer):
         """
         layer = self._own(state, 1)
         classes, rows = layer.touched()
-        now = Rows(rows[None], layer.steps).now(self._log_retention().to(rows))
+        now = Rows(rows[None], layer.steps).now(self.log_retention().to(rows))
         return classes, now[0]
 
     def _key(self, previous: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ class RowMemory(AdaptiveLayer):
         feedback = rms_norm(feedback, (self.width,))
         return torch.sigmoid(self.rate(torch.cat([previous, feedback], dim=-1)))
 
-    def _log_retention(self) -> Tensor:
+    def log_retention(self) -> Tensor:
         r"""\log \lambda (H,)."""
         return -math.log(2) * torch.exp(-self.log_half_life) * self.forgets
 

@@ -57,13 +57,14 @@ class Heads(NamedTuple):
                 longer[last[family]] = h
                 shorter[h] = last[family] if family == "tokens" and order >= GROWS else -1
             last[family] = h
-        return cls(
-            torch.tensor([family == "bytes" for _, _, family, _ in made]),
-            torch.tensor([order for *_, order in made]),
-            torch.tensor([-keep for _, keep, _, _ in made], dtype=torch.float64),
-            torch.tensor(longer),
-            torch.tensor(shorter),
-        )
+        with torch.device("cpu"):  # wherever the modules of a model are made
+            return cls(
+                torch.tensor([family == "bytes" for _, _, family, _ in made]),
+                torch.tensor([order for *_, order in made]),
+                torch.tensor([-keep for _, keep, _, _ in made], dtype=torch.float64),
+                torch.tensor(longer),
+                torch.tensor(shorter),
+            )
 
     @property
     def reach(self) -> int:
