@@ -167,7 +167,7 @@ class RowMemory(AdaptiveLayer):
         return torch.sigmoid(self.rate(torch.cat([previous, feedback], dim=-1)))
 
     def log_retention(self) -> Tensor:
-        r"""\log \lambda (H,)."""
+        r"""What a row keeps over a step: $\log \lambda$ (H,)."""
         return -math.log(2) * torch.exp(-self.log_half_life) * self.forgets
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
