@@ -1,4 +1,4 @@
-from . import memories as memories
+from . import insight as insight, memories as memories
 from .checkpoint import find_model as find_model, load_model as load_model, save_model as save_model
 from .config import (
     CorpusConfig as CorpusConfig,

@@ -13,6 +13,7 @@ import torch
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
 from sparsemeta.lm.checkpoint import load_model
+from sparsemeta.lm.insight import insight
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.reading import Reader, require_memory
 from sparsemeta.lm.scores import Passage, Tally
@@ -151,17 +152,22 @@ def open_memories(*paths: Path) -> list[tuple[FastWeights, Origin]]:
     return found
 
 
-def describe(path: Path, expected: str | None = None) -> dict[str, Any]:
-    """All that a file says, for JSON; `fits` is whether it belongs to the expected fingerprint."""
+def describe(path: Path, model: tuple[LanguageModel, Tokenizer] | None = None) -> dict[str, Any]:
+    """All that a file says, for JSON.
+
+    With a model, `fits` is whether the memory belongs to it, and then `learned` what `insight` says
+    of it.
+    """
     ((memory, origin),) = open_memories(path)
     layers = {
         name: stats | {"bytes": sum(part.nbytes for part in memory.layers[name].stored().values())}
         for name, stats in memory.stats().items()
     }
-    fits = expected and origin.fingerprint == expected
+    fits = origin.fingerprint == fingerprint(model[0]) if model else None
+    learned = insight(memory, *model) if model and fits else {}
     about = {"file": str(path), "size": path.stat().st_size, "model": origin.fingerprint}
     read = {"streams": memory.batch, "texts": origin.texts, "bytes": origin.bytes}
-    return {**about, "fits": fits, **read, "layers": layers}
+    return {**about, "fits": fits, **read, "layers": layers, "learned": learned}
 
 
 def merged(one: Path, other: Path, base: Path | None = None) -> tuple[FastWeights, Origin]:

@@ -12,7 +12,7 @@ from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.predecessors import predecessors, take_steps
 from sparsemeta.nn.sparse_memory import NAME
-from sparsemeta.ops import Held, Outcomes, Scores, run_rows
+from sparsemeta.ops import Held, Outcomes, Rows, Scores, run_rows
 
 
 class RowMemory(AdaptiveLayer):
@@ -133,6 +133,21 @@ class RowMemory(AdaptiveLayer):
         last = take_steps(context, follows.last)[:, -1].to(before.last.dtype)
         return scores, FastWeights({NAME: LayerWeights(held.table, last, steps, *held[1:])})
 
+    @torch.no_grad()
+    def left(self, state: FastWeights) -> tuple[Tensor, Tensor]:
+        """What is left now of the rows that one stream has written.
+
+        Returns:
+            (n,) int64, the class of each row; and the rows (n, H, K), of norm 1 at most.
+
+        Raises:
+            StateError: the state does not fit this layer, or is of several streams.
+        """
+        layer = self._own(state, 1)
+        classes, rows = layer.touched()
+        now = Rows(rows[None], layer.steps).now(self.log_retention().to(rows))
+        return classes, now[0]
+
     def _key(self, previous: Tensor) -> Tensor:
         """The context $k_t$ that should have predicted what came (B, T, H, K)."""
         key = self.key(previous).unflatten(-1, (len(self.constant), -1))
@@ -151,9 +166,13 @@ class RowMemory(AdaptiveLayer):
 
     def log_retention(self) -> Tensor:
         r"""What a row keeps over a step: $\log \lambda$ (H,)."""
+<<<<<<< HEAD
         forgets = [half_life > 0 for half_life in self.config.half_lives]
         mask = self.log_half_life.new_tensor(forgets)
         return -math.log(2) * torch.exp(-self.log_half_life) * mask
+=======
+        return -math.log(2) * torch.exp(-self.log_half_life) * self.forgets
+>>>>>>> o-show
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""

@@ -54,6 +54,10 @@ class Evaluate:
     plot: Path | None = None
     """Draw loss against position in the text, and the gain by how often a word came before, in the
     document and in training: a .png, .pdf or .svg file."""
+    gate: Path | None = None
+    """Draw how far the gate of a table memory trusts the model, and each kind of context, through
+    the texts, and what the tables bring: a .png, .pdf or .svg file. The texts are read twice more,
+    carried: with the tables, and without."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -70,6 +74,7 @@ def main(arguments: Sequence[str]) -> None:
     from sparsemeta.run import Progress
 
     delivery, progress = Delivery(command.json, command.plot, extra="lm"), Progress()
+    gate = Delivery(None, command.gate, extra="lm")
     model, tokenizer = load(command.model)
     texts = scored_text(command.model, command.texts)
     models = {str(command.model): (model, tokenizer)}
@@ -93,6 +98,7 @@ def main(arguments: Sequence[str]) -> None:
         arms=arms,
         training=training,
         validation=validation_text(command.model, command.validation) if command.tune else (),
+        gate=command.gate is not None,
         progress=progress,
         **{name: getattr(command, name) for name in same},
     )
@@ -107,3 +113,5 @@ def main(arguments: Sequence[str]) -> None:
         data=lambda: about | found.to_dict(),
         draw=found.plot,
     )
+    if found.gate:
+        gate.deliver(str(found.gate), data=found.gate.to_dict, draw=found.gate.plot)

@@ -32,16 +32,18 @@ def show(
 ) -> None:
     """Show what memories hold: what is in use of each layer, norms of rows, and the age of it all.
 
+    With the model, also what was learned where tokens are predicted. Of row memory, for each
+    half-life, the tokens of whose rows most is left. Of table memory, for each kind of context, how
+    far the gate believes what followed it before, and what it is surest of.
+
     Args:
         files: memories, as `sparsemeta read` saves them.
-        model: also say whether they belong to this model.
+        model: also say whether they belong to this model and, of those that do, what they learned.
         as_json: print JSON.
     """
-    from sparsemeta.fast_weights import fingerprint
-
     require(bool(files), "name a memory: sparsemeta memory show FILE...")
-    expected = fingerprint(lm.load_model(model)[0]) if model else None
-    found = [lm.memories.describe(path, expected) for path in files]
+    loaded = lm.load_model(model) if model else None
+    found = [lm.memories.describe(path, loaded) for path in files]
     if as_json:
         print(json.dumps(found, indent=2, allow_nan=False))
         return
@@ -52,6 +54,8 @@ def show(
             f"{about['bytes']:,} bytes; model {about['model'][:12]}{fits[about['fits']]}"
         )
         _print_table(about["layers"])
+        for line in lm.insight.told(about["learned"]):
+            print(line)
 
 
 def diff(earlier: File, later: File, *, as_json: AsJson = False) -> None:

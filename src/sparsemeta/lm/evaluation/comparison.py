@@ -13,6 +13,7 @@ from sparsemeta.errors import CorpusError, require
 from sparsemeta.lm.evaluation.arms import Arm, choose_arms
 from sparsemeta.lm.evaluation.breakdown import Gain, gains, plot, words_of
 from sparsemeta.lm.evaluation.evaluator import Evaluator, Tuned, tune
+from sparsemeta.lm.evaluation.gate import GateTrace, gate_of, trace_gate
 from sparsemeta.lm.reading import Model
 from sparsemeta.lm.scores import Passage, Reading, Score, finite, passages
 from sparsemeta.lm.text import Document, Tokenizer
@@ -33,6 +34,8 @@ class Comparison:
     """The grids that settings were chosen from."""
     health: dict[str, Health] = field(default_factory=dict)
     """How well each memory of the first model is used, if that was asked for."""
+    gate: GateTrace | None = None
+    """How far the first model's gate trusted its tables, if that was asked for."""
     segment: int = 256
     precision: Precision = "32-true"
     words: tuple[Tokenizer, Sequence[Document], Sequence[Passage], Sequence[Document]] | None = None
@@ -107,7 +110,7 @@ class Comparison:
             "reference": self.reference,
             "arms": arms,
             "words": [gain.to_dict() for gain in self.gains],
-        }
+        } | ({"gate": self.gate.to_dict()} if self.gate else {})
 
     def plot(self, path: str | Path) -> None:
         """Draw loss against position in the text, and the gain by how often a word came before."""
@@ -123,6 +126,7 @@ def compare(
     validation: Sequence[Document] = (),
     tune_tokens: int = 40_000,
     health: bool = False,
+    gate: bool = False,
     segment: int = 256,
     precision: Precision = "32-true",
     progress: Progress | None = None,
@@ -140,6 +144,8 @@ def compare(
         validation: texts to tune the arms' settings on, never those to be scored; none, no tuning.
         tune_tokens: how many of their tokens are read for each point of a grid.
         health: whether the first model reads once more, carried, and its memories are watched.
+        gate: whether it reads twice more, carried, with and without its tables, and their gate is
+            watched.
         segment: tokens per forward pass (T); it changes speed, not scores. Dynamic arms read in
             segments of their setting.
         precision: of the forward pass; probabilities are float32 always.
@@ -153,6 +159,8 @@ def compare(
     (name, (model, tokenizer)), *others = models.items()
     chosen = choose_arms(arms, model.has_memory)
     watched = choose_arms("carried", model.has_memory) if health else ()
+    if gate:
+        gate_of(model)
     evaluator = Evaluator(
         model, tokenizer, training, segment=segment, precision=precision, progress=progress
     )
@@ -183,6 +191,9 @@ def compare(
         progress.message(f"{name} reads once more, watched")
         with observe(cast(nn.Module, model)) as found.health:
             evaluator.reading(arm, read)
+    if gate:
+        progress.message(f"{name} reads twice more: with its gate watched, and without tables")
+        found.gate = trace_gate(evaluator, read)
     return found
 
 
