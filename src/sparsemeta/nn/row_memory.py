@@ -166,13 +166,9 @@ class RowMemory(AdaptiveLayer):
 
     def log_retention(self) -> Tensor:
         r"""What a row keeps over a step: $\log \lambda$ (H,)."""
-<<<<<<< HEAD
         forgets = [half_life > 0 for half_life in self.config.half_lives]
         mask = self.log_half_life.new_tensor(forgets)
         return -math.log(2) * torch.exp(-self.log_half_life) * mask
-=======
-        return -math.log(2) * torch.exp(-self.log_half_life) * self.forgets
->>>>>>> o-show
 
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""
