@@ -19,7 +19,12 @@ from sparsemeta.ops.address.kinds import (
 )
 from sparsemeta.ops.compiled import usable as usable
 from sparsemeta.ops.output.rows_chunked import rows_chunked as rows_chunked
-from sparsemeta.ops.output.types import Outcomes as Outcomes, Rows as Rows, Scores as Scores
+from sparsemeta.ops.output.types import (
+    EPOCH as EPOCH,
+    Outcomes as Outcomes,
+    Rows as Rows,
+    Scores as Scores,
+)
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Segment as Segment
 from sparsemeta.ops.update.scan import (
