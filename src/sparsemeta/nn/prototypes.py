@@ -201,4 +201,5 @@ def _read_and_write(steps: _Steps, before: Rows, log_retention: Tensor) -> tuple
     stamp = (clock / EPOCH).to(written.dtype)[..., None]
     at, last = current[:, -1].nonzero(as_tuple=True)
     rows = torch.cat([written.flatten(2), stamp], dim=-1)[at, last]
-    return logits, Rows(before.table.index_put((at, label[at, last]), rows), clock[:, -1])
+    table = before.table.index_put((at, label[at, last]), rows)
+    return logits, Rows(table, before.clock + told.sum(1))

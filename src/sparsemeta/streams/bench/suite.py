@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsemeta import run as engine
-from sparsemeta.config import MemoryConfig
+from sparsemeta.config import MemoryConfig, RowsConfig
 from sparsemeta.streams.bench.benchmark import Benchmark, Form, Network, forms
 from sparsemeta.streams.embedding import EmbeddingConfig, as_bytes, embed, train_embedding
 from sparsemeta.streams.tasks.images import read_digits, read_omniglot
@@ -21,6 +21,7 @@ from sparsemeta.streams.training import TrainingConfig
 
 TURNS = 4  # directions in which a character is there to be learned from, each a class of its own
 WIDTH = 640  # of models of Omniglot: more than labels, so that no label's code is mixed up
+HALF_LIFE = 300.0  # of a row at the start, in lessons
 BANDWIDTH = 5.5  # of their first kernel, in standard deviations of an embedding's numbers
 
 
@@ -88,7 +89,7 @@ def digits() -> Benchmark:
         tests={f"{shots}-shot": replace(asked, shots=shots) for shots in (1, 5, 10)},
         headline="10-shot",
         network=Network(width=64, outputs=10, encoder=encoder),
-        forms=forms(sparse, sparse, linear=64, lstm=128),
+        forms=forms(sparse, sparse, linear=64, lstm=128, rows=_rows(64)),
         training=TrainingConfig(steps=40),
         learning_rates=(3e-3,),
         rates=(0.05, 0.5),
@@ -121,12 +122,17 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
         tests=tests,
         headline="200 classes",
         network=Network(width=WIDTH, outputs=most, encoder=encoder, recalls=True),
-        forms=forms(sparse, equal, linear=64, lstm=256),
+        forms=forms(sparse, equal, linear=64, lstm=256, rows=_rows(WIDTH)),
         training=TrainingConfig(steps=30, batch=2, segment=4096),
         learning_rates=(1e-3, 3e-4),
         rates=(0.001,),
         streams=1,
     )
+
+
+def _rows(width: int) -> RowsConfig:
+    """Rows that keep all angles of a hidden state."""
+    return RowsConfig(half_lives=(HALF_LIFE,), key_width=width + 1)
 
 
 def characters(
