@@ -43,7 +43,8 @@ class PrototypeMemory(AdaptiveLayer):
 
     >>> prototypes = PrototypeMemory(32, 10, RowsConfig(half_lives=(300.0,), key_width=33))
     >>> hidden, label = torch.randn(1, 4, 32), torch.tensor([[0, 3, 7, 0]])
-    >>> logits, state = prototypes(hidden, label, revealed=torch.tensor([[False, True, True, True]]))
+    >>> revealed = torch.tensor([[False, True, True, True]])
+    >>> logits, state = prototypes(hidden, label, revealed=revealed)
     >>> logits.shape, state.layers["memory"].steps  # three lessons
     (torch.Size([1, 4, 10]), tensor([3]))
     """
@@ -173,7 +174,7 @@ def _read_and_write(steps: _Steps, before: Rows, log_retention: Tensor) -> tuple
     written again; a lesson's row is read from the lesson to the next one of its label.
     """
     label, told, key, logit, query = steps
-    time, (labels, heads) = label.shape[1], (before.table.shape[1], key.shape[2])
+    time, heads = key.shape[1:3]
     clock = before.clock[:, None] + told.cumsum(1)
     stream = torch.arange(len(label), device=label.device)[:, None]
     same = ((label[:, :, None] == label[:, None]) & told[:, :, None] & told[:, None]).tril()

@@ -14,7 +14,6 @@ from sparsemeta.nn.parts import Generated, MetaLearner
 from sparsemeta.nn.prototypes import PrototypeMemory
 from sparsemeta.nn.sparse_memory import NAME, SparseMemory
 
-
 ROWS = "rows"
 """What the layer of a learner's rows is called in its state."""
 

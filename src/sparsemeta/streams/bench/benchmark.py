@@ -73,7 +73,7 @@ def forms(
         equal: a sparse memory of the width of the dense controls, whose parameters are as many.
         linear: width of the linear dense key.
         lstm: width of the LSTM.
-        rows: prototypes of labels, alone and beside the sparse memory, if there are to be any.
+        rows: prototypes of labels, instead of a memory, if there are to be any.
     """
     dense = replace(equal, addressing="dense", active=1)
     return {
@@ -83,7 +83,7 @@ def forms(
         **{code: Form(dense, code=code) for code in DENSE_CODES},
         "additive": Form(replace(sparse, rule="hebbian")),
         "lstm": Form(replace(dense, slots=1), lstm=lstm),
-        **({"rows": Form(None, rows=rows), "sparse-rows": Form(sparse, rows=rows)} if rows else {}),
+        **({"rows": Form(None, rows=rows)} if rows else {}),
     }
 
 

@@ -51,6 +51,5 @@ MODELS = {
     "additive": "a sparse memory that only adds",
     "lstm": "an LSTM without a memory",
     "rows": "prototypes of labels that can forget",
-    "sparse-rows": "the sparse memory and those",
 }
 """Learned models, of which each benchmark has those that make sense there."""
