@@ -113,13 +113,12 @@ def test_rows_recall_from_the_start_and_only_what_was_taught():
     logits, _ = learner(x, label, ~taught, state)
     assert torch.equal(logits.argmax(-1), label)
     assert not logits[..., [1, 2]].any()
-    assert list(state.memory.layers) == ["rows"]
 
 
 def test_rows_beside_a_memory_add_to_its_logits():
     learner, (x, label, taught) = make("labels and rows"), stream()
     together, state = learner(x, label, taught)
-    assert list(state.memory.layers) == ["memory", "rows"]
+    assert list(state.memory.layers) == ["hidden.memory", "rows.memory"]
     with memory_off(learner, ["rows"]):
         hidden, _ = learner(x, label, taught)
     with memory_off(learner, ["hidden"]):

@@ -12,17 +12,15 @@ from sparsemeta.errors import require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.nn.parts import Generated, MetaLearner
 from sparsemeta.nn.prototypes import PrototypeMemory
-from sparsemeta.nn.sparse_memory import NAME, SparseMemory
-
-ROWS = "rows"
-"""What the layer of a learner's rows is called in its state."""
+from sparsemeta.nn.sparse_memory import SparseMemory
 
 
 class StreamState(NamedTuple):
     """What B streams have taught so far.
 
     Attributes:
-        memory: all that was written, as layers "memory" and "rows", of what the learner has.
+        memory: all that was written; of a learner that has both, its memory's part is the child
+            "hidden" and its rows' "rows".
         feedback: what the last step revealed; the next one writes it. A label, (B,) int64, or a
             value, (B, W).
         taught: (B,) bool, whether it revealed anything.
@@ -93,9 +91,9 @@ class StreamLearner(nn.Module):
 
     def initial_state(self, batch: int) -> StreamState:
         """Nothing taught to B streams."""
-        parts = self.memory, self.rows
-        begun = [None if part is None else part.initial_state(batch) for part in parts]
-        return StreamState(_joined(*begun), *self.head.nothing(batch))
+        parts = {"hidden": self.memory, "rows": self.rows}
+        begun = {k: part.initial_state(batch) for k, part in parts.items() if part is not None}
+        return StreamState(_joined(begun), *self.head.nothing(batch))
 
     def forward(
         self, inputs: Tensor, feedback: Tensor, taught: Tensor, state: StreamState | None = None
@@ -118,29 +116,27 @@ class StreamLearner(nn.Module):
         revealed = torch.cat([state.feedback[:, None], feedback], dim=1)
         lesson = torch.cat([state.taught[:, None], taught], dim=1)
         shown = torch.where(lesson[..., None], self.head.embed(revealed), 0)
-        predicted, hidden, rows = None, None, None
+        predicted, after = [], {}
         if self.memory is not None:
-            before = state.memory if self.rows is None else _part(state.memory, NAME)
-            recalled, hidden = self.memory(x, before, feedback=shown[:, :-1])
-            predicted = self.head(x, recalled)
+            before = self._part(state, "hidden")
+            recalled, after["hidden"] = self.memory(x, before, feedback=shown[:, :-1])
+            predicted.append(self.head(x, recalled))
         if self.rows is not None:
-            before = _part(state.memory, ROWS)
-            scored, rows = self.rows(x, revealed[:, :-1], before, revealed=lesson[:, :-1])
-            predicted = scored if predicted is None else predicted + scored
-        return predicted, StreamState(_joined(hidden, rows), revealed[:, -1], lesson[:, -1])
+            before = self._part(state, "rows")
+            scored, after["rows"] = self.rows(x, revealed[:, :-1], before, revealed=lesson[:, :-1])
+            predicted.append(scored)
+        told = revealed[:, -1], lesson[:, -1]
+        return sum(predicted[1:], predicted[0]), StreamState(_joined(after), *told)
+
+    def _part(self, state: StreamState, name: str) -> FastWeights:
+        """What the memory or the rows know: all there is, where they are alone."""
+        alone = self.memory is None or self.rows is None
+        return state.memory if alone else state.memory.child(name)
 
 
-def _joined(hidden: FastWeights | None, rows: FastWeights | None) -> FastWeights:
-    """The states of a learner's memory and rows as one, a layer of each."""
-    if rows is None:
-        return hidden
-    layers = {} if hidden is None else dict(hidden.layers)
-    return FastWeights({**layers, ROWS: rows.layers[NAME]})
-
-
-def _part(state: FastWeights, name: str) -> FastWeights:
-    """The state of one of them, as it was given by it."""
-    return FastWeights({NAME: state.layers[name]} if name in state.layers else {})
+def _joined(parts: dict[str, FastWeights]) -> FastWeights:
+    """The states of a learner's parts as one."""
+    return FastWeights.join(parts) if len(parts) > 1 else next(iter(parts.values()))
 
 
 class LessonLearner(MetaLearner):

@@ -44,7 +44,7 @@ def test_rows_do_without_a_memory():
     torch.testing.assert_close(rate, torch.full_like(rate, 0.2))
     assert not BENCH.forms["rows"].dense
     both = BENCH.network.build(replace(BENCH.forms["sparse"], rows=ROWS), 0.2)
-    assert set(both.initial_state(1).memory.layers) == {"memory", "rows"}
+    assert set(both.initial_state(1).memory.layers) == {"hidden.memory", "rows.memory"}
 
 
 def test_the_librarys_own_stand_out():
