@@ -16,7 +16,7 @@ from sparsemeta.ops import EPOCH, Rows
 
 PART = 256
 """Steps that are compared with each other at once: time and memory are those of its square."""
-SCALE = 20.0
+SCALE = 40.0
 """What the cosines of query and rows are multiplied by at the start, to be logits."""
 
 

@@ -98,10 +98,13 @@ class Network:
     recalls: bool = False
     """Whether memories recall labels from the start, on a way in and out that is not trained:
     where labels are many, training on few spoils it. An LSTM has no such way."""
+    rows: tuple[int, Callable[[], nn.Module]] | None = None
+    """Width and encoder of a model of rows alone, if others: they need no features of a kernel."""
 
     def build(self, form: Form, rate: float) -> StreamLearner:
         """A new network, from torch's random state; `rate` is its write strength at the start."""
-        width, config, encoder = self.width, form.memory, self.encoder()
+        width, make = (self.width, self.encoder) if form.memory or not self.rows else self.rows
+        config, encoder = form.memory, make()
         if form.lstm:
             memory = cast(SparseMemory, LSTMMemory(width, form.lstm))  # it is called like one
         elif config is None:
