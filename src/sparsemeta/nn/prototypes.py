@@ -50,6 +50,7 @@ class PrototypeMemory(AdaptiveLayer):
     """
 
     kind = "rows"
+    forgets: Tensor
 
     def __init__(self, width: int, labels: int, config: RowsConfig):
         super().__init__()
