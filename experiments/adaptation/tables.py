@@ -9,24 +9,25 @@ from sparsemeta.streams import ACCURACY, SQUARED_ERROR, Metric
 from sparsemeta.streams.bench import chosen, sweep, tolerance
 
 HERE = Path(__file__).parent
-TASKS = "rebinding", "omniglot", "sine", "digits"
-SPARSE = "sparse", "sparse-equal"
+FILES = "rebinding", "omniglot", "omniglot-rows", "sine", "digits", "digits-rows"
+OURS = "sparse", "sparse-equal", "rows"
 
 
 def main() -> None:
     """Write results.md."""
     parts = ["# Results\n\nWritten by `tables.py`; the pages beside it say what was asked.\n"]
-    for task in TASKS:
-        file = HERE / f"{task}.json"
+    for name in FILES:
+        file = HERE / f"{name}.json"
         if file.exists():
-            parts.append("\n".join(_section(json.loads(file.read_text(encoding="utf-8")))))
+            data = json.loads(file.read_text(encoding="utf-8"))
+            parts.append("\n".join(_section(name, data)))
     (HERE / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
 
-def _section(data: Mapping[str, Any]) -> Iterator[str]:
+def _section(name: str, data: Mapping[str, Any]) -> Iterator[str]:
     seeds, metric = data["seeds"], SQUARED_ERROR if data["task"] == "sine" else ACCURACY
     first = next(iter(seeds[0].values()))
-    yield f"## {data['task']}\n"
+    yield f"## {name}\n"
     yield f"{metric.unit}; mean ± standard deviation over {len(seeds)} seeds\n"
     yield from _header("", "remembers with", *first["scores"], "learning rate, first strength")
     for name, seen in seeds[0].items():
@@ -42,8 +43,8 @@ def _section(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _differences(seeds: list[dict], metric: Metric) -> Iterator[str]:
-    """Each sparse memory less each of the others, seed by seed."""
-    ours = [name for name in SPARSE if name in seeds[0]]
+    """Each of the library's memories less each of the others, seed by seed."""
+    ours = [name for name in OURS if name in seeds[0]]
     for condition in next(iter(seeds[0].values()))["scores"]:
         yield f"\n{condition}, difference on the same seeds:\n"
         yield from _header("", *(f"{name} less it" for name in ours))

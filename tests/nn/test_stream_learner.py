@@ -4,16 +4,21 @@ import pytest
 import torch
 
 from sparsemeta.errors import ConfigError
-from sparsemeta.nn import MemoryConfig
+from sparsemeta.nn import MemoryConfig, PrototypeMemory, RowsConfig, memory_off
 from sparsemeta.nn.stream_learner import LessonLearner, StreamLearner
 
 CONFIG = MemoryConfig(slots=20, active=3, heads=2, key_width=8, value_width=5, retention=True)
+
+ROWS = RowsConfig(half_lives=(9.0, 0.0), key_width=6)
 
 
 def make(kind="labels", **options):
     """A learner of width 8 with every slow weight drawn at random, in float64."""
     torch.manual_seed(1)
-    learner = StreamLearner(8, CONFIG, outputs=4, kind=kind, **options).double()
+    rows = PrototypeMemory(8, 4, ROWS) if "rows" in kind else None
+    config = None if kind == "rows" else CONFIG
+    kind = "values" if kind == "values" else "labels"
+    learner = StreamLearner(8, config, outputs=4, kind=kind, rows=rows, **options).double()
     for parameter in learner.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return learner
@@ -22,10 +27,16 @@ def make(kind="labels", **options):
 def stream(kind="labels", time=12, batch=3):
     x = torch.randn(batch, time, 8, dtype=torch.float64)
     label, value = torch.randint(4, (batch, time)), torch.randn(batch, time, 4, dtype=x.dtype)
-    return x, label if kind == "labels" else value, torch.rand(batch, time) < 0.6
+    return x, value if kind == "values" else label, torch.rand(batch, time) < 0.6
 
 
-both = pytest.mark.parametrize("kind", ["labels", "values"])
+def tables(state):
+    """All that was written."""
+    return {k: v for k, v in state.memory.tensors().items() if k.endswith("table")}
+
+
+both = pytest.mark.parametrize("kind", ["labels", "values", "rows", "labels and rows"])
+of_labels = pytest.mark.parametrize("kind", ["labels", "rows", "labels and rows"])
 
 
 @both
@@ -58,7 +69,7 @@ def test_a_prediction_knows_no_feedback_of_its_own_step_or_later(kind):
 @both
 def test_what_is_not_taught_is_not_seen_and_not_written(kind):
     learner, (x, feedback, taught) = make(kind), stream(kind)
-    hidden = torch.where(taught if kind == "labels" else taught[..., None], feedback, 1)
+    hidden = torch.where(taught[..., None] if kind == "values" else taught, feedback, 1)
     predicted, state = learner(x, feedback, taught)
     torch.testing.assert_close(learner(x, hidden, taught)[0], predicted, rtol=0, atol=0)
     never = torch.zeros_like(taught)
@@ -66,18 +77,18 @@ def test_what_is_not_taught_is_not_seen_and_not_written(kind):
     again, _ = learner(x, feedback, never, after)
     backwards, _ = learner(x.flip(1), feedback, never, after)
     torch.testing.assert_close(backwards.flip(1), again)
-    assert after.memory.tensors()["memory.table"].any()
+    assert all(table.any() for table in tables(after).values())
 
 
-def test_questions_between_lessons_leave_no_trace():
+@of_labels
+def test_questions_between_lessons_leave_no_trace(kind):
     """Asking changes nothing: the lessons alone give the same memory."""
-    learner, (x, feedback, _) = make(), stream(batch=1)
+    learner, (x, feedback, _) = make(kind), stream(batch=1)
     taught = torch.arange(12)[None] % 3 == 0
     _, asked = learner(x, feedback, taught)
     _, plain = learner(x[taught][None], feedback[taught][None], taught[taught][None])
     _, plain = learner(x[:, -2:], feedback[:, -2:], taught[:, -2:], plain)
-    ours, theirs = (s.memory.tensors()["memory.table"] for s in (asked, plain))
-    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(tables(asked), tables(plain), rtol=1e-10, atol=1e-12)
 
 
 def test_one_lesson_is_recalled_where_it_was_learned():
@@ -90,6 +101,39 @@ def test_one_lesson_is_recalled_where_it_was_learned():
     _, state = learner(x, label, taught)
     logits, _ = learner(x, label, ~taught, state)
     assert torch.equal(logits.argmax(-1), label)
+
+
+def test_rows_recall_from_the_start_and_only_what_was_taught():
+    rows = PrototypeMemory(16, 5, RowsConfig(half_lives=(100.0,), key_width=17))
+    learner = StreamLearner(16, None, 5, rows=rows)
+    x, label = torch.randn(1, 3, 16), torch.tensor([[3, 0, 4]])
+    taught = torch.ones_like(label, dtype=torch.bool)
+    logits, state = learner(x, label, taught)
+    assert not logits[0, 0].any()
+    logits, _ = learner(x, label, ~taught, state)
+    assert torch.equal(logits.argmax(-1), label)
+    assert not logits[..., [1, 2]].any()
+
+
+def test_rows_beside_a_memory_add_to_its_logits():
+    learner, (x, label, taught) = make("labels and rows"), stream()
+    together, state = learner(x, label, taught)
+    assert list(state.memory.layers) == ["hidden.memory", "rows.memory"]
+    with memory_off(learner, ["rows"]):
+        hidden, _ = learner(x, label, taught)
+    with memory_off(learner, ["hidden"]):
+        rows, _ = learner(x, label, taught)
+    assert hidden.any()
+    assert rows.any()
+    torch.testing.assert_close(together, hidden + rows)
+
+
+def test_what_makes_no_sense_is_refused():
+    rows = PrototypeMemory(8, 4, ROWS)
+    with pytest.raises(ConfigError, match="rows stand for labels"):
+        StreamLearner(8, CONFIG, outputs=4, kind="values", rows=rows)
+    with pytest.raises(ConfigError, match="a learner of no memory learns nothing"):
+        StreamLearner(8, None, outputs=4)
 
 
 def _value_weight(learner):

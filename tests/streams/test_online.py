@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from sparsemeta.config import MemoryConfig
+from sparsemeta.config import MemoryConfig, RowsConfig
 from sparsemeta.errors import ConfigError, StateError, StreamError
 from sparsemeta.files import DIGESTS
-from sparsemeta.nn import StreamLearner
+from sparsemeta.nn import PrototypeMemory, StreamLearner
 from sparsemeta.streams import OnlineClassifier, OnlineRegressor
 
 CONFIG = MemoryConfig(slots=1024, active=2, heads=1, key_width=8, value_width=8)
@@ -15,8 +15,11 @@ WIDTH = 8
 
 
 def model(kind="labels", outputs=5, seed=1):
-    """A learner that recalls what it was taught, without training."""
+    """A learner that recalls what it was taught, without training; rows are of labels, too."""
     torch.manual_seed(seed)
+    if kind == "rows":
+        config = RowsConfig(half_lives=(20.0,), key_width=WIDTH + 1)
+        return StreamLearner(WIDTH, None, outputs, rows=PrototypeMemory(WIDTH, outputs, config))
     made = StreamLearner(WIDTH, CONFIG, outputs, kind=kind)
     projection = made.memory.meta_learner.value.weight[:, WIDTH:]
     with torch.no_grad():
@@ -30,11 +33,16 @@ def examples(count=12):
 
 
 def table(learner):
-    return learner.state.stream.memory.tensors()["memory.table"]
+    (layer,) = learner.state.stream.memory.layers.values()
+    return layer.table
 
 
-def test_a_classifier_gives_what_its_model_gives_in_one_pass():
-    learner, (x, y) = OnlineClassifier(model()), examples()
+of_labels = pytest.mark.parametrize("kind", ["labels", "rows"])
+
+
+@of_labels
+def test_a_classifier_gives_what_its_model_gives_in_one_pass(kind):
+    learner, (x, y) = OnlineClassifier(model(kind)), examples()
     names = list(dict.fromkeys(y))
     index = torch.tensor([[names.index(label) for label in y]])
     logits, _ = learner.model(torch.from_numpy(x)[None], index, torch.ones(1, 12).bool())
@@ -57,8 +65,9 @@ def test_a_regressor_gives_what_its_model_gives_in_one_pass():
         learner.learn_one(x[t], y[t])
 
 
-def test_what_was_just_learned_is_known():
-    learner, (x, y) = OnlineClassifier(model()), examples(4)
+@of_labels
+def test_what_was_just_learned_is_known(kind):
+    learner, (x, y) = OnlineClassifier(model(kind)), examples(4)
     assert learner.predict(x) == [None] * 4
     for t, label in enumerate(y):
         learner.learn_one(x[t], label)
@@ -74,8 +83,19 @@ def test_what_changes_its_meaning_is_learned_anew():
     assert learner.predict(x) == [y[0], y[1], "ab", y[3]]
 
 
-def test_predicting_changes_nothing():
-    learner, (x, y) = OnlineClassifier(model()), examples()
+@of_labels
+def test_labels_that_are_exchanged_are_learned_anew(kind):
+    learner, (x, y) = OnlineClassifier(model(kind)), examples(4)
+    learner.partial_fit(x, y)
+    exchanged = [*y[2:], *y[:2]]
+    for _ in range(4):
+        learner.partial_fit(x, exchanged)
+    assert learner.predict(x) == exchanged
+
+
+@of_labels
+def test_predicting_changes_nothing(kind):
+    learner, (x, y) = OnlineClassifier(model(kind)), examples()
     learner.partial_fit(x[:6], y[:6])
     before = learner.state
     first, backwards = learner.predict(x), learner.predict(x[::-1])
@@ -83,8 +103,10 @@ def test_predicting_changes_nothing():
     assert first == backwards[::-1] == [learner.predict_one(one) for one in x]
 
 
-def test_examples_at_once_are_examples_one_by_one():
-    together, single, (x, y) = OnlineClassifier(model()), OnlineClassifier(model()), examples()
+@of_labels
+def test_examples_at_once_are_examples_one_by_one(kind):
+    together, single = (OnlineClassifier(model(kind)) for _ in range(2))
+    x, y = examples()
     assert together.partial_fit(x, y) is together
     for one, label in zip(x, y, strict=True):
         single.learn_one(one, label)
@@ -128,8 +150,9 @@ def test_dictionaries_are_read_by_name():
     assert read({"h": 2.5, "unheard": 1}, features="abcdefgh") == [0] * 7 + [2.5]
 
 
-def test_a_state_is_a_value_to_return_to():
-    learner, (x, y) = OnlineClassifier(model()), examples()
+@of_labels
+def test_a_state_is_a_value_to_return_to(kind):
+    learner, (x, y) = OnlineClassifier(model(kind)), examples()
     learner.partial_fit(x[:3], y[:3])
     kept, known = learner.state, learner.predict(x)
     learner.partial_fit(x[3:], y[3:])
@@ -142,11 +165,12 @@ def test_a_state_is_a_value_to_return_to():
     ("kind", "learner", "y"),
     [
         ("labels", OnlineClassifier, ["a", 7, None, 2.5, "a", 7, "a"]),
+        ("rows", OnlineClassifier, ["a", 7, None, 2.5, "a", 7, "a"]),
         ("values", OnlineRegressor, [0.1, 2.0, -3.0, 1.5, 0.1, 0.2, 0.3]),
     ],
 )
 def test_a_saved_learner_goes_on_bit_for_bit(tmp_path, kind, learner, y):
-    outputs = 5 if kind == "labels" else 1
+    outputs = 1 if kind == "values" else 5
     one, other = (learner(model(kind, outputs)) for _ in range(2))
     x, _ = examples(7)
     one.partial_fit(x[:4], y[:4])

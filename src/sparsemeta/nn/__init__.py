@@ -3,6 +3,7 @@
 adaptive.py        `AdaptiveLayer`: what has fast weights, and can be switched off
 sparse_memory.py   `SparseMemory`: augments a layer of any network
 row_memory.py      `RowMemory`: augments an output layer, by a row for each class that came
+prototypes.py      `PrototypeMemory`: tells labels apart, by a row for each that was taught
 predecessors.py    which step came before each, across masks and resets
 parts.py           what a `SparseMemory` is made of: `Addressing`, `MetaLearner`, `InitialMemory`
 table_memory.py    `TableMemory`: tables of what followed contexts, mixed into a prediction
@@ -25,6 +26,7 @@ from sparsemeta.nn.parts import (
     InitialMemory as InitialMemory,
     MetaLearner as MetaLearner,
 )
+from sparsemeta.nn.prototypes import PrototypeMemory as PrototypeMemory
 from sparsemeta.nn.row_memory import RowMemory as RowMemory
 from sparsemeta.nn.sparse_memory import SparseMemory as SparseMemory
 from sparsemeta.nn.stream_learner import (

@@ -177,7 +177,7 @@ class RowMemory(AdaptiveLayer):
             raise StateError(f"expected the state of one RowMemory, got layers {found}")
         layer = state.layers[NAME]
         expected = (batch, *self.layout[:3])
-        if layer.shape != expected or layer.slot is None:
+        if not isinstance(layer, LayerWeights) or layer.shape != expected or layer.slot is None:
             raise StateError(
                 f"the state's table is {layer.shape} but this layer reads {expected} "
                 "(streams, heads, classes, width), and only rows that were written. Pass the state "

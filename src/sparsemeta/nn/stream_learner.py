@@ -8,8 +8,10 @@ from torch.nn.functional import normalize
 from typing_extensions import override
 
 from sparsemeta.config import MemoryConfig
+from sparsemeta.errors import require
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.nn.parts import Generated, MetaLearner
+from sparsemeta.nn.prototypes import PrototypeMemory
 from sparsemeta.nn.sparse_memory import SparseMemory
 
 
@@ -17,7 +19,8 @@ class StreamState(NamedTuple):
     """What B streams have taught so far.
 
     Attributes:
-        memory: all that was written.
+        memory: all that was written; of a learner that has both, its memory's part is the child
+            "hidden" and its rows' "rows".
         feedback: what the last step revealed; the next one writes it. A label, (B,) int64, or a
             value, (B, W).
         taught: (B,) bool, whether it revealed anything.
@@ -38,15 +41,18 @@ class StreamLearner(nn.Module):
     $$z_t = \mathrm{encoder}(x_t), \quad \hat y_t = \mathrm{head}(z_t, \mathrm{memory}(z_t, f_t))$$
 
     where $f_t$ embeds what was revealed about step t-1: the memory writes it under $z_{t-1}$, then
-    is read at $z_t$. A new network recalls nothing: it begins as its head alone.
+    is read at $z_t$. A new network recalls nothing: it begins as its head alone. Rows add to the
+    logits of labels, and can do without the memory: they recall from the start.
 
     Args:
         width: D.
+        config: of the memory; None for none, and rows alone.
         outputs: the number of labels there may be, or the width W of a value.
         kind: labels to be told apart, or values to be approximated.
         encoder: maps inputs (.., *shape) to (.., D); None if the inputs are (.., D) already.
         memory: what remembers, a `SparseMemory` or what is called like one; a `SparseMemory` with a
             `LessonLearner` of `config` and `rate` if None.
+        rows: prototypes of the labels, beside the memory or instead of it.
 
     >>> learner = StreamLearner(16, MemoryConfig(slots=64), outputs=3)
     >>> x, label = torch.randn(1, 10, 16), torch.randint(3, (1, 10))
@@ -58,25 +64,36 @@ class StreamLearner(nn.Module):
     def __init__(
         self,
         width: int,
-        config: MemoryConfig,
+        config: MemoryConfig | None,
         outputs: int,
         *,
         kind: Literal["labels", "values"] = "labels",
         encoder: nn.Module | None = None,
         rate: float = 0.5,
         memory: SparseMemory | None = None,
+        rows: PrototypeMemory | None = None,
     ):
         super().__init__()
+        require(
+            rows is None or kind == "labels",
+            "rows stand for labels, and this learner is of values: leave them out",
+        )
+        require(
+            bool(config or memory or rows),
+            "a learner of no memory learns nothing: give it a config, a memory or rows",
+        )
         self.kind, self.outputs = kind, outputs
         self.encoder = encoder or nn.Identity()
-        self.memory = memory or SparseMemory(
-            width, config, meta_learner=LessonLearner(width, config, rate)
-        )
+        if config and not memory:
+            memory = SparseMemory(width, config, meta_learner=LessonLearner(width, config, rate))
+        self.memory, self.rows = memory, rows
         self.head = (LabelHead if kind == "labels" else ValueHead)(width, outputs)
 
     def initial_state(self, batch: int) -> StreamState:
         """Nothing taught to B streams."""
-        return StreamState(self.memory.initial_state(batch), *self.head.nothing(batch))
+        parts = {"hidden": self.memory, "rows": self.rows}
+        begun = {k: part.initial_state(batch) for k, part in parts.items() if part is not None}
+        return StreamState(_joined(begun), *self.head.nothing(batch))
 
     def forward(
         self, inputs: Tensor, feedback: Tensor, taught: Tensor, state: StreamState | None = None
@@ -99,8 +116,27 @@ class StreamLearner(nn.Module):
         revealed = torch.cat([state.feedback[:, None], feedback], dim=1)
         lesson = torch.cat([state.taught[:, None], taught], dim=1)
         shown = torch.where(lesson[..., None], self.head.embed(revealed), 0)
-        recalled, memory = self.memory(x, state.memory, feedback=shown[:, :-1])
-        return self.head(x, recalled), StreamState(memory, revealed[:, -1], lesson[:, -1])
+        predicted, after = [], {}
+        if self.memory is not None:
+            before = self._part(state, "hidden")
+            recalled, after["hidden"] = self.memory(x, before, feedback=shown[:, :-1])
+            predicted.append(self.head(x, recalled))
+        if self.rows is not None:
+            before = self._part(state, "rows")
+            scored, after["rows"] = self.rows(x, revealed[:, :-1], before, revealed=lesson[:, :-1])
+            predicted.append(scored)
+        told = revealed[:, -1], lesson[:, -1]
+        return sum(predicted[1:], predicted[0]), StreamState(_joined(after), *told)
+
+    def _part(self, state: StreamState, name: str) -> FastWeights:
+        """What the memory or the rows know: all there is, where they are alone."""
+        alone = self.memory is None or self.rows is None
+        return state.memory if alone else state.memory.child(name)
+
+
+def _joined(parts: dict[str, FastWeights]) -> FastWeights:
+    """The states of a learner's parts as one."""
+    return FastWeights.join(parts) if len(parts) > 1 else next(iter(parts.values()))
 
 
 class LessonLearner(MetaLearner):

@@ -39,7 +39,12 @@ from sparsemeta.ops.output.trust import (
     number_all as number_all,
     trust as trust,
 )
-from sparsemeta.ops.output.types import Outcomes as Outcomes, Rows as Rows, Scores as Scores
+from sparsemeta.ops.output.types import (
+    EPOCH as EPOCH,
+    Outcomes as Outcomes,
+    Rows as Rows,
+    Scores as Scores,
+)
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Segment as Segment
 from sparsemeta.ops.update.scan import (

@@ -2,7 +2,7 @@
 
 import torch
 
-from sparsemeta.streams.bench.suite import TURNS, GaussianFeatures, omniglot
+from sparsemeta.streams.bench.suite import TURNS, Centred, GaussianFeatures, omniglot
 
 
 def test_no_class_is_in_two_parts():
@@ -28,6 +28,8 @@ def test_no_class_is_in_two_parts():
     ]
     assert all(classes(task) == {256 * 255 + 255} for task in bench.tests.values())
     assert bench.network.outputs == 600
+    rows = bench.network.build(bench.forms["rows"], 0.001)
+    assert (rows.outputs, rows.rows.width, rows.memory) == (600, 2, None)
 
 
 def test_products_of_gaussian_features_are_the_kernel():
@@ -36,3 +38,10 @@ def test_products_of_gaussian_features_are_the_kernel():
     z = GaussianFeatures(x.mean(0), bandwidth, 50_000)(x)
     expected = (-torch.cdist(x, x).square() / 8).exp()
     torch.testing.assert_close(z @ z.mT / 50_000, expected, atol=0.03, rtol=0)
+
+
+def test_centred_inputs_have_length_one_on_average():
+    x = 3 + 2 * torch.randn(2000, 6)
+    z = Centred(x.mean(0), 6**0.5 * x.std())(x)
+    torch.testing.assert_close(z.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.square().sum(-1).mean(), torch.tensor(1.0), atol=0.05, rtol=0)

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
+from sparsemeta.config import RowsConfig
 from sparsemeta.streams import ACCURACY, SQUARED_ERROR, Sine
-from sparsemeta.streams.bench import RECOVERY, RETENTION
+from sparsemeta.streams.bench import RECOVERY, RETENTION, Form
 from sparsemeta.streams.bench.contenders import Contender, learned, measure, untrained
 from tests.streams.bench.small import small
 
@@ -54,9 +55,9 @@ def test_the_oracle_and_those_that_need_no_training():
     assert all(one["microseconds"] > 0 for one in found.values())
 
 
-def test_a_learned_model_is_swept_and_its_state_measured():
+@pytest.mark.parametrize("form", [BENCH.forms["sparse"], Form(None, rows=RowsConfig(key_width=9))])
+def test_a_learned_model_is_swept_and_its_state_measured(form):
     torch.manual_seed(0)
-    form = BENCH.forms["sparse"]
     model = BENCH.network.build(form, 0.5)
     found = measure(learned(model, form, BENCH), BENCH, 0)
     assert [setting for setting, _ in found["sweep"]] == [None, 0.1, 1.0]

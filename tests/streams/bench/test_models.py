@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sparsemeta.config import RowsConfig
 from sparsemeta.streams import predictions
 from sparsemeta.streams.bench import Form, forms
 from sparsemeta.streams.bench.contenders import held
 from sparsemeta.streams.learners import DenseCode, LSTMMemory
 from tests.streams.bench.small import MEMORY, small
 
-BENCH = small(forms=forms(replace(MEMORY, slots=64), MEMORY, linear=8, lstm=8))
+ROWS = RowsConfig(half_lives=(50.0,), key_width=9)
+BENCH = small(forms=forms(replace(MEMORY, slots=64), MEMORY, linear=8, lstm=8, rows=ROWS))
 
 
 def build(name, rate=0.5):
@@ -33,6 +35,22 @@ def test_dense_controls_are_as_wide_as_the_sparse_memory_beside_them():
     assert BENCH.forms["linear"].memory.addressing == "dense"
     assert BENCH.forms["additive"].memory == replace(BENCH.forms["sparse"].memory, rule="hebbian")
     assert isinstance(build("lstm").memory, LSTMMemory)
+
+
+def test_rows_do_without_a_memory():
+    model = build("rows", 0.2)
+    assert model.memory is None
+    rate = model.rows.rate(torch.randn(3, 8)).sigmoid()
+    torch.testing.assert_close(rate, torch.full_like(rate, 0.2))
+    assert not BENCH.forms["rows"].dense
+    both = BENCH.network.build(replace(BENCH.forms["sparse"], rows=ROWS), 0.2)
+    assert set(both.initial_state(1).memory.layers) == {"hidden.memory", "rows.memory"}
+
+
+def test_the_librarys_own_stand_out():
+    assert [name for name, form in BENCH.forms.items() if form.bold] == [
+        *("sparse", "sparse-equal", "rows")
+    ]
 
 
 @pytest.mark.parametrize("name", ["sparse", "linear", "sign"])
@@ -76,6 +94,15 @@ def test_a_held_model_writes_with_that_strength_alone(strength):
     torch.testing.assert_close(model.memory.meta_learner(*x).rate, before)  # it is a copy
 
 
+def test_rows_beside_a_memory_are_held_with_it():
+    model = BENCH.network.build(replace(BENCH.forms["sparse"], rows=ROWS), 0.5)
+    torch.nn.init.normal_(model.rows.rate.weight)
+    x = torch.randn(3, 2, 5, 8)
+    after = held(model, 0.01)
+    for rate in (after.rows.rate(x[0]).sigmoid(), after.memory.meta_learner(*x).rate):
+        torch.testing.assert_close(rate, torch.full_like(rate, 0.01))
+
+
 def test_predictions_are_among_the_labels_that_there_are():
     stream, model = BENCH.train.sample(8, torch.Generator().manual_seed(0)), build("sparse")
     torch.nn.init.normal_(model.memory.output.weight)
@@ -88,4 +115,5 @@ def test_what_a_form_says():
     assert str(BENCH.forms["sign"]) == "1 x 32 slots"
     assert str(BENCH.forms["additive"]).endswith(", additive")
     assert str(BENCH.forms["lstm"]) == "LSTM of width 8"
+    assert str(BENCH.forms["rows"]) == "a row of 9 for each label"
     assert str(Form(replace(MEMORY, addressing="signed"))) == "1 x 32 slots, 4 written, signed"

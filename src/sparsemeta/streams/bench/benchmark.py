@@ -7,9 +7,9 @@ from typing import Literal, Self, cast
 
 from torch import Tensor, nn
 
-from sparsemeta.config import Count, MemoryConfig, Settings
+from sparsemeta.config import Count, MemoryConfig, RowsConfig, Settings
 from sparsemeta.errors import require
-from sparsemeta.nn import LessonLearner, SparseMemory, StreamLearner
+from sparsemeta.nn import LessonLearner, PrototypeMemory, SparseMemory, StreamLearner
 from sparsemeta.streams.learners import DENSE_CODES, DenseCode, LSTMMemory
 from sparsemeta.streams.stream import Metric, Stream, Task, age, exposures
 from sparsemeta.streams.training import TrainingConfig
@@ -26,18 +26,31 @@ Point = tuple[float | None, float]  # a place on an axis, or a setting; and a sc
 class Form:
     """What a learned model remembers with."""
 
-    memory: MemoryConfig
+    memory: MemoryConfig | None
     code: str = ""  # one of `DENSE_CODES`, for keys that are not those of the library
     lstm: int = 0  # width of an LSTM's state, in place of a memory
+    rows: RowsConfig | None = None  # prototypes of labels, beside the memory or alone
 
     @property
     def dense(self) -> bool:
         """Whether it is a dense memory, which sparse ones are compared with."""
-        return self.memory.addressing == "dense" and not self.lstm
+        return self.memory is not None and self.memory.addressing == "dense" and not self.lstm
+
+    @property
+    def bold(self) -> bool:
+        """Whether it is one of the library's own, which a plot makes stand out."""
+        own = self.memory is None or self.memory.rule == "delta"
+        return own and not self.dense and not self.lstm
 
     def __str__(self) -> str:
+        parts = (self._recalls(), self.rows and f"a row of {self.rows.key_width} for each label")
+        return "; ".join(part for part in parts if part)
+
+    def _recalls(self) -> str:
         if self.lstm:
             return f"LSTM of width {self.lstm}"
+        if self.memory is None:
+            return ""
         memory = self.memory
         what = "" if memory.addressing == "dense" else f", {memory.active} written"
         what += ", signed" if memory.addressing == "signed" else ""
@@ -45,7 +58,14 @@ class Form:
         return f"{memory.heads} x {memory.slots:,} slots{what}{rule}"
 
 
-def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) -> dict[str, Form]:
+def forms(
+    sparse: MemoryConfig,
+    equal: MemoryConfig,
+    *,
+    linear: int,
+    lstm: int,
+    rows: RowsConfig | None = None,
+) -> dict[str, Form]:
     """The sparse memory and its controls.
 
     Args:
@@ -53,6 +73,7 @@ def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) 
         equal: a sparse memory of the width of the dense controls, whose parameters are as many.
         linear: width of the linear dense key.
         lstm: width of the LSTM.
+        rows: prototypes of labels, instead of a memory, if there are to be any.
     """
     dense = replace(equal, addressing="dense", active=1)
     return {
@@ -62,6 +83,7 @@ def forms(sparse: MemoryConfig, equal: MemoryConfig, *, linear: int, lstm: int) 
         **{code: Form(dense, code=code) for code in DENSE_CODES},
         "additive": Form(replace(sparse, rule="hebbian")),
         "lstm": Form(replace(dense, slots=1), lstm=lstm),
+        **({"rows": Form(None, rows=rows)} if rows else {}),
     }
 
 
@@ -76,22 +98,27 @@ class Network:
     recalls: bool = False
     """Whether memories recall labels from the start, on a way in and out that is not trained:
     where labels are many, training on few spoils it. An LSTM has no such way."""
+    rows: tuple[int, Callable[[], nn.Module]] | None = None
+    """Width and encoder of a model of rows alone, if others: they need no features of a kernel."""
 
     def build(self, form: Form, rate: float) -> StreamLearner:
         """A new network, from torch's random state; `rate` is its write strength at the start."""
-        width, config, encoder = self.width, form.memory, self.encoder()
+        width, make = (self.width, self.encoder) if form.memory or not self.rows else self.rows
+        config, encoder = form.memory, make()
         if form.lstm:
             memory = cast(SparseMemory, LSTMMemory(width, form.lstm))  # it is called like one
+        elif config is None:
+            memory = None
         else:
             code = DenseCode(width, config, DENSE_CODES[form.code]) if form.code else None
             memory = SparseMemory(width, config, code, LessonLearner(width, config, rate))
-        if self.recalls and not form.lstm:
+        if self.recalls and memory and not form.lstm:
             memory.tie(CONFIDENCE)
             if form.dense and not form.code:
                 memory.addressing.keep_angles()
-        return StreamLearner(
-            width, config, self.outputs, kind=self.kind, encoder=encoder, memory=memory
-        )
+        rows = form.rows and PrototypeMemory(width, self.outputs, replace(form.rows, rate=rate))
+        parts = {"encoder": encoder, "memory": memory, "rows": rows}
+        return StreamLearner(width, config, self.outputs, kind=self.kind, **parts)
 
 
 @dataclass(frozen=True)

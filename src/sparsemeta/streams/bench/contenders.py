@@ -121,8 +121,10 @@ def _sample(task: Task, bench: Benchmark, seed: int) -> Stream:
 def held(model: StreamLearner, strength: float) -> StreamLearner:
     """A copy that writes with one strength in (0, 1] at every step, whatever it learned."""
     model = deepcopy(model)
-    assert isinstance(model.memory, SparseMemory)
-    model.memory.meta_learner.hold(strength)
+    if isinstance(model.memory, SparseMemory):
+        model.memory.meta_learner.hold(strength)
+    if model.rows is not None:
+        model.rows.hold(strength)
     return model
 
 

@@ -125,9 +125,8 @@ def plot(found: Findings, path: str | Path) -> None:
     """Draw means over seeds, a panel per curve of several points, to one of `plotting.FORMATS`."""
     bench, shown = found.benchmark, panels(found)
     style = {name: contender.style for name, contender in untrained(bench).items()}
-    for place, (name, form) in enumerate(bench.forms.items()):  # sparse memories are bold
-        bold = form.memory.addressing != "dense" and form.memory.rule == "delta"
-        style[name] = {"color": f"C{place}", "linewidth": 2.5 if bold else 1.5}
+    for place, (name, form) in enumerate(bench.forms.items()):
+        style[name] = {"color": f"C{place}", "linewidth": 2.5 if form.bold else 1.5}
     count = max(1, len(shown))
     with drawn(path, "tasks", size=(5 * count, 5), panels=count) as panel_axes:
         figure, labelled = panel_axes[0].figure, {}

@@ -50,5 +50,6 @@ MODELS = {
     "soft-threshold": "one of what exceeds a threshold",
     "additive": "a sparse memory that only adds",
     "lstm": "an LSTM without a memory",
+    "rows": "prototypes of labels that can forget",
 }
 """Learned models, of which each benchmark has those that make sense there."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsemeta import run as engine
-from sparsemeta.config import MemoryConfig
+from sparsemeta.config import MemoryConfig, RowsConfig
 from sparsemeta.streams.bench.benchmark import Benchmark, Form, Network, forms
 from sparsemeta.streams.embedding import EmbeddingConfig, as_bytes, embed, train_embedding
 from sparsemeta.streams.tasks.images import read_digits, read_omniglot
@@ -21,6 +21,7 @@ from sparsemeta.streams.training import TrainingConfig
 
 TURNS = 4  # directions in which a character is there to be learned from, each a class of its own
 WIDTH = 640  # of models of Omniglot: more than labels, so that no label's code is mixed up
+HALF_LIFE = 100.0  # of a row at the start, in lessons
 BANDWIDTH = 5.5  # of their first kernel, in standard deviations of an embedding's numbers
 
 
@@ -88,7 +89,7 @@ def digits() -> Benchmark:
         tests={f"{shots}-shot": replace(asked, shots=shots) for shots in (1, 5, 10)},
         headline="10-shot",
         network=Network(width=64, outputs=10, encoder=encoder),
-        forms=forms(sparse, sparse, linear=64, lstm=128),
+        forms=forms(sparse, sparse, linear=64, lstm=128, rows=_rows(64)),
         training=TrainingConfig(steps=40),
         learning_rates=(3e-3,),
         rates=(0.05, 0.5),
@@ -114,19 +115,25 @@ def omniglot(background: Tensor, evaluation: Tensor) -> Benchmark:
     seen = train.flatten(0, 1).float() / 255
     mean, scale = seen.mean(0), (seen - seen.mean(0)).std()
     encoder = partial(GaussianFeatures, mean, BANDWIDTH * scale, WIDTH)
+    narrow = len(mean), partial(Centred, mean, len(mean) ** 0.5 * scale)
     return Benchmark(
         name="omniglot",
         train=ClassOrdered(train, classes=190, shots=7, queries=2, rebound=0.3, labels=most),
         validation=(ClassOrdered(validation, classes=400), relabelled(validation)),
         tests=tests,
         headline="200 classes",
-        network=Network(width=WIDTH, outputs=most, encoder=encoder, recalls=True),
-        forms=forms(sparse, equal, linear=64, lstm=256),
+        network=Network(width=WIDTH, outputs=most, encoder=encoder, recalls=True, rows=narrow),
+        forms=forms(sparse, equal, linear=64, lstm=256, rows=_rows(len(mean))),
         training=TrainingConfig(steps=30, batch=2, segment=4096),
         learning_rates=(1e-3, 3e-4),
         rates=(0.001,),
         streams=1,
     )
+
+
+def _rows(width: int) -> RowsConfig:
+    """Rows that keep all angles of a hidden state."""
+    return RowsConfig(half_lives=(HALF_LIFE,), key_width=width + 1)
 
 
 def characters(
@@ -185,3 +192,18 @@ class GaussianFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Inputs (.., W) as features (.., D)."""
         return math.sqrt(2) * self.linear(x).cos()
+
+
+class Centred(nn.Module):
+    r"""Inputs about their mean (W), of length 1 on average: $z = (x - \mu) / \ell$."""
+
+    length: Tensor
+
+    def __init__(self, mean: Tensor, length: Tensor):
+        super().__init__()
+        self.mean = nn.Parameter(mean.clone())
+        self.register_buffer("length", length)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Inputs (.., W) as (.., W)."""
+        return (x - self.mean) / self.length
