@@ -63,8 +63,9 @@ def rows_of(memory: Tensor) -> Rows:
 
 
 def run_chunked(given: Case, rows: Rows, **options) -> tuple[Scores, Rows]:
-    """The chunked form, where row i is class i."""
-    classes = torch.arange(rows.table.shape[1]).expand(len(rows.table), -1)
+    """The chunked form, where row i is class i, and further rows are free."""
+    batch, count = given.memory.shape[:2]
+    classes = torch.arange(count).expand(batch, -1)
     return rows_chunked(given.outcomes, rows, classes, given.mask, given.reset, **options)
 
 

@@ -40,6 +40,7 @@ class RowMemory(AdaptiveLayer):
     """
 
     kind = "rows"
+    forgets: Tensor
 
     def __init__(self, width: int, classes: int, config: RowsConfig):
         super().__init__()
@@ -103,7 +104,7 @@ class RowMemory(AdaptiveLayer):
         """
         if state is None:
             state, donate = self.initial_state(len(hidden)), True
-        before = self._own(state, len(hidden))
+        before, held = self._own(state, len(hidden))
         if not self.enabled:
             return Scores((), ()), state
 
@@ -122,14 +123,7 @@ class RowMemory(AdaptiveLayer):
             self._query(hidden).to(dtype),
             self.log_retention().to(dtype),
         )
-        scores, held, steps = run_rows(
-            outcomes,
-            Held(before.table, before.slot, before.bucket),
-            before.steps,
-            mask,
-            reset,
-            donate=donate,
-        )
+        scores, held, steps = run_rows(outcomes, held, before.steps, mask, reset, donate=donate)
         last = take_steps(context, follows.last)[:, -1].to(before.last.dtype)
         return scores, FastWeights({NAME: LayerWeights(held.table, last, steps, *held[1:])})
 
@@ -170,8 +164,8 @@ class RowMemory(AdaptiveLayer):
         mask = self.log_half_life.new_tensor(forgets)
         return -math.log(2) * torch.exp(-self.log_half_life) * mask
 
-    def _own(self, state: FastWeights, batch: int) -> LayerWeights:
-        """This layer's part of a state, checked."""
+    def _own(self, state: FastWeights, batch: int) -> tuple[LayerWeights, Held]:
+        """This layer's part of a state, checked, and its rows."""
         found = list(state.layers)
         if found != [NAME]:
             raise StateError(f"expected the state of one RowMemory, got layers {found}")
@@ -183,4 +177,4 @@ class RowMemory(AdaptiveLayer):
                 "(streams, heads, classes, width), and only rows that were written. Pass the state "
                 "that this layer returned for the same streams, or None to start empty."
             )
-        return layer
+        return layer, Held(layer.table, layer.slot, layer.bucket)

@@ -92,13 +92,13 @@ def _carried(reach: Tensor, before: Rows, classes: Tensor, log_retention: Tensor
     What a head has forgotten, but for less than rounding, is not read; most rows are old. The
     heads that know a row are those of the longest memory, so rows are grouped by how many.
     """
-    heads, free = len(log_retention), classes[:, :1]
+    heads, most = len(log_retention), classes.max() + 1
     idle = before.clock[:, None] - before.stamp[:, : classes.shape[1]]
     left = _decay(log_retention, idle)
     known = (left > torch.finfo(left.dtype).eps).sum(-1).amax(0)
     # In order of classes within a group: scores are then added to logits from left to right.
-    classes, order = (classes + known * (free + 1)).sort()
-    classes = classes % (free + 1)
+    classes, order = (classes + known * most).sort()
+    classes = classes % most
     contents = _take(before.table, order)[..., :-1].unflatten(2, (heads, -1))
     left, longest = _take(left, order)[..., None], log_retention.argsort(descending=True)
     score, shares = [], known.bincount(minlength=heads + 1).tolist()

@@ -39,12 +39,13 @@ def rows_native(
         table = pad(table, (0, 0, 0, more)) if more else table.clone()
         slot = pad(slot, (0, more), value=most - 1) if more else slot.clone()
         bucket = None if more or bucket is None else bucket.clone()
-    held = Held(table, slot, buckets(slot) if bucket is None else bucket)
+    bucket = buckets(slot) if bucket is None else bucket
     clock = clock.clone()
     mask = torch.ones(batch, time, dtype=torch.bool) if mask is None else mask.contiguous()
     carried = table.new_empty(batch, time, min(count + time, size))
-    spread(_run, batch, (tuple(held), clock, mask, tuple(steps), log_retention, carried))
-    return Scores((carried,), (slot[:, 0, : carried.shape[2]],)), held, clock
+    spread(_run, batch, ((table, slot, bucket), clock, mask, tuple(steps), log_retention, carried))
+    scores = Scores((carried,), (slot[:, 0, : carried.shape[2]],))
+    return scores, Held(table, slot, bucket), clock
 
 
 @njit(nogil=True, cache=True)
