@@ -90,27 +90,25 @@ class LanguageModel(nn.Module):
             steps. The hidden states (B, T, D) that they were made from. The state after.
         """
         hidden, observed, read = self._decode(tokens, state, mask, reset, donate)
-        memory, pending, given = dict(read.memory.layers), None, state and state.memory
+        given, made, pending = state and state.memory, {}, None
         options: dict[str, Any] = {"mask": mask, "reset": reset, "donate": donate}
         mixes = self.tables is not None and self.tables.enabled
         some = slice(0 if mixes or targets is not None else -steps, None)
         logits = self.head(hidden[:, some])
         if self.rows is not None:
             held = given and given.child(ROWS)
-            scores, held = self.rows(hidden, tokens, held, feedback=observed, **options)
+            scores, made[ROWS] = self.rows(hidden, tokens, held, feedback=observed, **options)
             logits = scores.at(some).add_to(_fine(logits))
-            memory |= FastWeights.join({ROWS: held}).layers
         if self.tables is not None:
-            held = given.child(TABLES) if given else self.tables.initial_state(len(tokens))
-            if mixes:
-                before, options["targets"] = state and state.pending, targets
-                shown = hidden, tokens, _fine(logits)
-                found = self.tables(*shown, held, before, steps=steps, **options)
-                predicted, held, pending = found
-            memory |= FastWeights.join({TABLES: held}).layers
-        if not mixes:
+            made[TABLES] = given.child(TABLES) if given else self.tables.initial_state(len(tokens))
+        if self.tables is not None and mixes:
+            before, shown = (made[TABLES], state and state.pending), (hidden, tokens, _fine(logits))
+            options |= {"targets": targets, "steps": steps}
+            predicted, made[TABLES], pending = self.tables(*shown, *before, **options)
+        else:
             predicted = logits if targets is None else _log_p(logits, targets)
-        return predicted, hidden, LMState(FastWeights(memory), read.window, read.real, pending)
+        memory = FastWeights({**read.memory.layers, **FastWeights.join(made).layers})
+        return predicted, hidden, LMState(memory, read.window, read.real, pending)
 
     def _decode(
         self,

@@ -87,8 +87,8 @@ class LMState:
         memory = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
         layers = sum(name.startswith("window.") for name in tensors) // 2
         window = tuple((tensors[f"window.{i}.k"], tensors[f"window.{i}.v"]) for i in range(layers))
-        predicted = [tensors.get(f"pending.{name}") for name in Pending._fields]
-        pending = None if predicted[0] is None else Pending(*predicted)
+        names = [f"pending.{name}" for name in Pending._fields]
+        pending = Pending(*(tensors[name] for name in names)) if names[0] in tensors else None
         return cls(FastWeights.from_tensors(memory), window, tensors.get("real"), pending)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:

@@ -143,14 +143,14 @@ class PrototypeMemory(AdaptiveLayer):
     def _own(self, state: FastWeights, batch: int) -> LayerWeights:
         """This layer's part of a state, checked."""
         shapes = {name: layer.shape for name, layer in state.layers.items()}
-        expected = {NAME: (batch, *self.layout[:3])}
-        if shapes != expected or state.layers[NAME].slot is not None:
+        expected, layer = {NAME: (batch, *self.layout[:3])}, state.layers.get(NAME)
+        if shapes != expected or not isinstance(layer, LayerWeights) or layer.slot is not None:
             raise StateError(
                 f"the state is {shapes} but this layer reads {expected} (streams, heads, labels, "
                 "width), and a row for every label. Pass the state that this layer returned for "
                 "the same streams, or None to start empty."
             )
-        return state.layers[NAME]
+        return layer
 
 
 class _Steps(NamedTuple):

@@ -137,7 +137,7 @@ class RowMemory(AdaptiveLayer):
         Raises:
             StateError: the state does not fit this layer, or is of several streams.
         """
-        layer = self._own(state, 1)
+        layer, _ = self._own(state, 1)
         classes, rows = layer.touched()
         now = Rows(rows[None], layer.steps).now(self.log_retention().to(rows))
         return classes, now[0]

@@ -158,25 +158,27 @@ class SparseMetaForCausalLM(PreTrainedModel, MemoryGenerationMixin):
                 f"{len(input_ids)} rows: give one row for each stream"
             )
         mask = _real(attention_mask, input_ids)
-        loss, before, logits = None, state, None
-        if labels is not None:
+        some = isinstance(logits_to_keep, int)
+        options = {"steps": logits_to_keep if some else 0, "mask": mask, "donate": donate}
+        if labels is None:
+            loss, (logits, after) = None, self.model(input_ids, state, **options)
+        else:
             follows = pad(labels[:, 1:], (0, 1), value=-100)
             asked, targets = follows != -100, follows.clamp(min=0)
-            log_p, state = self.model(input_ids, before, mask=mask, targets=targets)
+            log_p, after = self.model(input_ids, state, mask=mask, targets=targets)
             items = asked.sum() if num_items_in_batch is None else num_items_in_batch
             loss = -log_p[asked].sum() / items
-        if labels is None or not self.training:  # training needs no whole distribution
-            some = isinstance(logits_to_keep, int)
-            options = {"steps": logits_to_keep if some else 0, "mask": mask, "donate": donate}
-            logits, state = self.model(input_ids, before, **options)
-            logits = logits if some else logits[:, logits_to_keep]
+            # Training needs no whole distribution.
+            logits = None if self.training else self.model(input_ids, state, **options)[0]
+        if logits is not None and not some:
+            logits = logits[:, logits_to_keep]
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
         if use_cache:
             past_key_values = FastWeightCache() if past_key_values is None else past_key_values
-            past_key_values.advance(state, input_ids)
+            past_key_values.advance(after, input_ids)
         kept = past_key_values if use_cache else None
-        return CausalLMOutputWithMemory(loss, logits, state.memory, kept)
+        return CausalLMOutputWithMemory(loss, logits, after.memory, kept)
 
     @property
     def gradient_checkpointing(self) -> bool:
