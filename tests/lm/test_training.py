@@ -190,7 +190,7 @@ def test_tensorboard_shows_what_the_log_holds(recipe, tmp_path, monkeypatch):
 
 def test_weight_decay_is_for_matrices_that_are_not_embeddings():
     model = LanguageModel(MODEL, 257)
-    decayed, others = parameter_groups(model, 0.1)
+    decayed, others = parameter_groups(model, TrainingConfig(weight_decay=0.1))
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
     inside = {id(p) for p in decayed["params"]}
     for name, parameter in model.named_parameters():

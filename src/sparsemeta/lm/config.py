@@ -122,6 +122,8 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
     """The learning rate at the last step, as a fraction of its peak."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.1
     """Weight decay of the matrices."""
+    output_rate: engine.Positive = 1.0
+    """The learning rate of memories where tokens are predicted, relative to that of the rest."""
     usage_weight: Annotated[float, AtLeast(0)] = 0.0
     """Weight of a loss that pushes the memories to use their slots evenly; 0.01 is a good start."""
     precision: engine.Precision = "bf16-mixed"

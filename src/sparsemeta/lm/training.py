@@ -24,7 +24,7 @@ from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.state import LMState
 from sparsemeta.lm.validation import Best, validate
-from sparsemeta.nn import usage_losses
+from sparsemeta.nn import RowMemory, TableMemory, usage_losses
 
 
 def train(
@@ -108,8 +108,8 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             f"{sum(p.numel() for p in model.parameters()):,} parameters"
         )
         adam = partial(AdamW, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
-        decay = config.weight_decay
-        super().__init__(model, lambda m: adam(parameter_groups(m, decay)), config, runner, saved)
+        groups = partial(parameter_groups, config=config)
+        super().__init__(model, lambda m: adam(groups(m)), config, runner, saved)
         if saved:
             self._restore(saved)
 
@@ -266,11 +266,20 @@ def take_over(model: LanguageModel, base: LanguageModel, *, frozen: bool) -> Non
         weight.requires_grad_(not (frozen and name in given))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay the matrices; leave embeddings, gains and biases alone."""
-    tables = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Decay the matrices, but no embeddings, gains, biases, nor memories where tokens are predicted.
+
+    Those memories have a learning rate of their own: `share` of that of the rest.
+    """
+    kinds = nn.Embedding, RowMemory, TableMemory
+    kept = {p: m for m in model.modules() if isinstance(m, kinds) for p in m.parameters()}
     trained = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in trained if p.ndim >= 2 and p not in tables]
-    others = [p for p in trained if p.ndim < 2 or p in tables]
-    groups = ((decayed, weight_decay), (others, 0.0))
-    return [{"params": params, "weight_decay": decay} for params, decay in groups]
+    output = [p for p in trained if isinstance(kept.get(p), RowMemory | TableMemory)]
+    decayed = [p for p in trained if p.ndim >= 2 and p not in kept]
+    others = [p for p in trained if p not in {*output, *decayed}]
+    made = (
+        (decayed, config.weight_decay, 1.0),
+        (others, 0.0, 1.0),
+        (output, 0.0, config.output_rate),
+    )
+    return [{"params": params, "weight_decay": w, "share": s} for params, w, s in made if params]

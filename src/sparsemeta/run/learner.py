@@ -90,10 +90,10 @@ class Learner(ABC, Generic[M, C]):
         self.latest = folder
 
     def set_rate(self) -> float:
-        """Set the learning rate of the next step, and return it."""
+        """Set the learning rate of the next step, and return it; a group may have a share of it."""
         rate = self.config.rate(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("share", 1.0)
         return rate
 
     def descend(self, loss: float) -> float:

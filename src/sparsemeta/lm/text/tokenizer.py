@@ -77,8 +77,8 @@ class Tokenizer(ABC):
         """
         found = np.full((self.vocab_size, length), -1, np.int16)
         for token in range(self.vocab_size):
-            spelt = (self._spelling(token) or b"\0")[-length:]
-            found[token, length - len(spelt) :] = list(spelt)
+            spelt = (self._spelling(token) or b"\0")[::-1][:length]
+            found[token, length - len(spelt) :] = list(spelt[::-1])
         return found
 
     def save(self, folder: Path) -> None:
