@@ -267,9 +267,9 @@ def take_over(model: LanguageModel, base: LanguageModel, *, frozen: bool) -> Non
 
 
 def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
-    """Decay the matrices, but no embeddings, gains, biases, nor memories where tokens are predicted.
+    """Decay the matrices; leave embeddings, gains, biases and output memories alone.
 
-    Those memories have a learning rate of their own: `share` of that of the rest.
+    Those memories have a learning rate of their own, in proportion to that of the rest.
     """
     kinds = nn.Embedding, RowMemory, TableMemory
     kept = {p: m for m in model.modules() if isinstance(m, kinds) for p in m.parameters()}
@@ -277,9 +277,9 @@ def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str,
     output = [p for p in trained if isinstance(kept.get(p), RowMemory | TableMemory)]
     decayed = [p for p in trained if p.ndim >= 2 and p not in kept]
     others = [p for p in trained if p not in {*output, *decayed}]
-    made = (
-        (decayed, config.weight_decay, 1.0),
-        (others, 0.0, 1.0),
-        (output, 0.0, config.output_rate),
-    )
-    return [{"params": params, "weight_decay": w, "share": s} for params, w, s in made if params]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+        {"params": output, "weight_decay": 0.0, "share": config.output_rate},
+    ]
+    return [group for group in groups if group["params"]]
