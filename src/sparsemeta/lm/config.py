@@ -132,8 +132,8 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
     """Run or model folder whose weights and tokenizer it begins with; its own, drawn anew, if left
     out. What that model lacks, such as memories, begins as in any new model."""
     frozen: bool = False
-    """Whether the weights of `base` stay as they are, so that its new memories alone are trained,
-    in minutes."""
+    """Whether the weights of `base` stay as they are, so that its memories alone are trained, old
+    ones and new ones, in minutes."""
     emptied: Annotated[float, Within(0, 1)] = 0.0
     """Chance that a stream's memories are emptied before a segment, so that it learns to begin with
     nothing, too; 0.01 is a good value."""

@@ -24,7 +24,7 @@ from sparsemeta.lm.config import Recipe, TrainingConfig
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.state import LMState
 from sparsemeta.lm.validation import Best, validate
-from sparsemeta.nn import RowMemory, TableMemory, usage_losses
+from sparsemeta.nn import AdaptiveLayer, RowMemory, TableMemory, usage_losses
 
 
 def train(
@@ -248,7 +248,7 @@ def _tokenizer(
 
 
 def take_over(model: LanguageModel, base: LanguageModel, *, frozen: bool) -> None:
-    """Begin with the weights of a base, and train none of them if they are frozen.
+    """Begin with the weights of a base; if they are frozen, train its memories alone, and new ones.
 
     Raises:
         ConfigError: the base has weights that the model has not, or in other shapes.
@@ -262,8 +262,10 @@ def take_over(model: LanguageModel, base: LanguageModel, *, frozen: bool) -> Non
         "base's own settings, and memories beside.",
     )
     model.load_state_dict(given, strict=False)
+    adaptive = (m for m in model.modules() if isinstance(m, AdaptiveLayer))
+    memories = {weight for layer in adaptive for weight in layer.parameters()}
     for name, weight in model.named_parameters():
-        weight.requires_grad_(not (frozen and name in given))
+        weight.requires_grad_(not frozen or weight in memories or name not in given)
 
 
 def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
