@@ -5,10 +5,14 @@ it is read), V width of what a slot holds. A memory is a table (B, H, N, V).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+Function: Any = torch.autograd.Function
+"""A base of what has a backward pass of its own; no type, as each takes other arguments."""
 
 
 class Address(NamedTuple("Address", [("index", Tensor), ("weight", Tensor)])):

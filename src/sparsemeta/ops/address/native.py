@@ -9,6 +9,7 @@ from numba import njit
 from torch import Tensor
 
 from sparsemeta.ops.compiled import FAST, spread
+from sparsemeta.ops.types import Function
 
 
 def best_slots(scores: Tensor, active: int) -> Tensor:
@@ -62,7 +63,7 @@ def _scores(query: Tensor, keys: Tensor, index: Tensor) -> Tensor:
     return scores
 
 
-class _ChosenScores(torch.autograd.Function):
+class _ChosenScores(Function):
     @staticmethod
     def forward(ctx, query, keys, index):
         ctx.save_for_backward(query, keys, index)
@@ -70,7 +71,7 @@ class _ChosenScores(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_scores):  # type: ignore[override]
+    def backward(ctx, d_scores):
         query, keys, index = ctx.saved_tensors
         d_query, d_keys = torch.zeros_like(query), torch.zeros_like(keys)
         arrays = (index, query, keys, d_scores.contiguous(), d_query, d_keys)

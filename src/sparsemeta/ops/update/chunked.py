@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sparsemeta.ops.types import Address, Segment
+from sparsemeta.ops.types import Address, Function, Segment
 from sparsemeta.ops.update.compact import compact
 
 CHUNK = 64
@@ -78,7 +78,7 @@ def _scan(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
     else:
         fresh, corrected = beta * v, torch.zeros_like(writes)
 
-    output, final = _Recurrence.apply(  # type: ignore[misc]
+    output, final = _Recurrence.apply(
         slots, corrected, fresh, kept_reads, recalled, left_writes, decay, rows.flatten(0, 1)
     )
     output = output.flatten(1, 2)[:, :time].unflatten(0, (batch, heads)).movedim(1, 2)
@@ -132,7 +132,7 @@ def _decayed_products(x: Tensor, y: Tensor, log_decay: Tensor | None) -> Tensor:
     return torch.cat([pad(top, (0, length - half)), below], dim=-2)
 
 
-class _Recurrence(torch.autograd.Function):
+class _Recurrence(Function):
     """The sequential part: gather a chunk's rows, read and write them, put them back.
 
     The table is updated in place and only the gathered rows are saved, so that time and memory are
@@ -159,7 +159,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_output, d_table):  # type: ignore[override]
+    def backward(ctx, d_output, d_table):
         slots, corrected, reads, recalled, left, decay, rows, updates = ctx.saved_tensors
         d_table = torch.cat([d_table, torch.zeros_like(d_table[:, :1])], dim=1)
         steps = []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparsemeta.ops.compiled import FAST, spread
 from sparsemeta.ops.table.hashing import number
-from sparsemeta.ops.types import Segment
+from sparsemeta.ops.types import Function, Segment
 
 
 def scan_native(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
@@ -23,7 +23,7 @@ def scan_native(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tens
         log_retention = torch.zeros_like(rate)
     inputs = tuple(x.contiguous() for x in (*write, value, rate, log_retention, *read))
     if torch.is_grad_enabled() and any(x.requires_grad for x in (*inputs, rows)):
-        output, rows_after = _NativeScan.apply(*inputs, rows, rule)  # type: ignore[misc]
+        output, rows_after = _NativeScan.apply(*inputs, rows, rule)
     else:
         (output, _, _), rows_after = _run(inputs, rows, rule, save=False), rows
     if not rows.is_inference():
@@ -43,7 +43,7 @@ def _run(
     return read, old, seen
 
 
-class _NativeScan(torch.autograd.Function):
+class _NativeScan(Function):
     @staticmethod
     def forward(ctx, *args):
         *inputs, rows, rule = args
@@ -56,7 +56,7 @@ class _NativeScan(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_read, d_rows):  # type: ignore[override]
+    def backward(ctx, d_read, d_rows):
         *inputs, old, seen = ctx.saved_tensors
         value = inputs[2]
         batch, _, heads, width = value.shape
