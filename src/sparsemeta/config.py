@@ -142,24 +142,13 @@ class MemoryConfig(Settings, section="memory"):
 
     @override
     def check(self) -> None:
-        require(
-            self.active <= self.slots,
-            f"memory.active is {self.active} but there are only {self.slots} slots (memory.slots)",
-        )
+        _check_address(self)
         if self.capacity is not None:
             require(
                 self.active <= self.capacity <= self.slots and self.addressing != "dense",
                 f"memory.capacity = {self.capacity} must lie between memory.active = {self.active} "
                 f"and memory.slots = {self.slots}, and helps with no dense addressing: that "
                 "writes every slot. Leave it out to set no bound",
-            )
-        if self.addressing == "product":
-            side = math.isqrt(self.slots)
-            require(
-                side * side == self.slots and self.key_width % 2 == 0,
-                f"product addressing needs a square number of slots and an even key_width, not "
-                f"memory.slots = {self.slots}, memory.key_width = {self.key_width}; "
-                f"the nearest squares are {side**2} and {(side + 1) ** 2}",
             )
 
 
@@ -223,16 +212,21 @@ class TablesConfig(Settings, section="tables"):
                 list(given) == sorted(set(given)),
                 f"tables.{name} = {list(given)} must rise: name each context once, in order",
             )
-        require(
-            self.active <= self.slots,
-            f"tables.active is {self.active} but there are only {self.slots} slots (tables.slots)",
-        )
-        side = math.isqrt(self.slots)
-        require(
-            self.addressing == "topk" or (side * side == self.slots and self.key_width % 2 == 0),
-            f"product addressing needs a square number of slots and an even key_width, not "
-            f"tables.slots = {self.slots}, tables.key_width = {self.key_width}",
-        )
+        _check_address(self)
+
+
+def _check_address(config: MemoryConfig | TablesConfig) -> None:
+    """Raise `ConfigError` unless slots can be found as these settings say."""
+    slots, active, width = (config.key(name) for name in ("slots", "active", "key_width"))
+    few = f"{active} is {config.active} but there are only {config.slots} slots ({slots})"
+    require(config.active <= config.slots, few)
+    side = math.isqrt(config.slots)
+    require(
+        config.addressing != "product" or (side**2 == config.slots and config.key_width % 2 == 0),
+        f"product addressing needs a square number of slots and an even key_width, not "
+        f"{slots} = {config.slots}, {width} = {config.key_width}; "
+        f"the nearest squares are {side**2} and {(side + 1) ** 2}",
+    )
 
 
 def read_toml(path: str | Path, schema: type[T]) -> T:

@@ -72,7 +72,10 @@ def test_the_whole_distribution_is_the_reference_and_its_entries_are_the_scores(
 @pytest.mark.parametrize("whole", [None, 0, 5])
 @pytest.mark.parametrize("options", CASES)
 def test_gradients_are_those_of_the_reference(config, options, whole):
-    memory, given = module(config), case(time=30, **{k: v for k, v in options.items() if k != "time"})
+    memory, given = (
+        module(config),
+        case(time=30, **{k: v for k, v in options.items() if k != "time"}),
+    )
     given.logits.requires_grad_()
     leaves = (given.logits, *memory.parameters())
     expected, _, _ = reference(memory, given)
@@ -247,7 +250,10 @@ def test_random_tokens_cost_less_than_a_hundredth_of_a_bit(vocabulary):
 
 
 def test_a_learned_context_is_written_once_it_has_predicted():
-    memory, given = module(replace(LEARNED, orders=(), fading_orders=(), fading=(), bytes=())), case()
+    memory, given = (
+        module(replace(LEARNED, orders=(), fading_orders=(), fading=(), bytes=())),
+        case(),
+    )
     first, second = given.part(0, 1), given.part(1, 2)
     _, state, pending = run(memory, first)
     assert int(state.layers["memory"].used[0, 0]) == 0
@@ -267,6 +273,13 @@ def test_a_wrong_model_is_left_for_what_repeats():
     logits[..., :7] = -12
     log_q, _, _ = memory(torch.zeros(1, 5000, 1), came[:, :-1], logits, targets=came[:, 1:])
     assert log_q[:, -1000:].mean() > -0.01
+
+
+def test_slots_that_cannot_be_addressed_are_refused():
+    with pytest.raises(ConfigError, match=r"tables.active is 8 .* 4 slots \(tables.slots\)"):
+        TablesConfig(learned=(0.9,), slots=4)
+    with pytest.raises(ConfigError, match=r"tables.slots = 99, .* 81 and 100"):
+        TablesConfig(learned=(0.9,), slots=99, addressing="product")
 
 
 def test_a_token_out_of_range_a_foreign_state_and_a_foreign_spelling_are_refused():

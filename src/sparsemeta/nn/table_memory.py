@@ -271,9 +271,7 @@ def _heard(log_p: Tensor, came: Tensor, before: Tensor, mask: Tensor | None) -> 
     return torch.where(position > 0, log_p[stream, position - 1, came], first)
 
 
-def _pending(
-    said: Pending, before: Pending, mask: Tensor | None, reset: Tensor | None
-) -> Pending:
+def _pending(said: Pending, before: Pending, mask: Tensor | None, reset: Tensor | None) -> Pending:
     """Of what all steps predicted, (B, T, ...), that of the last real one; else what was before."""
     if mask is None:  # of many steps, a view of the last would keep all of them
         newest = Pending(*(x.select(1, -1) for x in said))
@@ -284,9 +282,7 @@ def _pending(
     inside, real = (x[stream, last - 1] for x in said), (last > 0)[:, None]
     found = Pending(*(torch.where(real, *pair) for pair in zip(inside, before, strict=True)))
     holds = (last >= emptied)[:, None]
-    return found._replace(
-        log_p=found.log_p.where(holds, nan), slots=found.slots.where(holds, -1)
-    )
+    return found._replace(log_p=found.log_p.where(holds, nan), slots=found.slots.where(holds, -1))
 
 
 def _positions(mask: Tensor) -> Tensor:
