@@ -142,24 +142,13 @@ class MemoryConfig(Settings, section="memory"):
 
     @override
     def check(self) -> None:
-        require(
-            self.active <= self.slots,
-            f"memory.active is {self.active} but there are only {self.slots} slots (memory.slots)",
-        )
+        _check_address(self)
         if self.capacity is not None:
             require(
                 self.active <= self.capacity <= self.slots and self.addressing != "dense",
                 f"memory.capacity = {self.capacity} must lie between memory.active = {self.active} "
                 f"and memory.slots = {self.slots}, and helps with no dense addressing: that "
                 "writes every slot. Leave it out to set no bound",
-            )
-        if self.addressing == "product":
-            side = math.isqrt(self.slots)
-            require(
-                side * side == self.slots and self.key_width % 2 == 0,
-                f"product addressing needs a square number of slots and an even key_width, not "
-                f"memory.slots = {self.slots}, memory.key_width = {self.key_width}; "
-                f"the nearest squares are {side**2} and {(side + 1) ** 2}",
             )
 
 
@@ -181,7 +170,7 @@ class RowsConfig(Settings, section="rows"):
 
 @dataclass(frozen=True)
 class TablesConfig(Settings, section="tables"):
-    """Tables of what followed exact contexts, and the gate that mixes them into a prediction."""
+    """Tables of what followed contexts, and the gate that mixes them into a prediction."""
 
     orders: tuple[Annotated[int, AtLeast(0)], ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
     """A head for each: its context is the last n tokens."""
@@ -191,6 +180,16 @@ class TablesConfig(Settings, section="tables"):
     """What a slot of each of those keeps of its weights when it is written."""
     bytes: tuple[Count, ...] = (1, 2, 3)
     """A head for each: its context is the last n bytes, which are more general than a token."""
+    learned: tuple[Annotated[float, Within(0, 1)], ...] = ()
+    """A head for each, whose context is the slots that trained keys find: what a slot keeps."""
+    slots: Count = 4096
+    """Slots of a learned head (N)."""
+    active: Count = 8
+    """Slots that it writes and reads at once (A)."""
+    key_width: Count = 32
+    """Width of the query that is compared with their keys."""
+    addressing: Literal["topk", "product"] = "topk"
+    """As `memory.addressing`."""
     capacity: Annotated[int, AtLeast(4096)] = 2**22
     """Rows held at most for each stream, of 48 bytes; beyond, what is oldest and rarest goes."""
     rate: Annotated[float, Above(0)] = 8.0
@@ -205,7 +204,7 @@ class TablesConfig(Settings, section="tables"):
             f"tables.fading_orders names {len(self.fading_orders)} heads and tables.fading what "
             f"{len(self.fading)} of them keep: give one value for each",
         )
-        heads = (*self.orders, *self.fading_orders, *self.bytes)
+        heads = (*self.orders, *self.fading_orders, *self.bytes, *self.learned)
         require(bool(heads), "tables has no head: name some in tables.orders")
         for name in ("orders", "bytes"):
             given = getattr(self, name)
@@ -213,6 +212,21 @@ class TablesConfig(Settings, section="tables"):
                 list(given) == sorted(set(given)),
                 f"tables.{name} = {list(given)} must rise: name each context once, in order",
             )
+        _check_address(self)
+
+
+def _check_address(config: MemoryConfig | TablesConfig) -> None:
+    """Raise `ConfigError` unless slots can be found as these settings say."""
+    slots, active, width = (config.key(name) for name in ("slots", "active", "key_width"))
+    few = f"{active} is {config.active} but there are only {config.slots} slots ({slots})"
+    require(config.active <= config.slots, few)
+    side = math.isqrt(config.slots)
+    require(
+        config.addressing != "product" or (side**2 == config.slots and config.key_width % 2 == 0),
+        f"product addressing needs a square number of slots and an even key_width, not "
+        f"{slots} = {config.slots}, {width} = {config.key_width}; "
+        f"the nearest squares are {side**2} and {(side + 1) ** 2}",
+    )
 
 
 def read_toml(path: str | Path, schema: type[T]) -> T:

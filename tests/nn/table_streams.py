@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sparsemeta.config import TablesConfig
 from sparsemeta.nn import TableMemory
+from sparsemeta.ops import Address
 from sparsemeta.ops.output.tables_reference import ReferenceMemory
 
 VOCABULARY, WIDTH = 6, 3
@@ -14,6 +15,7 @@ SPELLING = ((97,), (98,), (97, 98), (), (99, 97), (98, 98))
 SMALL = TablesConfig(
     orders=(0, 1, 2, 4, 5), fading_orders=(0, 2), fading=(0.5, 0.8), bytes=(1, 2), rate=1.0
 )
+LEARNED = replace(SMALL, learned=(0.9, 0.7), slots=9, active=3, key_width=4)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[Re
     """log q (B, T, V), the weights (B, T, 1 + H), and what each stream knows at the end."""
     rules, streams, log_q, weights = memory.rules, [], [], []
     slow, log_p = memory.slow(given.hidden), given.logits.log_softmax(-1)
+    found = memory.addressing and memory.addressing(given.hidden)
     for b in range(len(given.came)):
         rates = rules.first, rules.least
         truth = ReferenceMemory(memory.heads, SPELLING, rules.capacity, rates, memory.start)
@@ -85,7 +88,8 @@ def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[Re
                 weights.append(torch.zeros(1 + len(memory.start), dtype=torch.float64))
                 continue
             truth.read(token)
-            said = truth.predict(log_p[b, t], slow[b, t])
+            address = found and Address(found.index[b, t], found.weight[b, t])
+            said = truth.predict(log_p[b, t], slow[b, t], address)
             log_q.append(said[0])
             weights.append(said[1])
         streams.append(truth)

@@ -16,7 +16,7 @@ from sparsemeta.fast_weights import Entries, FastWeights, TableWeights
 from sparsemeta.lm.modelling import ROWS, TABLES, LanguageModel
 from sparsemeta.lm.text import Tokenizer
 from sparsemeta.nn import RowMemory, TableMemory, memory_off
-from sparsemeta.ops import belief, number_all, trust
+from sparsemeta.ops import BYTES, LEARNED, belief, number_all, trust
 
 TOKENS = 6
 """So many are named of each head of a row memory."""
@@ -137,7 +137,7 @@ def _tables(
             _named(token, tokenizer) | {"share": part, "of": whole}
             for token, part, whole in zip(*(x[best].tolist() for x in claims), strict=True)
         ]
-        if heads.order[h]:
+        if heads.order[h] and heads.kind[h] != LEARNED:
             for i, claim in zip(best.tolist(), surest, strict=True):
                 same = (owner == owner[i]).nonzero()[:, 0]
                 claim["context"] = past.spelt(h, int(listed.slot[i]), listed.age[same])
@@ -176,7 +176,7 @@ class _Past:
             return None
         order = int(self.tables.heads.order[head])
         past = self._before(ages[proved[:1]])[0]
-        if not self.tables.heads.spelled[head]:
+        if self.tables.heads.kind[head] != BYTES:
             return self.tokenizer.decode(past[len(past) - order :].tolist())
         letters = self.tables.spelling[past[past >= 0]]
         return bytes(letters[letters >= 0][-order:].tolist()).decode("utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""`TableMemory`: what followed exact contexts, mixed into a model's prediction."""
+"""`TableMemory`: what followed a context, mixed into a model's prediction."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparsemeta.config import TablesConfig
+from sparsemeta.config import MemoryConfig, TablesConfig
 from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, TableLayout, TableWeights
 from sparsemeta.nn.adaptive import AdaptiveLayer
+from sparsemeta.nn.parts import Addressing
 from sparsemeta.nn.sparse_memory import NAME
 from sparsemeta.ops import (
     SETS,
+    Address,
     Came,
     Gate,
     Heads,
@@ -28,6 +30,8 @@ from sparsemeta.ops import (
     score,
 )
 
+FOUND = ("slots", "active", "key_width", "addressing")
+"""What of the settings says how a learned context is found."""
 START = -2.0
 """Logit of a head's speaking rather than backing off, before anything is trained or learned."""
 
@@ -38,10 +42,19 @@ class Pending(NamedTuple):
     Attributes:
         log_p: (B, V), the model's log-probabilities; NaN where nothing was predicted.
         gate: (B, H), the slow part of the gate.
+        slots: (B, L) int64, those of all learned contexts; -1 where nothing was predicted.
+        shares: (B, L), their weights.
     """
 
     log_p: Tensor
     gate: Tensor
+    slots: Tensor
+    shares: Tensor
+
+    def blank(self) -> "Pending":
+        """As it is before anything was predicted; of predictions with an axis of time."""
+        log_p, gate, slots, shares = (torch.zeros_like(x[:, 0]) for x in self)
+        return Pending(log_p + nan, gate, slots - 1, shares)
 
 
 class TableMemory(AdaptiveLayer):
@@ -53,8 +66,15 @@ class TableMemory(AdaptiveLayer):
     has not seen the context has none. Each token is scored, then learned: by the gate, from what
     the model and the heads had said of it, and by the tables.
 
+    A context is exact, what came last; or learned: the slots whose keys are nearest to the hidden
+    state, r of unit length, which are read and written together.
+
+    $$p_h(y) = \sum_{s \in r} r_s C_h[s, y] / \sum_{s \in r} r_s |C_h[s]|, \quad
+    C_h[s] \leftarrow \rho_h C_h[s] + r_s 1_{x}$$
+
     Args:
-        width: D, of the hidden state that the slow part of the gate is computed from.
+        width: D, of the hidden state, of which the slow part of the gate and learned contexts are
+            functions.
         classes: V.
         config: the contexts, and how fast the gate learns.
 
@@ -74,13 +94,18 @@ class TableMemory(AdaptiveLayer):
         super().__init__()
         self.width, self.classes, self.config = width, classes, config
         fading = zip(config.fading_orders, config.fading, strict=True)
-        self.heads = Heads.of(config.orders, tuple(fading), config.bytes)
+        learned = [(config.active, keep) for keep in config.learned]
+        self.heads = Heads.of(config.orders, tuple(fading), config.bytes, learned)
         self.rules = Rules(self.heads, config.capacity, config.rate, config.least_rate)
         heads = len(self.heads.order)
         self._layout = TableLayout(heads, SETS, self.heads.reach, config.capacity, classes)
         self.start = nn.Parameter(torch.full((heads, SETS), START))
         self.slow = nn.Linear(width, heads, bias=False)
         nn.init.zeros_(self.slow.weight)
+        self.addressing = None
+        if learned:
+            found = {name: getattr(config, name) for name in FOUND}
+            self.addressing = Addressing(width, MemoryConfig(heads=len(learned), **found))
         blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int32)
         self.register_buffer("spelling", blank)
         self._watchers: list[list[Tensor]] = []
@@ -156,13 +181,14 @@ class TableMemory(AdaptiveLayer):
         before = self._own(state, came.shape[0])
         dtype = before.theta.dtype
         log_p, slow = logits.log_softmax(-1, dtype=dtype), self.slow(hidden).to(dtype)
+        slots, shares = self._address(hidden, dtype)
         if mask is not None:
             came = came.where(mask, 0)
             targets = targets if targets is None else targets.where(mask, 0)
         check_tokens(came, self.classes)
-        if pending is None:
-            pending = Pending(log_p.new_full(log_p[:, 0].shape, nan), torch.zeros_like(slow[:, 0]))
-        after = _pending(log_p.detach(), slow.detach(), pending, mask, reset)
+        predicted = Pending(log_p.detach(), slow.detach(), slots, shares.detach())
+        pending = pending or predicted.blank()
+        after = _pending(predicted, pending, mask, reset)
         if targets is not None:
             said = log_p.gather(-1, targets[..., None])[..., 0]
         else:
@@ -171,7 +197,12 @@ class TableMemory(AdaptiveLayer):
             return said, state, after
 
         heard = _heard(log_p.detach(), came, pending.log_p, mask)
-        segment = Came._make(x if x is None else x.cpu() for x in (came, heard, mask, reset))
+        marks = (x if x is None else x.cpu() for x in (mask, reset))
+        segment = Came(came.cpu(), heard.cpu(), *marks)
+        if self.addressing is not None:
+            pairs = zip(pending[2:], (slots, shares), strict=True)
+            around = (torch.cat([before[:, None], x], 1).cpu() for before, x in pairs)
+            segment = segment._replace(address=Address._make(around))
         # A copy: the loop holds on to the storage, which sharding has to free.
         gate = Gate(self.start.to(dtype).cpu().clone(), slow.cpu(), pending.gate.cpu())
         tables = Tables(**{name: getattr(before, name) for name in Tables._fields})
@@ -187,6 +218,14 @@ class TableMemory(AdaptiveLayer):
                 watcher.append(read.weights)
         learned = replace(before, **memory.tables._asdict())
         return read.log_q.to(logits.device), FastWeights({NAME: learned}), after
+
+    def _address(self, hidden: Tensor, dtype: torch.dtype) -> Address:
+        """Of the learned contexts, (B, T, L)."""
+        if self.addressing is None:
+            nothing = hidden.new_empty(*hidden.shape[:2], 0, dtype=dtype)
+            return Address(nothing.long(), nothing)
+        slots, shares = self.addressing(hidden)
+        return Address(slots.flatten(2), shares.flatten(2).to(dtype))
 
     def _own(self, state: FastWeights, batch: int) -> TableWeights:
         """This memory's part of a state, checked."""
@@ -234,21 +273,18 @@ def _heard(log_p: Tensor, came: Tensor, before: Tensor, mask: Tensor | None) -> 
     return torch.where(position > 0, log_p[stream, position - 1, came], first)
 
 
-def _pending(
-    log_p: Tensor, slow: Tensor, before: Pending, mask: Tensor | None, reset: Tensor | None
-) -> Pending:
-    """What the last real step predicted, or what was pending before if there is none."""
+def _pending(said: Pending, before: Pending, mask: Tensor | None, reset: Tensor | None) -> Pending:
+    """Of what all steps predicted, (B, T, ...), that of the last real one; else what was before."""
     if mask is None:  # of many steps, a view of the last would keep all of them
-        newest = Pending(log_p.select(1, -1), slow.select(1, -1))
-        return newest if log_p.shape[1] == 1 else Pending(*(x.clone() for x in newest))
+        newest = Pending(*(x.select(1, -1) for x in said))
+        return newest if said.gate.shape[1] == 1 else Pending(*(x.clone() for x in newest))
     last = _positions(mask)[:, -1]
     emptied = torch.zeros_like(last) if reset is None else _positions(reset)[:, -1]
     stream = torch.arange(len(last), device=last.device)
-    inside = (x[stream, last - 1] for x in (log_p, slow))
-    log_p, slow = (
-        torch.where(last[:, None] > 0, *pair) for pair in zip(inside, before, strict=True)
-    )
-    return Pending(log_p.where((last >= emptied)[:, None], nan), slow)
+    inside, real = (x[stream, last - 1] for x in said), (last > 0)[:, None]
+    found = Pending(*(torch.where(real, *pair) for pair in zip(inside, before, strict=True)))
+    holds = (last >= emptied)[:, None]
+    return found._replace(log_p=found.log_p.where(holds, nan), slots=found.slots.where(holds, -1))
 
 
 def _positions(mask: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from sparsemeta.ops.address.kinds import (
 )
 from sparsemeta.ops.compiled import usable as usable
 from sparsemeta.ops.output.gate_reference import SETS as SETS
-from sparsemeta.ops.output.heads import Heads as Heads
+from sparsemeta.ops.output.heads import BYTES as BYTES, LEARNED as LEARNED, Heads as Heads
 from sparsemeta.ops.output.rows import run_rows as run_rows
 from sparsemeta.ops.output.tables import (
     check_tokens as check_tokens,

@@ -15,23 +15,30 @@ LEAST = -600.0
 
 
 @compiled
-def weigh(slot, gate, table, places):
+def weigh(where, head, gate, table, places):
     """Set how far each head speaks, by its evidence, and the weights of model and heads.
 
     Args:
-        slot: (H,) int64, the row of each head's slot, 0 where it abstains.
+        where: (slot (P,), the row of each, 0 where there is none; share (P,)).
+        head: (P,), whose they are.
         gate: (start (H, SETS), theta (H, SETS), slow (H,)), whose sum is the logit.
         table: as of `tables_loops`.
-        places: (chosen (H,) int64, speak (H,), weights (1 + H,)), all of them set.
+        places: (chosen (H,) int64; mass (H,), 0 where a head abstains; speak (H,); weights
+            (1 + H,)), all of them set.
     """
-    (start, theta, slow), (chosen, speak, weights) = gate, places
+    (slot, share), (start, theta, slow), (chosen, mass, speak, weights) = where, gate, places
     _, weight, rows, _, _ = table
-    left, last = 1.0, len(LEVEL) - 1
-    for h in range(len(slot) - 1, -1, -1):
-        s, chosen[h], speak[h] = slot[h], 0, 0.0
-        if s != 0:
-            mass = max(1, int(min(weight[s], last)))
-            chosen[h] = LEVEL[mass] * LEVELS + LEVEL[min(rows[s, DISTINCT], last)]
+    left, last, i = 1.0, len(LEVEL) - 1, len(slot) - 1
+    for h in range(len(chosen) - 1, -1, -1):
+        mass[h], distinct, chosen[h], speak[h] = 0.0, 0.0, 0, 0.0
+        while i >= 0 and head[i] == h:
+            if slot[i] != 0:
+                mass[h] += share[i] * weight[slot[i]]
+                distinct += share[i] * rows[slot[i], DISTINCT]
+            i -= 1
+        if mass[h] > 0:
+            known = LEVEL[max(1, int(min(mass[h], last)))]
+            chosen[h] = known * LEVELS + LEVEL[max(1, int(min(distinct, last)))]
             logit = start[h, chosen[h]] + theta[h, chosen[h]] + slow[h]
             speak[h] = 1 / (1 + np.exp(-min(max(logit, -LIMIT), LIMIT)))
         weights[h + 1] = left * speak[h]
@@ -69,6 +76,21 @@ def mix(log_p, p, speak, weights, mixed, gradient):
 
 
 @compiled
+def by_shares(log_q, where, places, said, table, gradient):
+    """Set the gradient (L,) of log q of a token by the shares of the first look-ups.
+
+    Of p = sum of share C / mass, it is (C - p |C|) / mass.
+    """
+    (slot, head), (_, mass, _, weights), (_, count, p) = where, places, said
+    _, weight, _, _, _ = table
+    for i in range(len(gradient)):
+        s, h, gradient[i] = slot[i], head[i], 0.0
+        if s != 0 and mass[h] > 0:
+            by_p = weights[h + 1] * np.exp(-max(log_q, LEAST))
+            gradient[i] = by_p * (count[i] - p[h] * weight[s]) / mass[h]
+
+
+@compiled
 def mix_all(log_p, log_q, weight, listed, places):
     """Set log q (V,) = log(weight p + sums) of all tokens; where sums are listed they become 0."""
     sums, tokens = places
@@ -82,11 +104,11 @@ def mix_all(log_p, log_q, weight, listed, places):
 
 
 @compiled
-def move(slot, chosen, gradient, gate, moved, rates):
+def move(chosen, mass, gradient, gate, moved, rates):
     """Move what the gate has learned along the gradient of log q of the token that came."""
     (start, theta, _), (first, least) = gate, rates
-    for h in range(len(slot)):
-        if slot[h] != 0:
+    for h in range(len(mass)):
+        if mass[h] > 0:
             s = chosen[h]
             moved[h, s] += 1
             rate = max(least, first / math.sqrt(moved[h, s]))

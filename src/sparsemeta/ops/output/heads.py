@@ -6,6 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+KINDS = ("token", "byte", "learned slot")
+TOKENS, BYTES, LEARNED = range(len(KINDS))
+"""How a head numbers its slots: by a hash of the last tokens or bytes, or by trained keys."""
 GROWS = 4
 """From so many tokens on, a slot is made only where the next shorter context was known."""
 
@@ -14,15 +17,15 @@ class Heads(NamedTuple):
     """The heads of a table memory, from the shortest context to the longest; each (H,).
 
     Attributes:
-        spelled: bool, whether a context is made of bytes, else of tokens.
-        order: int64, how many of the last ones it is.
+        kind: int64, of what a context is made, as in `KINDS`.
+        order: int64, of how many: the last tokens or bytes, or the slots that are nearest.
         keep: float64 in [0, 1], rho: what a slot keeps of its weights when it is written.
         longer: int64, a later head: where it knows the token, this one is not written (update
             exclusion); -1 for none.
         shorter: int64, the head whose slot must be known before one is made here; -1 for none.
     """
 
-    spelled: Tensor
+    kind: Tensor
     order: Tensor
     keep: Tensor
     longer: Tensor
@@ -34,42 +37,57 @@ class Heads(NamedTuple):
         orders: Sequence[int],
         fading: Sequence[tuple[int, float]] = (),
         spelled: Sequence[int] = (),
+        learned: Sequence[tuple[int, float]] = (),
     ) -> "Heads":
         """Put contexts in the order in which the gate asks them.
 
-        Contexts of bytes stand between that of no token and that of one: they are more general
-        than one token where that is long, and more special than none. Contexts of tokens that
-        forget nothing extend each other, and so do those of bytes.
+        Learned contexts come first. Those of bytes stand between that of no token and that of
+        one: they are more general than one token where that is long, and more special than none.
+        Contexts of tokens that forget nothing extend each other, and so do those of bytes.
 
         Args:
             orders: contexts of the last n tokens, rising.
             fading: contexts of n tokens that forget, and what they keep.
             spelled: contexts of the last n bytes, rising.
+            learned: contexts of the n slots whose keys are nearest, and what these keep.
         """
-        made = [(float(n), -1.0, "tokens", n) for n in orders]
-        made += [(float(n), -keep, "", n) for n, keep in fading]
-        made += [(0.5, -1.0, "bytes", n) for n in spelled]
+        made = [(float(n), -1.0, TOKENS, n, True) for n in orders]
+        made += [(float(n), -keep, TOKENS, n, False) for n, keep in fading]
+        made += [(0.5, -1.0, BYTES, n, True) for n in spelled]
+        made += [(-1.0, -keep, LEARNED, n, False) for n, keep in learned]
         made.sort(key=lambda head: head[:2])
         longer, shorter = [-1] * len(made), [-1] * len(made)
-        last: dict[str, int] = {}
-        for h, (_, _, family, order) in enumerate(made):
-            if family and family in last:
-                longer[last[family]] = h
-                shorter[h] = last[family] if family == "tokens" and order >= GROWS else -1
-            last[family] = h
+        last: dict[int, int] = {}
+        for h, (_, _, kind, order, extends) in enumerate(made):
+            if extends and kind in last:
+                longer[last[kind]] = h
+                shorter[h] = last[kind] if kind == TOKENS and order >= GROWS else -1
+            if extends:
+                last[kind] = h
+        _, keep, kind, order, _ = zip(*made, strict=True)
         with torch.device("cpu"):  # also where the model around is made on `meta`
             return cls(
-                torch.tensor([family == "bytes" for _, _, family, _ in made]),
-                torch.tensor([order for *_, order in made]),
-                torch.tensor([-keep for _, keep, _, _ in made], dtype=torch.float64),
+                torch.tensor(kind),
+                torch.tensor(order),
+                -torch.tensor(keep, dtype=torch.float64),
                 torch.tensor(longer),
                 torch.tensor(shorter),
             )
 
     @property
+    def slots(self) -> Tensor:
+        """(H,) int64, how many slots each looks at."""
+        return torch.where(self.kind == LEARNED, self.order, 1)
+
+    @property
+    def learned(self) -> int:
+        """How many slots the learned ones look at, all together: L."""
+        return int(self.order[self.kind == LEARNED].sum())
+
+    @property
     def reach(self) -> int:
         """How many tokens of the past its contexts need; a token has one byte at least."""
-        return max(1, int(self.order.max()))
+        return max([1, *self.order[self.kind != LEARNED].tolist()])
 
     @property
     def names(self) -> list[str]:
@@ -80,8 +98,8 @@ class Heads(NamedTuple):
         ]
 
 
-def _context(spelled: bool, order: int) -> str:
+def _context(kind: int, order: int) -> str:
     if order == 0:
         return "no context"
-    what = "byte" if spelled else "token"
-    return f"last {what}" if order == 1 else f"last {order} {what}s"
+    which, what = ("nearest" if kind == LEARNED else "last"), KINDS[kind]
+    return f"{which} {what}" if order == 1 else f"{which} {order} {what}s"

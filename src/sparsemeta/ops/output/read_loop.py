@@ -4,7 +4,7 @@ import numpy as np
 
 from sparsemeta.ops.compiled import compiled
 from sparsemeta.ops.output.contexts import number_contexts
-from sparsemeta.ops.output.gate_loops import mix, mix_all, move, weigh
+from sparsemeta.ops.output.gate_loops import by_shares, mix, mix_all, move, weigh
 from sparsemeta.ops.output.tables_loops import (
     evict,
     find_entries,
@@ -23,80 +23,91 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
         last: the one after the last of them.
         gates: slow (B, T, H), slow_before (B, H), start (H, SETS), theta and moved (B, H, SETS).
         tokens: came (B, T); heard (B, T), the model's log-probability of it, NaN where nothing was
-            predicted; target (B, T or 0), and aimed, that of it; mask and reset (B, T or 0).
+            predicted; target (B, T or 0), and aimed, that of it; mask and reset (B, T or 0); slots
+            and shares (B, 1 + T, L) of the learned contexts, L may be 0.
         tables: key, weight, rows, used, bucket and recent, all of them (B, ...).
-        heads: spelled, order, log keep, longer, shorter (H,), and spelling (V, n).
+        heads: spelled and order of the exact contexts; log keep (H,); head, log keep, longer and
+            shorter of each look-up (P,), the first L being learned; and spelling (V, n).
         limits: (3,), the capacity, and the gate's rates: first and least.
-        made: log_q (B, T or 0), log-probability of the target; gradient (B, T or 0, 1 + H), of it;
-            chosen (B, T or 0, H), the set of each head's weights; weights (B, T or 0, 1 + H);
+        made: log_q (B, T or 0), log-probability of the target; gradient (B, T or 0, 1 + H + L), of
+            it; chosen (B, T or 0, H), the set of each head's weights; weights (B, T or 0, 1 + H);
             log_p (B, S, V), of the last S steps by the model, whole (B, S, V), the mixture, and
-            parts (B, S or 0, H, V), what each head says. All are set but log_p.
+            parts (B, S or 0, P, V), C / mass. All are set but log_p.
     """
     slows, slow_before, start, thetas, moved = gates
-    came, heard, target, aimed, mask, reset = tokens
+    came, heard, target, aimed, mask, reset, slots, shares = tokens
     keys, weight, rows, used, buckets, recents = tables
-    spelled, order, log_keep, longer, shorter, spelling = heads
-    log_q, gradients, sets, shares, log_p, whole, parts = made
-    time, count = came.shape[1], len(order)
-    capacity, rates, links = limits[0], (limits[1], limits[2]), (log_keep, longer, shorter)
+    spelled, order, log_keep, head, fading, longer, shorter, spelling = heads
+    log_q, gradients, sets, trust, log_p, whole, parts = made
+    time, count, learned, many = came.shape[1], len(log_keep), slots.shape[2], len(head)
+    capacity, rates, lookups = limits[0], (limits[1], limits[2]), (head, fading, longer, shorter)
     hashed = np.empty((2, 1 + max(recents.shape[1], spelling.shape[1])), np.uint64)
-    number, slot = np.empty(count, np.int64), np.empty(count, np.int64)
-    entry, chosen = np.empty(count, np.int64), np.empty(count, np.int64)
-    p, speak, mixed = np.empty(count), np.empty(count), np.empty(count)
-    weights, gradient = np.empty(1 + count), np.empty(1 + count)
+    number, slot, share = np.empty(many, np.int64), np.empty(many, np.int64), np.ones(many)
+    entry, found, scale = np.empty(many, np.int64), np.empty(many), np.empty(many)
+    chosen, mass, speak = np.empty(count, np.int64), np.empty(count), np.empty(count)
+    p, mixed = np.empty(count), np.empty(count)
+    weights, gradient = np.empty(1 + count), np.zeros(1 + count + learned)
     sums, seen = np.zeros(whole.shape[2]), np.empty(whole.shape[2], np.int64)
-    each, all_of_it = np.empty(count, np.int64), np.ones(count)
-    places = chosen, speak, weights
+    each = np.empty(many, np.int64)
+    where, said, places = (slot, share), (entry, found, p), (chosen, mass, speak, weights)
     for b in range(first, last):
         table = keys[b], weight[b], rows[b], used[b], buckets[b]
         recent, theta = recents[b], thetas[b]
         gate = start, theta, slow_before[b]
-        number_contexts(recent, spelling, spelled, order, hashed, number)
-        find_slots(number, slot, table)
-        weigh(slot, gate, table, places)
+        number_contexts(recent, spelling, spelled, order, hashed, number[learned:])
+        for i in range(learned):
+            number[i], share[i] = slots[b, 0, i], shares[b, 0, i]
+        find_slots(number, slot, head, table)
+        weigh(where, head, gate, table, places)
         scored, predicted = -1, True
         for t in range(time):
             if reset.size and reset[b, t]:
                 used[b], buckets[b], recent[:], theta[:], moved[b] = 0, 0, -1, 0, 0
-                number_contexts(recent, spelling, spelled, order, hashed, number)
+                number_contexts(recent, spelling, spelled, order, hashed, number[learned:])
+                number[:learned] = -1
                 slot[:], scored, predicted = 0, -1, False
             if mask.size and not mask[b, t]:
                 continue
             token = came[b, t]
             if token != scored:
-                find_entries(token, slot, entry, p, log_keep, table)
+                find_entries(token, where, mass, lookups, said, table)
                 mix(heard[b, t], p, speak, weights, mixed, gradient)
             if predicted and not np.isnan(heard[b, t]):
-                move(slot, chosen, gradient, gate, moved[b], rates)
-            if used[b, 0] + 2 * count > capacity:
+                move(chosen, mass, gradient, gate, moved[b], rates)
+            if used[b, 0] + 2 * many > capacity:
                 evict(log_keep, table)
-                find_slots(number, slot, table)
-                find_entries(token, slot, entry, p, log_keep, table)
-            write(token, number, slot, entry, links, table)
+                find_slots(number, slot, head, table)
+                find_entries(token, where, mass, lookups, said, table)
+            write(token, (number, slot, share), entry, lookups, table)
             recent[:-1] = recent[1:]
             recent[-1] = token
 
-            number_contexts(recent, spelling, spelled, order, hashed, number)
-            find_slots(number, slot, table)
+            number_contexts(recent, spelling, spelled, order, hashed, number[learned:])
+            for i in range(learned):
+                number[i], share[i] = slots[b, t + 1, i], shares[b, t + 1, i]
+            find_slots(number, slot, head, table)
             gate = start, theta, slows[b, t]
-            weigh(slot, gate, table, places)
+            weigh(where, head, gate, table, places)
             scored, predicted = -1, True
-            if shares.size:
-                shares[b, t] = weights
+            if trust.size:
+                trust[b, t] = weights
             if target.size:
                 scored = target[b, t]
-                find_entries(scored, slot, entry, p, log_keep, table)
+                find_entries(scored, where, mass, lookups, said, table)
                 log_q[b, t] = mix(aimed[b, t], p, speak, weights, mixed, gradient)
             if gradients.size:
+                by_shares(log_q[b, t], (slot, head), places, said, table, gradient[1 + count :])
                 gradients[b, t] = gradient
             if sets.size:
                 sets[b, t] = chosen
             at = t - time + whole.shape[1]
             if at >= 0:
-                listed = list_tokens(slot, weights[1:], log_keep, table, (sums, seen))
+                for i in range(many):
+                    h = head[i]
+                    scale[i] = share[i] * weights[1 + h] / mass[h] if mass[h] > 0 else 0.0
+                listed = list_tokens(slot, scale, fading, table, (sums, seen))
                 mix_all(log_p[b, at], whole[b, at], weights[0], listed, (sums, seen))
-                if parts.size:
-                    for h in range(count):
-                        each[:] = 0
-                        each[h] = slot[h]
-                        list_tokens(each, all_of_it, log_keep, table, (parts[b, at, h], seen))
+                for i in range(many if parts.size else 0):
+                    each[:] = 0
+                    each[i], scale[i] = slot[i] if mass[head[i]] > 0 else 0, 1 / mass[head[i]]
+                    list_tokens(each, scale, fading, table, (parts[b, at, i], seen))

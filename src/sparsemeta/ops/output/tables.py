@@ -11,14 +11,15 @@ from torch.nn.functional import pad
 from sparsemeta.errors import ScanError
 from sparsemeta.ops.compiled import spread
 from sparsemeta.ops.output.tables_types import Came, Gate, Memory, Tables
+from sparsemeta.ops.types import Function
 
 
 class Read(NamedTuple):
     """What is made of a segment.
 
     Attributes:
-        log_q: log-probabilities under the mixture, differentiable in the model's and in the gate,
-            with what was learned while reading held fixed.
+        log_q: log-probabilities under the mixture, differentiable in the model's, in the gate and
+            in the shares of learned contexts, with what was learned while reading held fixed.
         weights: (B, T, 1 + H), those of the model and the heads; None if not asked for.
     """
 
@@ -41,14 +42,14 @@ def score(
     """
     aimed = log_p.detach().contiguous()
     made = {"target": target.contiguous(), "aimed": aimed, "log_q": torch.zeros_like(aimed)}
-    trained = _trained(log_p, gate)
+    trained = _trained(log_p, came, gate)
     if trained:
-        made["gradient"] = _per_head(came, memory, 1)
+        made["gradient"] = _per_head(came, memory, 1 + memory.rules.heads.learned)
     _read(came, gate, memory, made, chosen=trained, watched=watched)
     log_q = made["log_q"]
     if trained:
         rest = made["gradient"], made["chosen"]
-        log_q = _Score.apply(log_p, gate.slow, gate.start, log_q, *rest)
+        log_q = _Score.apply(log_p, gate.slow, gate.start, _shares(came), log_q, *rest)
     return Read(log_q, made.get("weights"))
 
 
@@ -57,7 +58,7 @@ def predict(
 ) -> Read:
     """Read a segment, and mix the whole distribution after each of its last S steps.
 
-    log q (B, S, V) = log(w_0 p_model + sum_h w_h p_h). With gradients it takes H V numbers a step.
+    log q (B, S, V) = log(w_0 p_model + sum_h w_h p_h). With gradients it takes P V numbers a step.
 
     Args:
         log_p: (B, S, V), the model's.
@@ -66,24 +67,32 @@ def predict(
         memory: with room for the segment, as `roomy` makes it; its tables are updated in place.
         watched: whether the weights are asked for.
     """
-    steps, trained = log_p.shape[1], _trained(log_p, gate)
+    steps, trained = log_p.shape[1], _trained(log_p, came, gate)
     model = log_p.detach().contiguous()
     made = {"log_p": model, "whole": model.clone()}
+    head = torch.from_numpy(memory.rules.head)
     if trained:
         batch, _, classes = log_p.shape
-        heads = len(memory.rules.heads.order)
-        made["parts"] = log_p.new_zeros(batch, steps, heads, classes)
+        made["parts"] = log_p.new_zeros(batch, steps, len(head), classes)
     _read(came, gate, memory, made, chosen=trained, watched=watched or trained)
     log_q = made["whole"]
     if trained:
         rest = (made[name][:, -steps:] for name in ("weights", "parts", "chosen"))
-        log_q = _Predict.apply(log_p, gate.slow[:, -steps:], gate.start, log_q, *rest)
+        shares = _shares(came)[:, -steps:]
+        slow = gate.slow[:, -steps:]
+        log_q = _Predict.apply(log_p, slow, gate.start, shares, log_q, (head, *rest))
     return Read(log_q, made.get("weights"))
 
 
-def _trained(log_p: Tensor, gate: Gate) -> bool:
+def _trained(log_p: Tensor, came: Came, gate: Gate) -> bool:
     """Whether a gradient is wanted."""
-    return torch.is_grad_enabled() and any(x.requires_grad for x in (log_p, *gate))
+    return torch.is_grad_enabled() and any(x.requires_grad for x in (log_p, _shares(came), *gate))
+
+
+def _shares(came: Came) -> Tensor:
+    """The shares (B, T, L) of the learned contexts after each step."""
+    none = came.log_p[..., None][..., :0]
+    return none if came.address is None else came.address.weight[:, 1:]
 
 
 def _per_head(came: Came, memory: Memory, more: int) -> Tensor:
@@ -105,12 +114,14 @@ def _read(
         made["weights"] = _per_head(came, memory, 1)
     nothing = _nothing(tables.theta.dtype)
     marks = {"mask": came.mask, "reset": came.reset}
+    if came.address is not None:
+        marks |= {"slots": came.address.index, "shares": came.address.weight}
     given = nothing | made | {k: x.contiguous() for k, x in marks.items() if x is not None}
     start, slow, before = gate
     assert tables.bucket is not None  # there is, since `roomy`
     groups = (
         (slow.contiguous(), before, start, tables.theta, tables.moved),
-        (token.contiguous(), came.log_p, *(given[k] for k in ("target", "aimed", "mask", "reset"))),
+        (token.contiguous(), came.log_p, *(given[name] for name in GIVEN)),
         (*tables[:4], tables.bucket, tables.recent),
         (*rules.arrays, spelling),
         rules.limits,
@@ -120,6 +131,8 @@ def _read(
         spread(read_loop.read, token.shape[0], groups)
 
 
+GIVEN = ("target", "aimed", "mask", "reset", "slots", "shares")
+"""What the loop may be given beside the tokens."""
 MADE = ("log_q", "gradient", "chosen", "weights", "log_p", "whole", "parts")
 """What the loop makes, and `log_p`, of which it makes the `whole`."""
 
@@ -128,44 +141,54 @@ MADE = ("log_q", "gradient", "chosen", "weights", "log_p", "whole", "parts")
 def _nothing(dtype: torch.dtype) -> dict[str, np.ndarray]:
     """What stands for all that is not asked for."""
     real = torch.empty(0, dtype=dtype).numpy().dtype
-    kinds = {"target": np.int64, "chosen": np.int64, "mask": np.bool_, "reset": np.bool_}
-    axes = {"gradient": 3, "chosen": 3, "weights": 3, "log_p": 3, "whole": 3, "parts": 4}
-    names = (*MADE, "target", "aimed", "mask", "reset")
-    return {k: np.empty((0,) * axes.get(k, 2), kinds.get(k, real)) for k in names}
+    marks = {"mask": np.bool_, "reset": np.bool_}
+    kinds = marks | {"target": np.int64, "chosen": np.int64, "slots": np.int64}
+    axes = {"log_q": 2, "parts": 4} | dict.fromkeys(GIVEN[:4], 2)
+    names = (*MADE, *GIVEN)
+    return {k: np.empty((0,) * axes.get(k, 3), kinds.get(k, real)) for k in names}
 
 
-class _Score(torch.autograd.Function):
+class _Score(Function):
     @staticmethod
-    def forward(ctx, log_p, slow, start, log_q, gradient, chosen):  # type: ignore[override]
+    def forward(ctx, log_p, slow, start, shares, log_q, gradient, chosen):
         ctx.save_for_backward(start, gradient, chosen)
         return log_q.view_as(log_q)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_log_q):  # type: ignore[override]
+    def backward(ctx, d_log_q):
         start, gradient, chosen = ctx.saved_tensors
-        d_log_p, d_slow = (gradient * d_log_q[..., None]).split([1, len(start)], -1)
-        return d_log_p[..., 0], d_slow, _by_set(d_slow, chosen, start), None, None, None
+        sizes = [1, len(start), gradient.shape[-1] - len(start) - 1]
+        d_log_p, d_slow, d_shares = (gradient * d_log_q[..., None]).split(sizes, -1)
+        d_start = _by_set(d_slow, chosen, start)
+        return d_log_p[..., 0], d_slow, d_start, d_shares, None, None, None
 
 
-class _Predict(torch.autograd.Function):
+class _Predict(Function):
     @staticmethod
-    def forward(ctx, log_p, slow, start, log_q, weights, parts, chosen):  # type: ignore[override]
-        ctx.save_for_backward(log_p, start, log_q, weights, parts, chosen)
+    def forward(ctx, log_p, slow, start, shares, log_q, rest):
+        ctx.save_for_backward(log_p, start, shares, log_q, *rest)
         return log_q.view_as(log_q)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_log_q):  # type: ignore[override]
-        log_p, start, log_q, weights, parts, chosen = ctx.saved_tensors
-        by_model = d_log_q * (log_p - log_q).exp()
-        by_heads = torch.einsum("bsv,bshv->bsh", d_log_q * (-log_q).exp(), parts)
+    def backward(ctx, d_log_q):
+        log_p, start, shares, log_q, head, weights, parts, chosen = ctx.saved_tensors
+        by_model, learned = d_log_q * (log_p - log_q).exp(), head[: shares.shape[-1]]
+        by_parts = torch.einsum("bsv,bspv->bsp", d_log_q * (-log_q).exp(), parts)
+        spoken = torch.cat([shares, torch.ones_like(by_parts[..., len(learned) :])], -1) * by_parts
+        by_heads = torch.zeros_like(weights[..., 1:]).index_add_(-1, head, spoken)
+        # A share makes its slot heard, and, being a part of the mass, all of its head less.
+        d_shares = by_parts[..., : len(learned)] - by_heads[..., learned] * parts[
+            ..., : len(learned), :
+        ].sum(-1)
+        d_shares = d_shares * weights[..., 1:][..., learned]
         said = torch.cat([by_model.sum(-1, keepdim=True), by_heads], -1)
         below = weights.cumsum(-1).clamp(min=torch.finfo(said.dtype).tiny)  # masked: all are zero
         d_logit = weights * (said - (weights * said).cumsum(-1) / below)
         d_slow = d_logit[..., 1:]
         d_start = _by_set(d_slow, chosen, start)
-        return by_model * weights[..., :1], d_slow, d_start, None, None, None, None
+        return by_model * weights[..., :1], d_slow, d_start, d_shares, None, None
 
 
 def _by_set(d_slow: Tensor, chosen: Tensor, start: Tensor) -> Tensor:
@@ -191,8 +214,8 @@ def roomy(memory: Memory, tokens: int, *, donate: bool) -> Memory:
         donate: allow its tables to be overwritten.
     """
     rules, spelling, tables = memory
-    rows, heads = tables.key.shape[1], len(rules.heads.order)
-    most = int(tables.used.numpy()[:, 0].max()) + 2 * heads * tokens
+    rows, lookups = tables.key.shape[1], len(rules.head)
+    most = int(tables.used.numpy()[:, 0].max()) + 2 * lookups * tokens
     room = min(rules.capacity, most) + 1
     if not donate:
         tables = Tables._make(None if x is None else x.clone() for x in tables)

@@ -8,6 +8,10 @@ written when the entry last was; of the slot itself, how often it has been writt
 Here a table is (key (R,) int64, weight (R,), rows (R, COLUMNS) int32, used (2,) int64, bucket (M,)
 int32): the rows, how many of them are used, how many tokens were read, and where to look for a row,
 M being a power of two. All are updated in place.
+
+A head that reads several slots has as many look-ups, one after the other; any other head has one.
+Of P look-ups in all, it is set (head, log keep, longer, shorter), each (P,), and it changes where
+they look: (number, slot, share), each (P,).
 """
 
 import numpy as np
@@ -46,38 +50,51 @@ def find(number, token, table):
 
 
 @compiled
-def find_slots(number, slot, table):
-    """Set the row of each head's slot (H,), 0 where there is none, from its number (H,)."""
+def find_slots(number, slot, head, table):
+    """Set the row of each slot (P,), 0 where there is none, from its number (P,) and head (P,)."""
     bucket = table[4]
-    for h in range(len(number)):
-        slot[h] = bucket[find(number[h], -1 - h, table)] if number[h] >= 0 else 0
+    for i in range(len(number)):
+        slot[i] = bucket[find(number[i], -1 - head[i], table)] if number[i] >= 0 else 0
 
 
 @compiled
-def find_entries(token, slot, entry, p, log_keep, table):
-    """Set the row of a token in each head's slot (H,), 0 where it is not, and its probability."""
+def find_entries(token, where, mass, lookups, found, table):
+    """Find a token in all slots.
+
+    Args:
+        token: its number.
+        where: (slot (P,), share (P,)).
+        mass: (H,), sum of share |C|.
+        lookups: as above.
+        found: (entry (P,), its row or 0; count (P,), C of the token; p (H,), its probability, the
+            sum of share C / mass), all of them set.
+        table: as above.
+    """
     _, weight, rows, _, bucket = table
-    for h in range(len(slot)):
-        s, e = slot[h], 0
-        p[h] = 0.0
+    (slot, share), (head, log_keep, _, _), (entry, count, p) = where, lookups, found
+    p[:] = 0.0
+    for i in range(len(slot)):
+        s, e = slot[i], 0
+        count[i] = 0.0
         if s != 0:
             e = bucket[find(s, token, table)]
             if e != 0:
-                left = kept(log_keep[h], rows[s, AT] - rows[e, AT])
-                p[h] = weight[e] * left / weight[s]
-        entry[h] = e
+                count[i] = weight[e] * kept(log_keep[i], rows[s, AT] - rows[e, AT])
+                if mass[head[i]] > 0:
+                    p[head[i]] += share[i] * count[i] / mass[head[i]]
+        entry[i] = e
 
 
 @compiled
-def list_tokens(slot, share, log_keep, table, places):
-    """Add share[h] * p_h(y) to sums, for every token y of every head's slot.
+def list_tokens(slot, scale, log_keep, table, places):
+    """Add scale * C(y) to sums, for every token y of every slot.
 
     The lists are followed side by side: so many rows are waited for at once.
 
     Args:
-        slot: (H,) int64, their rows, 0 where there is none.
-        share: (H,).
-        log_keep: (H,).
+        slot: (P,) int64, their rows, 0 where there is none.
+        scale: (P,).
+        log_keep: (P,).
         table: as above.
         places: (sums (V,), tokens (V,) int64): the tokens whose sum was 0 before are listed.
 
@@ -85,60 +102,56 @@ def list_tokens(slot, share, log_keep, table, places):
         How many tokens are listed.
     """
     (_, weight, rows, _, _), (sums, tokens) = table, places
-    heads, next_entry = np.empty(len(slot), np.int64), np.empty(len(slot), np.int64)
-    scale, active, listed = np.empty(len(slot)), 0, 0
-    for h in range(len(slot)):
-        if slot[h] != 0:
-            heads[active], next_entry[active] = h, rows[slot[h], LINK]
-            scale[active] = share[h] / weight[slot[h]]
+    lists, next_entry = np.empty(len(slot), np.int64), np.empty(len(slot), np.int64)
+    active, listed = 0, 0
+    for i in range(len(slot)):
+        if slot[i] != 0:
+            lists[active], next_entry[active] = i, rows[slot[i], LINK]
             active += 1
     while active > 0:
-        i = 0
-        while i < active:
-            e, h = next_entry[i], heads[i]
+        at = 0
+        while at < active:
+            e, i = next_entry[at], lists[at]
             if e == 0:  # the last list takes its place
                 active -= 1
-                heads[i], next_entry[i], scale[i] = heads[active], next_entry[active], scale[active]
+                lists[at], next_entry[at] = lists[active], next_entry[active]
                 continue
             y = rows[e, TOKEN]
             p = scale[i] * weight[e]
-            if log_keep[h] != 0:
-                p *= kept(log_keep[h], rows[slot[h], AT] - rows[e, AT])
+            if log_keep[i] != 0:
+                p *= kept(log_keep[i], rows[slot[i], AT] - rows[e, AT])
             if sums[y] == 0 and p > 0:
                 tokens[listed] = y
                 listed += 1
             sums[y] += p
-            next_entry[i] = rows[e, LINK]
-            i += 1
+            next_entry[at] = rows[e, LINK]
+            at += 1
     return listed
 
 
 @compiled
-def write(token, number, slot, entry, links, table):
-    """Learn that a token came, in contexts of these numbers, slots and entries, all (H,).
-
-    Links are (log keep, longer, shorter), each (H,). Of `entry` it is lost which were found.
-    """
-    log_keep, longer, shorter = links
+def write(token, where, entry, lookups, table):
+    """Learn that a token came, where the look-ups looked; which entries (P,) there were is lost."""
+    (number, slot, share), (head, log_keep, longer, shorter) = where, lookups
     _, weight, rows, used, _ = table
     used[1] += 1
-    for h in range(len(number) - 1, -1, -1):  # what a longer context knew, all shorter ones know
-        if longer[h] >= 0 and entry[longer[h]] != 0:
-            entry[h] = EXCLUDED
-    for h in range(len(number)):
-        s, e = slot[h], entry[h]
-        waits = s == 0 and shorter[h] >= 0 and slot[shorter[h]] == 0
-        if number[h] < 0 or e == EXCLUDED or waits:
+    for i in range(len(number) - 1, -1, -1):  # what a longer context knew, all shorter ones know
+        if longer[i] >= 0 and entry[longer[i]] != 0:
+            entry[i] = EXCLUDED
+    for i in range(len(number)):
+        s, e = slot[i], entry[i]
+        waits = s == 0 and shorter[i] >= 0 and slot[shorter[i]] == 0
+        if number[i] < 0 or e == EXCLUDED or waits:
             continue
         if s == 0:
-            s = _claim(number[h], -1 - h, table)
+            s = _claim(number[i], -1 - head[i], table)
         if e == 0:
             e = _claim(s, token, table)
             rows[e, AT], rows[e, LINK], rows[s, LINK] = rows[s, AT], rows[s, LINK], e
             rows[s, DISTINCT] += 1
         rows[s, AT] += 1
-        weight[s] = weight[s] * kept(log_keep[h], 1) + 1
-        weight[e] = weight[e] * kept(log_keep[h], rows[s, AT] - rows[e, AT]) + 1
+        weight[s] = weight[s] * kept(log_keep[i], 1) + share[i]
+        weight[e] = weight[e] * kept(log_keep[i], rows[s, AT] - rows[e, AT]) + share[i]
         rows[e, AT], rows[e, LAST] = rows[s, AT], used[1]
 
 
@@ -164,7 +177,10 @@ def rebuild(table):
 
 @compiled
 def evict(log_keep, table):
-    """Drop the quarter of all entries with the least weight per step since last written."""
+    """Drop the quarter of all entries with the least weight per step since last written.
+
+    Log keep is (H,).
+    """
     key, weight, rows, used, bucket = table
     many = used[0] + 1
     worth, entries = np.zeros(many), np.empty(many)

@@ -2,8 +2,10 @@
 
 A head is a table slot -> weights of the tokens that came in its context, C[s, y].
 
-    read    p_h(y) = C[s, y] / |C[s]|                        before the token is written
-    write   C[s, .] *= rho_h;  C[s, x_t] += 1                s the slot of the context before x_t
+    read    p_h(y) = sum_s r_s C[s, y] / sum_s r_s |C[s]|    before the token is written
+    write   C[s, .] *= rho_h;  C[s, x_t] += r_s              s of the context before x_t
+
+An exact context has one slot, read with r = 1; a learned one has those that its address names.
 
 Heads whose contexts extend each other share the work, as in PPM (Cleary and Witten 1984): where a
 longer context already knew the token, the shorter ones are not written (update exclusion); and a
@@ -17,10 +19,12 @@ import torch
 from torch import Tensor
 
 from sparsemeta.ops.output.gate_reference import SETS, Evidence, learn, speaks, weights
-from sparsemeta.ops.output.heads import Heads
+from sparsemeta.ops.output.heads import BYTES, LEARNED, Heads
+from sparsemeta.ops.types import Address
 
-Context = tuple[int, ...] | None
-"""What came last; None where not so much has come."""
+Context = Sequence[tuple[tuple[int, ...], Tensor]]
+"""The slots of a head and the share of each: one slot of what came last, or none where not so much
+has come; or those that are learned."""
 
 
 @dataclass
@@ -36,10 +40,10 @@ class Slot:
         """|C[s]|, the sum of its weights."""
         return sum(self.weight.values())
 
-    def write(self, token: int, keep: float, now: int) -> None:
+    def write(self, token: int, share: float, keep: float, now: int) -> None:
         """Let all of it decay, then add."""
         self.weight = {y: keep * w for y, w in self.weight.items()}
-        self.weight[token] = self.weight.get(token, 0.0) + 1
+        self.weight[token] = self.weight.get(token, 0.0) + share
         self.last[token] = now
 
 
@@ -49,7 +53,7 @@ class ReferenceTables:
 
     heads: Heads
     capacity: int
-    tables: list[dict[Context, Slot]] = field(init=False)
+    tables: list[dict[tuple[int, ...], Slot]] = field(init=False)
     now: int = 0
 
     def __post_init__(self) -> None:
@@ -60,28 +64,37 @@ class ReferenceTables:
         p = torch.zeros(len(contexts), classes, dtype=torch.float64)
         mass, distinct = torch.zeros(2, len(contexts), dtype=torch.float64)
         for h, (table, context) in enumerate(zip(self.tables, contexts, strict=True)):
-            slot = table.get(context, Slot())
-            mass[h], distinct[h] = slot.mass, len(slot.weight)
-            for y, weight in slot.weight.items():
-                p[h, y] = weight / slot.mass
+            counts = torch.zeros(classes, dtype=torch.float64)
+            for name, share in context:
+                slot = table.get(name, Slot())
+                distinct[h] += share.detach() * len(slot.weight)
+                for y, weight in slot.weight.items():
+                    counts[y] += share * weight
+            mass[h] = counts.detach().sum()
+            if mass[h] > 0:
+                p[h] = counts / counts.sum()
         return p, Evidence(mass, distinct)
 
     def write(self, contexts: Sequence[Context], token: int) -> None:
         """Learn that this token came in these contexts."""
-        if self.rows + 2 * len(contexts) > self.capacity:
+        if self.rows + 2 * int(self.heads.slots.sum()) > self.capacity:
             self._evict()
         _, _, keep, longer, shorter = (part.tolist() for part in self.heads)
         pairs = list(zip(self.tables, contexts, strict=True))
-        seen = [context in table for table, context in pairs]
-        knew = [context in table and token in table[context].weight for table, context in pairs]
+        seen = [any(s in table for s, _ in context) for table, context in pairs]
+        knew = [
+            any(s in table and token in table[s].weight for s, _ in context)
+            for table, context in pairs
+        ]
         for h in reversed(range(len(knew))):  # what a longer context knew, all shorter ones know
             knew[h] = knew[h] or (longer[h] >= 0 and knew[longer[h]])
         self.now += 1
         for h, (table, context) in enumerate(pairs):
             excluded = longer[h] >= 0 and knew[longer[h]]
             waits = shorter[h] >= 0 and not seen[shorter[h]]
-            if context is not None and not excluded and (seen[h] or not waits):
-                table.setdefault(context, Slot()).write(token, keep[h], self.now)
+            if not excluded and (seen[h] or not waits):
+                for s, share in context:
+                    table.setdefault(s, Slot()).write(token, share.item(), keep[h], self.now)
 
     @property
     def rows(self) -> int:
@@ -127,14 +140,22 @@ class ReferenceMemory:
         self.theta = torch.zeros(len(self.start), SETS, dtype=torch.float64)
         self.moved = torch.zeros_like(self.theta)
         self.pending: tuple[Tensor, Tensor] | None = None
+        self.address: Sequence[Context] = [()] * int((self.heads.kind == LEARNED).sum())
 
     def contexts(self) -> list[Context]:
         """What each head goes by."""
         recent = self.came[-self.heads.reach :]
         letters = [letter for token in recent for letter in self.spelling[token]]
-        kinds = zip(self.heads.spelled.tolist(), self.heads.order.tolist(), strict=True)
-        text = [(letters if spelled else self.came, n) for spelled, n in kinds]
-        return [tuple(came[len(came) - n :]) if len(came) >= n else None for came, n in text]
+        exact = [
+            (letters if kind == BYTES else self.came, n)
+            for kind, n in zip(self.heads.kind.tolist(), self.heads.order.tolist(), strict=True)
+            if kind != LEARNED
+        ]
+        whole = torch.ones((), dtype=torch.float64)
+        return [
+            *self.address,
+            *([(tuple(came[len(came) - n :]), whole)][: len(came) >= n] for came, n in exact),
+        ]
 
     def read(self, token: int) -> None:
         """Learn the token that came."""
@@ -143,23 +164,31 @@ class ReferenceMemory:
             log_p, slow = self.pending
             p, evidence = self.tables.read(contexts, len(log_p))
             e = speaks(evidence, self.start.detach(), self.theta, slow)
-            given = torch.cat([log_p.exp()[None, token], p[:, token]])
+            given = torch.cat([log_p.exp()[None, token], p[:, token].detach()])
             rest = self.theta, self.moved, self.start.detach(), self.rates
             self.theta, self.moved = learn(evidence, e, given, *rest)
         self.tables.write(contexts, token)
         self.came.append(token)
 
-    def predict(self, log_p: Tensor, slow: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, log_p: Tensor, slow: Tensor, address: Address | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mix what the model and the heads say of the next token.
 
         Args:
             log_p: (V,) float64.
             slow: (H,) float64.
+            address: of the learned contexts, each (heads, A).
 
         Returns:
             log q (V,), and the weights (1 + H,) of the model and the heads.
         """
         self.pending = log_p.detach(), slow.detach()
+        if address is not None:
+            self.address = [
+                [((s,), share) for s, share in zip(slots, shares, strict=True)]
+                for slots, shares in zip(address.index.tolist(), address.weight, strict=True)
+            ]
         p, evidence = self.tables.read(self.contexts(), len(log_p))
         w = weights(speaks(evidence, self.start, self.theta, slow))
         return (w @ torch.cat([log_p.exp()[None], p])).log(), w

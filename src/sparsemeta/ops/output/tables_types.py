@@ -1,6 +1,7 @@
 """What the loops of a table memory speak of: what is set, what is learned, and what came.
 
-Axes: B batch, T time, V tokens, H heads, R rows, L recent tokens; SETS of the gate's weights.
+Axes: B batch, T time, V tokens, H heads, R rows; SETS of the gate's weights; P look-ups, one for
+each slot that a head reads: of a learned context several, and these are the first L.
 """
 
 from dataclasses import dataclass
@@ -8,9 +9,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from sparsemeta.ops.output.heads import Heads
+from sparsemeta.ops.output.heads import BYTES, LEARNED, Heads
+from sparsemeta.ops.types import Address
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,24 @@ class Rules:
 
     @cached_property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """As the loop takes them: spelled, order, log keep, longer and shorter."""
-        spelled, order, keep, *links = self.heads
-        return tuple(x.numpy() for x in (spelled, order, keep.log(), *links))
+        """As the loop takes them.
+
+        Of each exact context, whether it is of bytes, and of how many; log keep (H,); and of each
+        look-up (P,), its head, log keep, longer and shorter, which are look-ups too.
+        """
+        heads, log_keep = self.heads, self.heads.keep.log()
+        exact = heads.kind != LEARNED
+        head = torch.arange(len(exact)).repeat_interleave(heads.slots)
+        first = heads.slots.cumsum(0) - heads.slots
+        links = (torch.where(x < 0, x, first[x])[head] for x in (heads.longer, heads.shorter))
+        of_bytes = heads.kind[exact] == BYTES
+        parts = (of_bytes, heads.order[exact], log_keep, head, log_keep[head], *links)
+        return tuple(x.numpy() for x in parts)
+
+    @property
+    def head(self) -> np.ndarray:
+        """(P,) int64, the head of each look-up."""
+        return self.arrays[3]
 
     @cached_property
     def limits(self) -> np.ndarray:
@@ -49,7 +67,7 @@ class Tables(NamedTuple):
         weight: (B, R), floats.
         rows: (B, R, COLUMNS) int32.
         used: (B, 2) int64.
-        recent: (B, L) int64, the last tokens read, newest last; -1 where there are none.
+        recent: (B, n) int64, the last tokens read, newest last; -1 where there are none.
         theta: (B, H, SETS), floats: what the gate has learned.
         moved: (B, H, SETS) int32, how often each was moved.
         bucket: (B, M) int32; None is built anew.
@@ -87,12 +105,15 @@ class Came(NamedTuple):
         log_p: (B, T), the model's log-probability of it; NaN where it predicted nothing.
         mask: (B, T) bool, True where the step is real; others do nothing. None: all are.
         reset: (B, T) bool, True empties the stream's memory before the step. None: none does.
+        address: (B, 1 + T, L), slots and shares of the learned contexts before the first step and
+            after each; slots of -1 where there was none. None: there are no such heads.
     """
 
     token: Tensor
     log_p: Tensor
     mask: Tensor | None
     reset: Tensor | None
+    address: Address | None = None
 
 
 class Gate(NamedTuple):

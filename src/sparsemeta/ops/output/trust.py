@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sparsemeta.ops.output.gate_reference import LIMIT, Evidence, weights
-from sparsemeta.ops.output.heads import Heads
+from sparsemeta.ops.output.heads import BYTES, LEARNED, Heads
 
 
 class Trust(NamedTuple):
@@ -63,14 +63,18 @@ def number_all(recent: Tensor, heads: Heads, spelling: Tensor) -> Tensor:
         spelling: (V, m) int16, the last bytes of each token, newest last; -1 where it has fewer.
 
     Returns:
-        (n, H) int64, -1 where a context needs more tokens.
+        (n, H) int64, -1 where a context needs more tokens, or is learned.
     """
     from sparsemeta.ops.output.contexts import number_contexts
 
-    number = torch.empty(len(recent), len(heads.order), dtype=torch.int64)
+    exact = heads.kind != LEARNED
+    number = torch.full((len(recent), len(exact)), -1)
     hashed = np.empty((2, 1 + max(recent.shape[1], spelling.shape[1])), np.uint64)
-    rules = [x.numpy() for x in (spelling, heads.spelled, heads.order)]
+    kind, order = heads.kind[exact], heads.order[exact]
+    rules = [x.numpy() for x in (spelling, kind == BYTES, order)]
+    numbers = number[:, exact].numpy()
     with np.errstate(over="ignore"):  # hashes wrap around
-        for past, found in zip(recent.numpy(), number.numpy(), strict=True):
+        for past, found in zip(recent.numpy(), numbers, strict=True):
             number_contexts(past, *rules, hashed, found)
+    number[:, exact] = torch.from_numpy(numbers)
     return number
