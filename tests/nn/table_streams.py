@@ -57,7 +57,8 @@ def module(config=SMALL, seed=0) -> TableMemory:
         for parameter in made.parameters():
             parameter += torch.randn(parameter.shape, generator=g, dtype=torch.float64)
     width = made.spelling.shape[1]
-    rows = [[-1] * (width - len(row[-width:])) + [*row[-width:]] for row in SPELLING]
+    ends = [row[max(0, len(row) - width) :] for row in SPELLING]
+    rows = [[-1] * (width - len(end)) + [*end] for end in ends]
     made.spell(torch.tensor(rows).view(VOCABULARY, width))
     return made
 
