@@ -92,7 +92,7 @@ def run(kind: Kind, seed: int, options: Options) -> dict[str, float]:
     width, memory = recipe.model.width, recipe.model.memory
     block = model.blocks[recipe.model.memory_layers[0]]
     block.memory = SparseMemory(width, memory, kind.addressing(width, memory))
-    optimizer = AdamW(parameter_groups(model, config.weight_decay), betas=(0.9, 0.95), fused=True)
+    optimizer = AdamW(parameter_groups(model, config), betas=(0.9, 0.95), fused=True)
     state = None
     with progress.track(0, options.steps):
         for step in range(options.steps):
