@@ -93,3 +93,4 @@ def test_other_bases_are_refused(at_home, capsys, options, words):
     assert "Traceback" not in message
     assert words in message
     assert not list((at_home / "runs").glob("grown/checkpoints/*"))
+    assert (at_home / "runs/grown").exists() == ("runs/none" not in options and "" not in options)

@@ -49,7 +49,9 @@ def train(
     run = Path(run)
     progress = progress if progress and engine.is_main() else engine.Progress(quiet=True)
     progress.message(f"reading {', '.join(recipe.corpus.train)}")
-    text = read_text(recipe)  # before the folder is made: bad text leaves no trace
+    text = read_text(recipe)  # before the folder is made: bad text or base leaves no trace
+    if recipe.training.base:
+        find_model(Path(recipe.training.base))
 
     def begin(saved: engine.Checkpoint | None) -> Learner:
         return Learner(recipe, text, run / "corpus", progress, saved)

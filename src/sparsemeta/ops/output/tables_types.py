@@ -88,7 +88,7 @@ class Memory(NamedTuple):
 
     Attributes:
         rules: what is set.
-        spelling: (V, n) int16, the last bytes of each token, newest last; -1 where it has fewer.
+        spelling: (V, n) int32, the last bytes of each token, newest last; -1 where it has fewer.
         tables: what was learned.
     """
 

@@ -60,7 +60,7 @@ def number_all(recent: Tensor, heads: Heads, spelling: Tensor) -> Tensor:
     Args:
         recent: (n, L) int64, newest last; -1 where there are none.
         heads: the contexts.
-        spelling: (V, m) int16, the last bytes of each token, newest last; -1 where it has fewer.
+        spelling: (V, m) int32, the last bytes of each token, newest last; -1 where it has fewer.
 
     Returns:
         (n, H) int64, -1 where a context needs more tokens, or is learned.
