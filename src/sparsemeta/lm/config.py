@@ -137,6 +137,9 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
     emptied: Annotated[float, Within(0, 1)] = 0.0
     """Chance that a stream's memories are emptied before a segment, so that it learns to begin with
     nothing, too; 0.01 is a good value."""
+    renamed: Annotated[float, Within(0, 1)] = 0.0
+    """Chance that all tokens of such a stream stand for others, drawn at random, until its memories
+    are emptied again: the slow weights are wrong there, as they are in a strange domain."""
     accumulate: Count = 1
     """Segments of every stream whose gradients make one optimizer step."""
     validate_every: engine.Steps = 0
@@ -157,6 +160,11 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
             bool(self.base) or not self.frozen,
             "training.frozen = true keeps the weights of training.base, but that names no model. "
             "Name one, or leave both out.",
+        )
+        require(
+            self.emptied > 0 or not self.renamed,
+            f"training.renamed = {self.renamed} needs streams whose memories are emptied at times, "
+            "but training.emptied = 0. Set both, or neither.",
         )
         require(
             self.validate_every > 0 or not self.patience,

@@ -92,8 +92,18 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         documents.clear()  # they may be large, and are on the disk as tokens
         where: Any = {"devices": config.devices, "strategy": config.strategy}
         runner = engine.Engine(precision=config.precision, seed=config.seed, **where)
-        cut = {"streams": config.streams, "segment": config.segment}
-        self.streams = texts.Streams(corpus.tokens, **cut, rank=runner.rank, world=runner.world)
+        episodes = None
+        if config.emptied:
+            chances = config.emptied, config.renamed
+            episodes = texts.Episodes(*chances, self._tokenizer.vocab_size, config.seed)
+        self.streams = texts.Streams(
+            corpus.tokens,
+            streams=config.streams,
+            segment=config.segment,
+            rank=runner.rank,
+            world=runner.world,
+            episodes=episodes,
+        )
         model = LanguageModel(recipe.model, self._tokenizer.vocab_size).train()
         if model.tables is not None:
             endings = self._tokenizer.endings(model.tables.spelling.shape[1])
@@ -142,13 +152,12 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
 
         Returns it over all processes, without that of uneven use, each segment's and process's own.
         """
-        config, device, losses = self.config, self.engine.device, []
+        config, losses = self.config, []
         for left in reversed(range(config.accumulate)):
-            batch = self.streams.next_batch()
-            tokens, targets = batch.tokens.to(device), batch.targets.to(device)
+            tokens, targets, reset = self.streams.next_batch().to(self.engine.device)
             usage = usage_losses(self.model) if config.usage_weight else nullcontext([])
             with self.engine.unsynchronised(left > 0), usage as uneven:
-                options = {"targets": targets, "reset": self._emptied(tokens), "donate": True}
+                options = {"targets": targets, "reset": reset, "donate": True}
                 log_p, state = self.forward(tokens, self.state, **options)
                 loss = -log_p.mean()
                 total = sum((config.usage_weight * term for term in uneven), loss)
@@ -156,14 +165,6 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             self.state = state.detach()
             losses.append(loss.detach())
         return self.engine.mean(torch.stack(losses).mean())
-
-    def _emptied(self, tokens: Tensor) -> Tensor | None:
-        """Whether the memory is emptied before each token (B, T): by chance, before the first."""
-        if not self.config.emptied:
-            return None
-        reset = torch.zeros_like(tokens, dtype=torch.bool)
-        reset[:, 0] = (torch.rand(len(tokens)) < self.config.emptied).to(reset.device)
-        return reset
 
     def status(self, record: dict[str, Any]) -> str:
         """Its loss, and how fast it reads."""

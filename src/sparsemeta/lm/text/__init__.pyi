@@ -4,7 +4,8 @@ from .corpus import (
     split_articles as split_articles,
     split_holdout as split_holdout,
 )
-from .tokenised import Streams as Streams, tokenise as tokenise
+from .streams import Episodes as Episodes, Streams as Streams
+from .tokenised import tokenise as tokenise
 from .tokenizer import (
     EOS as EOS,
     UNK as UNK,

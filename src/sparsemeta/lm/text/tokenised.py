@@ -1,4 +1,4 @@
-"""Text tokenised once, into a memory map that training reads from as streams side by side.
+"""Text tokenised once, into a memory map that training reads from.
 
     tokens.bin      the tokens of all documents, a separator before each
     manifest.jsonl  whose tokens they are: the tokenizer, then a line for each document
@@ -9,7 +9,6 @@ beyond the manifest is cut off again, and tokenising goes on from there.
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +18,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sparsemeta.errors import CorpusError
 from sparsemeta.files import write_text
@@ -95,61 +92,6 @@ def tokenise(
             ) from None
     tokens = np.memmap(folder / _TOKENS, dtype, mode="r", shape=(done[-1].end,))
     return Tokenised(tokens, tuple(done), text)
-
-
-class Batch(NamedTuple):
-    """The next segment of every stream: tokens (B, T) int64, and the token that follows each."""
-
-    tokens: Tensor
-    targets: Tensor
-
-
-class Streams:
-    """A text as B streams read side by side, or one process's share of them.
-
-    The text is cut into B shards of equal length; fewer than B tokens at its end are left out.
-    Every shard is read around and around: its first token follows its last. Of several processes
-    each reads B / world streams, the first process the first ones.
-
-    Args:
-        tokens: the text, integers of shape (tokens,); a memory map stays on the disk.
-        streams: streams read side by side by all processes together (B).
-        segment: tokens of each stream per batch (T).
-        rank: which of the `world` processes this is, counted from 0; their number divides B.
-
-    Attributes:
-        position: tokens already read from each stream, over all epochs. Set it to resume there.
-        tokens: tokens in all shards of all processes, separators included.
-    """
-
-    def __init__(
-        self, tokens: np.ndarray, *, streams: int, segment: int, rank: int = 0, world: int = 1
-    ):
-        length = len(tokens) // streams
-        if length < segment:
-            raise CorpusError(
-                f"the text has {len(tokens)} tokens, but {streams} streams of {segment} tokens "
-                f"need {streams * segment}. Add text, or lower training.streams or "
-                "training.segment."
-            )
-        shards, share = tokens[: streams * length].reshape(streams, length), streams // world
-        self._shards, self._segment = shards[rank * share : (rank + 1) * share], segment
-        self.position, self.tokens = 0, streams * length
-
-    def __len__(self) -> int:
-        return self.tokens
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches until every token has been read at least once."""
-        return math.ceil(self._shards.shape[1] / self._segment)
-
-    def next_batch(self) -> Batch:
-        """Read the next T tokens of every stream and move on."""
-        columns = self.position + np.arange(self._segment + 1)
-        window = self._shards.take(columns, axis=1, mode="wrap").astype(np.int64)
-        self.position += self._segment
-        return Batch(*(torch.from_numpy(part.copy()) for part in (window[:, :-1], window[:, 1:])))
 
 
 def _batches(missing: Iterable[tuple[Entry, str]]) -> Iterator[list[tuple[Entry, str]]]:
