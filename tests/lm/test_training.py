@@ -16,6 +16,7 @@ from sparsemeta.errors import CheckpointError, ConfigError, CorpusError, Missing
 from sparsemeta.lm import modelling
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
+from sparsemeta.lm.losses import own_losses
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.training import parameter_groups, train
 from sparsemeta.nn import usage_losses
@@ -107,9 +108,11 @@ def test_a_step_of_many_segments_has_the_mean_of_their_gradients(recipe, tmp_pat
     losses, gradients, state = [], [], None
     for _ in range(4):
         batch = streams.next_batch()
-        log_p, state = model(batch.tokens, state, targets=batch.targets)
+        with own_losses(model, batch.targets) as own:
+            log_p, state = model(batch.tokens, state, targets=batch.targets)
+        assert len(own) == bool(output)
         loss = -log_p.mean()
-        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+        gradients.append(torch.autograd.grad(loss + sum(own), list(model.parameters())))
         losses.append(loss.detach())
         state = state.detach()
     assert torch.equal(session.add_gradients(), torch.stack(losses).mean())

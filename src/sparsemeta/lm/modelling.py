@@ -106,7 +106,7 @@ class LanguageModel(nn.Module):
             options |= {"targets": targets, "steps": steps}
             predicted, made[TABLES], pending = self.tables(*shown, *before, **options)
         else:
-            predicted = logits if targets is None else _log_p(logits, targets)
+            predicted = logits if targets is None else log_p(logits, targets)
         memory = FastWeights({**read.memory.layers, **FastWeights.join(made).layers})
         return predicted, hidden, LMState(memory, read.window, read.real, pending)
 
@@ -171,7 +171,7 @@ def _fine(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _log_p(logits: Tensor, targets: Tensor) -> Tensor:
+def log_p(logits: Tensor, targets: Tensor) -> Tensor:
     """Log p (B, T) of targets; those below zero, which nothing is asked of, have 0."""
     nats = cross_entropy(_fine(logits).flatten(0, 1), targets.flatten(), reduction="none")
     return -nats.view_as(targets)

@@ -21,6 +21,7 @@ from sparsemeta.errors import require
 from sparsemeta.lm import text as texts
 from sparsemeta.lm.checkpoint import find_model, load_model, write_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
+from sparsemeta.lm.losses import own_losses
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.state import LMState
 from sparsemeta.lm.validation import Best, validate
@@ -150,17 +151,18 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
     def add_gradients(self) -> Tensor:
         """Leave the gradients of a step's mean loss, in nats per token, in the parameters.
 
-        Returns it over all processes, without that of uneven use, each segment's and process's own.
+        Returns it over all processes, without those of uneven use and of the model by itself.
         """
         config, losses = self.config, []
         for left in reversed(range(config.accumulate)):
             tokens, targets, reset = self.streams.next_batch().to(self.engine.device)
             usage = usage_losses(self.model) if config.usage_weight else nullcontext([])
-            with self.engine.unsynchronised(left > 0), usage as uneven:
+            own = own_losses(self.model, targets)
+            with self.engine.unsynchronised(left > 0), usage as uneven, own as without:
                 options = {"targets": targets, "reset": reset, "donate": True}
                 log_p, state = self.forward(tokens, self.state, **options)
                 loss = -log_p.mean()
-                total = sum((config.usage_weight * term for term in uneven), loss)
+                total = sum((config.usage_weight * term for term in uneven), loss) + sum(without)
                 (total / config.accumulate).backward()
             self.state = state.detach()
             losses.append(loss.detach())
