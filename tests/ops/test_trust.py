@@ -2,14 +2,14 @@
 
 import torch
 
-from sparsemeta.ops import SETS, Heads, belief, number_all, trust
+from sparsemeta.ops import EVIDENCE, SETS, Heads, belief, by_evidence, number_all, trust
 from sparsemeta.ops.output.gate_reference import Evidence, speaks, weights
 
 
 def test_trust_of_nested_contexts_is_the_mean_of_the_weights():
     torch.manual_seed(0)
     heads, tokens = 5, 40
-    logit = torch.randn(heads, SETS, dtype=torch.float64)
+    logit = torch.randn(heads, EVIDENCE, dtype=torch.float64)
     often = torch.tensor([40, 25, 31, 7, 0])  # of so many tokens each knew the context
     moved = torch.zeros(heads, SETS, dtype=torch.int32)
     moved[:, 9] = often.int()
@@ -27,18 +27,33 @@ def test_trust_of_nested_contexts_is_the_mean_of_the_weights():
 
 def test_trust_in_tables_that_know_nothing():
     moved = torch.zeros(3, SETS, dtype=torch.int32)
-    found = trust(torch.zeros(3, SETS), torch.zeros(1, 3), moved, 0)
+    found = trust(torch.zeros(3, EVIDENCE), torch.zeros(1, 3), moved, 0)
     assert found.weights.tolist() == [1, 0, 0, 0]
     assert found.known.tolist() == found.speaks.tolist() == [0, 0, 0]
 
 
 def test_belief_is_how_far_the_gate_speaks():
     torch.manual_seed(0)
-    logit = 9 * torch.randn(4, SETS)
+    logit = 9 * torch.randn(4, EVIDENCE)
     mass, distinct = torch.tensor([1.0, 5.5, 200.0, 3.0]), torch.tensor([1, 3, 90, 3])
     nothing = torch.zeros(4, SETS)
-    expected = speaks(Evidence(mass, distinct), logit, nothing, torch.zeros(4))
+    expected = speaks(Evidence(mass, distinct), logit, nothing, torch.zeros(4), (-1, -1))
     torch.testing.assert_close(belief(logit, torch.arange(4), mass, distinct), expected)
+
+
+def test_what_goes_by_other_things_is_taken_as_it_was_on_average():
+    torch.manual_seed(0)
+    start, theta = torch.randn(3, EVIDENCE), torch.randn(3, SETS)
+    moved = torch.zeros(3, SETS, dtype=torch.int32)
+    came = [(5, 7), (5, 8), (1029, 263), (6, 7)]  # alike, for the gate, at distances of RECENT
+    evidence = Evidence(torch.tensor([3.0, 2.0, 0.0]), torch.tensor([2.0, 1.0, 0.0]))
+    logits = []
+    for recent in came:
+        moved[torch.arange(3)[:, None], evidence.sets(recent)] += 1
+        e = speaks(evidence, start, theta, torch.zeros(3), recent)
+        logits.append(e[:2].logit())
+    found = by_evidence(start, theta, moved)[torch.arange(2), evidence.chosen[:2]]
+    torch.testing.assert_close(found, torch.stack(logits).mean(0))
 
 
 def test_numbers_of_contexts():

@@ -16,7 +16,7 @@ from sparsemeta.fast_weights import Entries, FastWeights, TableWeights
 from sparsemeta.lm.modelling import ROWS, TABLES, LanguageModel
 from sparsemeta.lm.text import Tokenizer
 from sparsemeta.nn import RowMemory, TableMemory, memory_off
-from sparsemeta.ops import BYTES, LEARNED, belief, number_all, trust
+from sparsemeta.ops import BYTES, LEARNED, belief, by_evidence, number_all, trust
 
 TOKENS = 6
 """So many are named of each head of a row memory."""
@@ -117,7 +117,8 @@ def _tables(
     """How far the gate trusts each head, and the contexts that it would trust most."""
     heads, listed, steps = tables.heads, layer.entries(), int(layer.steps)
     past = _Past(listed, steps, tables, tokenizer)
-    logit, slow = tables.start + layer.theta[0], _slow(model, tables, past.read[:LATEST])
+    logit = by_evidence(tables.start, layer.theta[0], layer.moved[0])
+    slow = _slow(model, tables, past.read[:LATEST])
     seen = trust(logit, slow, layer.moved[0], steps)
 
     _, owner, distinct = torch.unique_consecutive(

@@ -16,6 +16,7 @@ from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.parts import Addressing
 from sparsemeta.nn.sparse_memory import NAME
 from sparsemeta.ops import (
+    EVIDENCE,
     SETS,
     Address,
     Came,
@@ -99,7 +100,7 @@ class TableMemory(AdaptiveLayer):
         self.rules = Rules(self.heads, config.capacity, config.rate, config.least_rate)
         heads = len(self.heads.order)
         self._layout = TableLayout(heads, SETS, self.heads.reach, config.capacity, classes)
-        self.start = nn.Parameter(torch.full((heads, SETS), START))
+        self.start = nn.Parameter(torch.full((heads, EVIDENCE), START))
         self.slow = nn.Linear(width, heads, bias=False)
         nn.init.zeros_(self.slow.weight)
         self.addressing = None

@@ -18,7 +18,7 @@ from sparsemeta.ops.address.kinds import (
     topk_address as topk_address,
 )
 from sparsemeta.ops.compiled import usable as usable
-from sparsemeta.ops.output.gate_reference import SETS as SETS
+from sparsemeta.ops.output.gate_reference import EVIDENCE as EVIDENCE, SETS as SETS
 from sparsemeta.ops.output.heads import BYTES as BYTES, LEARNED as LEARNED, Heads as Heads
 from sparsemeta.ops.output.rows import run_rows as run_rows
 from sparsemeta.ops.output.tables import (
@@ -36,6 +36,7 @@ from sparsemeta.ops.output.tables_types import (
 )
 from sparsemeta.ops.output.trust import (
     belief as belief,
+    by_evidence as by_evidence,
     number_all as number_all,
     trust as trust,
 )

@@ -5,7 +5,14 @@ import math
 import numpy as np
 
 from sparsemeta.ops.compiled import compiled
-from sparsemeta.ops.output.gate_reference import LEVELS, LIMIT
+from sparsemeta.ops.output.gate_reference import (
+    DEPTHS,
+    EVIDENCE,
+    GENTLY,
+    LEVELS,
+    LIMIT,
+    RECENT,
+)
 from sparsemeta.ops.output.tables_loops import DISTINCT
 
 LEVEL = np.array([0] + [min(n.bit_length(), LEVELS - 1) for n in range(1, 2 ** (LEVELS - 2) + 1)])
@@ -21,16 +28,18 @@ def weigh(where, head, gate, table, places):
     Args:
         where: (slot (P,), the row of each, 0 where there is none; share (P,)).
         head: (P,), whose they are.
-        gate: (start (H, SETS), theta (H, SETS), slow (H,)), whose sum is the logit.
+        gate: (start (H, EVIDENCE), theta (H, SETS), slow (H,)), whose sum is the logit.
         table: as of `tables_loops`.
-        places: (chosen (H,) int64; mass (H,), 0 where a head abstains; speak (H,); weights
-            (1 + H,)), all of them set.
+        places: (chosen (H,) int64, sets by evidence; shared (3,) int64, the other sets, of which
+            the first is set, and `choose` has set the rest; mass (H,), 0 where a head abstains;
+            speak (H,); weights (1 + H,)), all of them set.
     """
-    (slot, share), (start, theta, slow), (chosen, mass, speak, weights) = where, gate, places
+    (slot, share), (start, theta, slow) = where, gate
+    chosen, shared, mass, speak, weights = places
     _, weight, rows, _, _ = table
-    left, last, i = 1.0, len(LEVEL) - 1, len(slot) - 1
+    depth, last, i = 0, len(LEVEL) - 1, len(slot) - 1
     for h in range(len(chosen) - 1, -1, -1):
-        mass[h], distinct, chosen[h], speak[h] = 0.0, 0.0, 0, 0.0
+        mass[h], distinct, chosen[h] = 0.0, 0.0, 0
         while i >= 0 and head[i] == h:
             if slot[i] != 0:
                 mass[h] += share[i] * weight[slot[i]]
@@ -39,11 +48,26 @@ def weigh(where, head, gate, table, places):
         if mass[h] > 0:
             known = LEVEL[max(1, int(min(mass[h], last)))]
             chosen[h] = known * LEVELS + LEVEL[max(1, int(min(distinct, last)))]
+            depth += 1
+    shared[0], left = EVIDENCE + min(depth, DEPTHS - 1), 1.0
+    for h in range(len(chosen) - 1, -1, -1):
+        speak[h] = 0.0
+        if mass[h] > 0:
             logit = start[h, chosen[h]] + theta[h, chosen[h]] + slow[h]
+            for s in shared:
+                logit += theta[h, s]
             speak[h] = 1 / (1 + np.exp(-min(max(logit, -LIMIT), LIMIT)))
         weights[h + 1] = left * speak[h]
         left *= 1 - speak[h]
     weights[0] = left
+
+
+@compiled
+def choose(recent, shared):
+    """Set which sets of the gate's weights go by the last tokens, newest last; -1 is none."""
+    first = EVIDENCE + DEPTHS
+    shared[1] = first + recent[-1] % RECENT[0]
+    shared[2] = first + RECENT[0] + recent[-2] % RECENT[1]
 
 
 @compiled
@@ -81,7 +105,7 @@ def by_shares(log_q, where, places, said, table, gradient):
 
     Of p = sum of share C / mass, it is (C - p |C|) / mass.
     """
-    (slot, head), (_, mass, _, weights), (_, count, p) = where, places, said
+    (slot, head), (_, _, mass, _, weights), (_, count, p) = where, places, said
     _, weight, _, _, _ = table
     for i in range(len(gradient)):
         s, h, gradient[i] = slot[i], head[i], 0.0
@@ -104,13 +128,21 @@ def mix_all(log_p, log_q, weight, listed, places):
 
 
 @compiled
-def move(chosen, mass, gradient, gate, moved, rates):
+def move(places, gradient, gate, moved, rates):
     """Move what the gate has learned along the gradient of log q of the token that came."""
-    (start, theta, _), (first, least) = gate, rates
+    (start, theta, _), (chosen, shared, mass, _, _) = gate, places
     for h in range(len(mass)):
         if mass[h] > 0:
-            s = chosen[h]
-            moved[h, s] += 1
-            rate = max(least, first / math.sqrt(moved[h, s]))
-            logit = start[h, s] + theta[h, s] + rate * gradient[h + 1]
-            theta[h, s] = min(max(logit, -LIMIT), LIMIT) - start[h, s]
+            begun = start[h, chosen[h]]
+            _step(h, chosen[h], begun, gradient[h + 1], (theta, moved), rates)
+            for s in shared:
+                _step(h, s, 0.0, GENTLY * gradient[h + 1], (theta, moved), rates)
+
+
+@compiled
+def _step(h, s, begun, gradient, weights, rates):
+    """Move one weight, which begins at a trained value."""
+    (theta, moved), (first, least) = weights, rates
+    moved[h, s] += 1
+    rate = max(least, first / math.sqrt(moved[h, s]))
+    theta[h, s] = min(max(begun + theta[h, s] + rate * gradient, -LIMIT), LIMIT) - begun

@@ -86,8 +86,8 @@ class Heads(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """How many tokens of the past its contexts need; a token has one byte at least."""
-        return max([1, *self.order[self.kind != LEARNED].tolist()])
+        """How many tokens of the past are needed; a token has one byte at least, the gate two."""
+        return max([2, *self.order[self.kind != LEARNED].tolist()])
 
     @property
     def names(self) -> list[str]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from sparsemeta.ops.compiled import compiled
 from sparsemeta.ops.output.contexts import number_contexts
-from sparsemeta.ops.output.gate_loops import by_shares, mix, mix_all, move, weigh
+from sparsemeta.ops.output.gate_loops import by_shares, choose, mix, mix_all, move, weigh
 from sparsemeta.ops.output.tables_loops import (
     evict,
     find_entries,
@@ -21,7 +21,8 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
     Args:
         first: of the streams to read.
         last: the one after the last of them.
-        gates: slow (B, T, H), slow_before (B, H), start (H, SETS), theta and moved (B, H, SETS).
+        gates: slow (B, T, H), slow_before (B, H), start (H, EVIDENCE), theta and moved (B,
+            H, SETS).
         tokens: came (B, T); heard (B, T), the model's log-probability of it, NaN where nothing was
             predicted; target (B, T or 0), and aimed, that of it; mask and reset (B, T or 0); slots
             and shares (B, 1 + T, L) of the learned contexts, L may be 0.
@@ -44,12 +45,13 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
     hashed = np.empty((2, 1 + max(recents.shape[1], spelling.shape[1])), np.uint64)
     number, slot, share = np.empty(many, np.int64), np.empty(many, np.int64), np.ones(many)
     entry, found, scale = np.empty(many, np.int64), np.empty(many), np.empty(many)
-    chosen, mass, speak = np.empty(count, np.int64), np.empty(count), np.empty(count)
+    chosen, shared = np.empty(count, np.int64), np.empty(3, np.int64)
+    mass, speak = np.empty(count), np.empty(count)
     p, mixed = np.empty(count), np.empty(count)
     weights, gradient = np.empty(1 + count), np.zeros(1 + count + learned)
     sums, seen = np.zeros(whole.shape[2]), np.empty(whole.shape[2], np.int64)
     each = np.empty(many, np.int64)
-    where, said, places = (slot, share), (entry, found, p), (chosen, mass, speak, weights)
+    where, said, places = (slot, share), (entry, found, p), (chosen, shared, mass, speak, weights)
     for b in range(first, last):
         table = keys[b], weight[b], rows[b], used[b], buckets[b]
         recent, theta = recents[b], thetas[b]
@@ -58,6 +60,7 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
         for i in range(learned):
             number[i], share[i] = slots[b, 0, i], shares[b, 0, i]
         find_slots(number, slot, head, table)
+        choose(recent, shared)
         weigh(where, head, gate, table, places)
         scored, predicted = -1, True
         for t in range(time):
@@ -73,7 +76,7 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
                 find_entries(token, where, mass, lookups, said, table)
                 mix(heard[b, t], p, speak, weights, mixed, gradient)
             if predicted and not np.isnan(heard[b, t]):
-                move(chosen, mass, gradient, gate, moved[b], rates)
+                move(places, gradient, gate, moved[b], rates)
             if used[b, 0] + 2 * many > capacity:
                 evict(log_keep, table)
                 find_slots(number, slot, head, table)
@@ -87,6 +90,7 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
                 number[i], share[i] = slots[b, t + 1, i], shares[b, t + 1, i]
             find_slots(number, slot, head, table)
             gate = start, theta, slows[b, t]
+            choose(recent, shared)
             weigh(where, head, gate, table, places)
             scored, predicted = -1, True
             if trust.size:

@@ -121,7 +121,7 @@ class ReferenceMemory:
         spelling: the last bytes of each token.
         capacity: rows at most.
         rates: of the gate.
-        start: (H, SETS) float64, the trained part of the gate.
+        start: (H, EVIDENCE) float64, the trained part of the gate.
     """
 
     heads: Heads
@@ -157,15 +157,21 @@ class ReferenceMemory:
             *([(tuple(came[len(came) - n :]), whole)][: len(came) >= n] for came, n in exact),
         ]
 
+    def recent(self) -> tuple[int, int]:
+        """The last token and the one before it; -1 where there is none."""
+        before, last = [-1, -1, *self.came][-2:]
+        return last, before
+
     def read(self, token: int) -> None:
         """Learn the token that came."""
         contexts = self.contexts()
         if self.pending is not None:
             log_p, slow = self.pending
             p, evidence = self.tables.read(contexts, len(log_p))
-            e = speaks(evidence, self.start.detach(), self.theta, slow)
+            recent = self.recent()
+            e = speaks(evidence, self.start.detach(), self.theta, slow, recent)
             given = torch.cat([log_p.exp()[None, token], p[:, token].detach()])
-            rest = self.theta, self.moved, self.start.detach(), self.rates
+            rest = self.theta, self.moved, self.start.detach(), self.rates, recent
             self.theta, self.moved = learn(evidence, e, given, *rest)
         self.tables.write(contexts, token)
         self.came.append(token)
@@ -190,5 +196,5 @@ class ReferenceMemory:
                 for slots, shares in zip(address.index.tolist(), address.weight, strict=True)
             ]
         p, evidence = self.tables.read(self.contexts(), len(log_p))
-        w = weights(speaks(evidence, self.start, self.theta, slow))
+        w = weights(speaks(evidence, self.start, self.theta, slow, self.recent()))
         return (w @ torch.cat([log_p.exp()[None], p])).log(), w

@@ -120,7 +120,7 @@ class Gate(NamedTuple):
     """The trained part of the gate.
 
     Attributes:
-        start: (H, SETS), logits of speaking by a head's evidence.
+        start: (H, EVIDENCE), logits of speaking by a head's evidence.
         slow: (B, T, H), added to them for the token after each step.
         before: (B, H), for the token that comes first.
     """

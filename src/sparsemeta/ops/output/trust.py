@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsemeta.ops.output.gate_reference import LIMIT, Evidence, weights
+from sparsemeta.ops.output.gate_reference import DEPTHS, EVIDENCE, LIMIT, RECENT, Evidence, weights
 from sparsemeta.ops.output.heads import BYTES, LEARNED, Heads
 
 
@@ -24,6 +24,22 @@ class Trust(NamedTuple):
     weights: Tensor
 
 
+def by_evidence(start: Tensor, theta: Tensor, moved: Tensor) -> Tensor:
+    """Logits (H, EVIDENCE) of each head's speaking, what goes by other things being as it was.
+
+    On average, that is: over the tokens that were read.
+
+    Args:
+        start: (H, EVIDENCE).
+        theta: (H, SETS).
+        moved: (H, SETS), how often each was moved.
+    """
+    (own, *rest), (_, *often) = (x.split([EVIDENCE, DEPTHS, *RECENT], -1) for x in (theta, moved))
+    pairs = zip(rest, often, strict=True)
+    means = [(x * n).sum(-1, keepdim=True) / n.sum(-1, keepdim=True).clamp(min=1) for x, n in pairs]
+    return start + own + sum(means)
+
+
 def trust(logit: Tensor, slow: Tensor, moved: Tensor, tokens: int) -> Trust:
     """How far a gate trusts its heads, given such evidence as there has been so far.
 
@@ -32,12 +48,12 @@ def trust(logit: Tensor, slow: Tensor, moved: Tensor, tokens: int) -> Trust:
     often, as is so where these are shorter.
 
     Args:
-        logit: (H, SETS), of each head's speaking by its evidence.
+        logit: (H, EVIDENCE), of each head's speaking by its evidence.
         slow: (T, H), what is added to it at each of some steps, over which the mean is taken.
-        moved: (H, SETS), how often there was such evidence.
+        moved: (H, SETS), how often each weight was moved, as it was at such evidence.
         tokens: how many were read.
     """
-    often = moved.double()
+    often = moved[:, :EVIDENCE].double()
     known = often.sum(-1) / max(1, tokens)
     speaks = (logit + slow[..., None]).clamp(-LIMIT, LIMIT).sigmoid()
     speaks = (often * speaks).sum(-1) / often.sum(-1).clamp(min=1)
