@@ -16,8 +16,7 @@ from sparsemeta.errors import CheckpointError, ConfigError, CorpusError, Missing
 from sparsemeta.lm import modelling
 from sparsemeta.lm.checkpoint import load_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
-from sparsemeta.lm.modelling import LanguageModel
-from sparsemeta.lm.training import parameter_groups, train
+from sparsemeta.lm.training import train
 from sparsemeta.nn import usage_losses
 from sparsemeta.run import Interrupted, Progress, newest, step_folders
 from tests.lm.runs import MODEL, Signal, assert_same_run, begun, changed, records
@@ -186,16 +185,6 @@ def test_tensorboard_shows_what_the_log_holds(recipe, tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     train(recipe, tmp_path)
     assert list((tmp_path / "tensorboard").glob("events.*"))
-
-
-def test_weight_decay_is_for_matrices_that_are_not_embeddings():
-    model = LanguageModel(MODEL, 257)
-    decayed, others = parameter_groups(model, TrainingConfig(weight_decay=0.1))
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
-    inside = {id(p) for p in decayed["params"]}
-    for name, parameter in model.named_parameters():
-        assert (id(parameter) in inside) == (parameter.ndim >= 2 and name != "embedding.weight")
-    assert len(decayed["params"]) + len(others["params"]) == len(list(model.parameters()))
 
 
 def test_the_learning_rate_warms_up_and_decays_to_its_final_value():

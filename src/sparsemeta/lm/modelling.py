@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.attention import AttentionMask, WindowAttention, attention_mask
 from sparsemeta.lm.config import ModelConfig
+from sparsemeta.lm.negatives import Negatives
 from sparsemeta.lm.state import LMState
 from sparsemeta.nn import AdaptiveLayer, RowMemory, SparseMemory, TableMemory
 
@@ -28,6 +29,11 @@ ROWS, TABLES = "rows", "tables"
 class LanguageModel(nn.Module):
     """A decoder language model whose memories keep learning while it reads.
 
+    Args:
+        config: the model's settings.
+        vocab_size: how many tokens there are (V).
+        dropout: the share of activations that are dropped while it is trained.
+
     Attributes:
         recompute: keep no activations of the blocks for the backward pass but compute them again,
             which saves memory and changes no gradient.
@@ -37,15 +43,15 @@ class LanguageModel(nn.Module):
 
     longest: int | None = None
 
-    def __init__(self, config: ModelConfig, vocab_size: int):
+    def __init__(self, config: ModelConfig, vocab_size: int, dropout: float = 0.0):
         super().__init__()
         self.recompute, self.has_memory = False, config.has_memory
         self.context = f"attention: last {config.window} tokens, across texts"
         self.config, self.vocab_size = config, vocab_size
         self.embedding = nn.Embedding(vocab_size, config.width)
-        self.blocks = nn.ModuleList(
-            Block(config, memory=i in config.memory_layers) for i in range(config.layers)
-        )
+        self.dropout = nn.Dropout(dropout)
+        memories = (i in config.memory_layers for i in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, dropout, memory=held) for held in memories)
         self.head = nn.Linear(config.width, vocab_size, bias=False)
         self.head.weight = self.embedding.weight
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
@@ -66,6 +72,7 @@ class LanguageModel(nn.Module):
         state: LMState | None = None,
         *,
         targets: Tensor | None = None,
+        negatives: Negatives | None = None,
         steps: int = 0,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
@@ -78,6 +85,8 @@ class LanguageModel(nn.Module):
             state: what the last segment returned; None starts with empty memory and window.
             targets: (B, T) int64, what follows each token, where its probability is all that is
                 wanted: that is cheaper than a whole distribution.
+            negatives: with targets, the other tokens that log p is estimated from, in training and
+                where nothing is remembered of what is predicted; None takes all, and is exact.
             steps: without targets, for how many of the last steps one is wanted; 0 is all.
             mask: (B, T) bool, True where the token is real; others are neither written to the
                 memory nor attended to, as if they were not there.
@@ -90,6 +99,8 @@ class LanguageModel(nn.Module):
             steps. The hidden states (B, T, D) that they were made from. The state after.
         """
         hidden, observed, read = self._decode(tokens, state, mask, reset, donate)
+        if negatives is not None and targets is not None:
+            return negatives.log_p(hidden, self.head.weight, targets), hidden, read
         given, made, pending = state and state.memory, {}, None
         options: dict[str, Any] = {"mask": mask, "reset": reset, "donate": donate}
         mixes = self.tables is not None and self.tables.enabled
@@ -124,9 +135,9 @@ class LanguageModel(nn.Module):
         carried = window[0][0].shape[2] if window else 0
         attended = attention_mask(self.config, tokens, carried, mask, state.real if state else None)
         # From the same state once more: it must stay as it is.
-        again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+        again = partial(checkpoint, use_reentrant=False, preserve_rng_state=self.dropout.p > 0)
         recompute = self.recompute and torch.is_grad_enabled()
-        x, memory, windows = observed, {}, []
+        x, memory, windows = self.dropout(observed), {}, []
         for i, block in enumerate(self.blocks):
             held = state.memory.child(str(i)) if state and block.memory else None
             inputs = (x, observed, held, window[i] if window else None, attended, mask, reset)
@@ -135,7 +146,7 @@ class LanguageModel(nn.Module):
             if held is not None:
                 memory[str(i)] = held
         after = LMState(FastWeights.join(memory), tuple(windows), attended.real)
-        return rms_norm(x, (self.config.width,)), observed, after
+        return self.dropout(rms_norm(x, (self.config.width,))), observed, after
 
     def read(
         self, tokens: Tensor, state: LMState | None, *, empty: bool = False, **options: Any
@@ -180,8 +191,9 @@ def _log_p(logits: Tensor, targets: Tensor) -> Tensor:
 class Block(nn.Module):
     """Attention, memory if it carries one, and MLP, each added to the residual stream."""
 
-    def __init__(self, config: ModelConfig, *, memory: bool):
+    def __init__(self, config: ModelConfig, dropout: float, *, memory: bool):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.attention = WindowAttention(config)
         self.memory = SparseMemory(config.width, config.memory) if memory else None
         self.mlp = MLP(config)
@@ -200,13 +212,13 @@ class Block(nn.Module):
     ) -> tuple[Tensor, FastWeights | None, tuple[Tensor, Tensor]]:
         """One block over a segment: x (B, T, D), with the observed tokens (B, T, D) as feedback."""
         attended, kept = self.attention(self.norms[0](x), window, attention_mask)
-        x = x + attended
+        x = x + self.dropout(attended)
         if self.memory is not None:
             y, held = self.memory(
                 self.norms[2](x), held, feedback=observed, mask=mask, reset=reset, donate=donate
             )
             x = x + y
-        return x + self.mlp(self.norms[1](x)), held, kept
+        return x + self.dropout(self.mlp(self.norms[1](x))), held, kept
 
 
 class MLP(nn.Module):
