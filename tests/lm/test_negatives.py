@@ -2,40 +2,43 @@
 
 import pytest
 import torch
+from torch import nn
 
 from sparsemeta.lm.modelling import LanguageModel
 from sparsemeta.lm.negatives import Negatives, chances
 from tests.lm.runs import MODEL
 
 
-def exact(hidden, weight, targets):
-    return (hidden @ weight.T).log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+def exact(hidden, head, targets):
+    return head(hidden).log_softmax(-1).gather(-1, targets[..., None])[..., 0]
 
 
-def pieces(words=50):
+def pieces(*, bias):
     torch.manual_seed(0)
-    return torch.randn(2, 7, 4), torch.randn(words, 4), torch.randint(0, words, (2, 7))
+    return torch.randn(2, 7, 4), nn.Linear(4, 50, bias=bias), torch.randint(0, 50, (2, 7))
 
 
-def test_all_words_drawn_give_log_p_itself_with_its_gradients():
-    hidden, weight, targets = pieces()
+@pytest.mark.parametrize("bias", [False, True])
+def test_all_words_drawn_give_log_p_itself_with_its_gradients(bias):
+    hidden, head, targets = pieces(bias=bias)
+    inputs = [hidden.requires_grad_(), *head.parameters()]
     found = []
     for log_p in (Negatives.draw(torch.ones(50)).log_p, exact):
-        inputs = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
-        value = log_p(*inputs, targets)
+        value = log_p(hidden, head, targets)
         found.append((value, *torch.autograd.grad(value.sum(), inputs)))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
+@torch.no_grad()
 def test_the_sum_over_other_words_has_the_right_expectation():
-    hidden, weight, targets = pieces()
-    right = (hidden * weight[targets]).sum(-1)
+    hidden, head, targets = pieces(bias=True)
+    right = (hidden * head.weight[targets]).sum(-1) + head.bias[targets]
     some = torch.linspace(0.2, 1.0, 50)
     many = 4000
-    drawn = (Negatives.draw(some).log_p(hidden, weight, targets) for _ in range(many))
+    drawn = (Negatives.draw(some).log_p(hidden, head, targets) for _ in range(many))
     others = torch.stack([(right - log_p).exp() - right.exp() for log_p in drawn])
-    expected = (right - exact(hidden, weight, targets)).exp() - right.exp()
+    expected = (right - exact(hidden, head, targets)).exp() - right.exp()
     error = others.std(0) / many**0.5
     assert ((others.mean(0) - expected).abs() < 5 * error).all()
 

@@ -43,7 +43,7 @@ def test_muon_trains_the_matrices_of_attention_and_mlp():
 def test_every_way_to_train_better_is_stopped_and_resumed_exactly(recipe, tmp_path):
     validated = changed(recipe, "corpus", validation=recipe.corpus.train)
     ways = {"matrix_rate": 0.02, "negatives": 60, "dropout": 0.2}
-    better = changed(validated, **ways, validate_every=3)
+    better = changed(changed(validated, "model", bias=True), **ways, validate_every=3)
     train(better, tmp_path / "whole")
     with pytest.raises(Interrupted):
         train(better, tmp_path / "parts", progress=Signal(4, signal.SIGINT))
@@ -59,6 +59,16 @@ def test_what_is_dropped_in_training_is_there_when_the_text_is_read(recipe, tmp_
     assert not torch.equal(*(session.model(tokens)[0] for _ in range(2)))
     model, _ = load_model(train(changed(recipe, dropout=0.5, steps=1), tmp_path / "run"))
     assert torch.equal(*(model(tokens)[0] for _ in range(2)))
+
+
+def test_biases_begin_as_shares_of_the_training_text(recipe, tmp_path):
+    session = begun(changed(recipe, "model", bias=True), tmp_path / "run")
+    tokens = torch.tensor(list((tmp_path / "text.txt").read_bytes()))
+    share = session.model.head.bias.exp()
+    for letter in b"1s\n":
+        there = (tokens == letter).float().mean().item()
+        assert share[letter].item() == pytest.approx(there, rel=2e-3)
+    assert 0 < share.min() < 1e-3
 
 
 def test_a_loss_from_some_words_is_not_for_output_memories(recipe):

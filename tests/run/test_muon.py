@@ -1,7 +1,12 @@
 """Muon against its definition, beside AdamW."""
 
+import copy
+
 import pytest
 import torch
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from sparsemeta.run.muon import MOMENTUM, Muon, orthogonal
 
@@ -65,3 +70,27 @@ def test_other_groups_are_those_of_adamw():
         muon.step()
         adam.step()
     assert torch.equal(ours, theirs)
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A group of one process."""
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
+    yield init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+def test_weights_that_are_shared_among_processes_take_the_same_steps(alone):
+    torch.manual_seed(2)
+    whole = nn.Linear(6, 9)
+    shared = copy.deepcopy(whole)
+    fully_shard(shared, mesh=alone)
+    for model in (whole, shared):
+        muon = Muon([{"params": [model.weight], "parts": 3}, {"params": [model.bias]}], lr=0.1)
+        for scale in (1.0, 2.0):
+            (model(torch.eye(6) * scale).square() * torch.arange(9)).sum().backward()
+            muon.step()
+            muon.zero_grad()
+    assert torch.equal(shared.weight.full_tensor(), whole.weight)

@@ -76,6 +76,9 @@ class ModelConfig(Settings, section="model"):
     """relu2: squared ReLU; swiglu: gated SiLU."""
     mlp_width: Count = 1024
     """Hidden width of the MLP."""
+    bias: bool = False
+    """Whether each token has a bias where it is predicted, at first the logarithm of its share of
+    the training text: rare ones need not be unlearned. Good where there are many."""
     memory_layers: tuple[int, ...] = ()
     """Blocks that carry a memory, counted from 0."""
     memory: MemoryConfig = field(default_factory=MemoryConfig)

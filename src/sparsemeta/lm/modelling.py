@@ -52,9 +52,11 @@ class LanguageModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         memories = (i in config.memory_layers for i in range(config.layers))
         self.blocks = nn.ModuleList(Block(config, dropout, memory=held) for held in memories)
-        self.head = nn.Linear(config.width, vocab_size, bias=False)
+        self.head = nn.Linear(config.width, vocab_size, bias=config.bias)
         self.head.weight = self.embedding.weight
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+        if config.bias:
+            nn.init.zeros_(self.head.bias)
         size, output = (config.width, vocab_size), config.output
         self.rows = RowMemory(*size, config.rows) if ROWS in output else None
         self.tables = TableMemory(*size, config.tables) if TABLES in output else None
@@ -100,7 +102,7 @@ class LanguageModel(nn.Module):
         """
         hidden, observed, read = self._decode(tokens, state, mask, reset, donate)
         if negatives is not None and targets is not None:
-            return negatives.log_p(hidden, self.head.weight, targets), hidden, read
+            return negatives.log_p(hidden, self.head, targets), hidden, read
         given, made, pending = state and state.memory, {}, None
         options: dict[str, Any] = {"mask": mask, "reset": reset, "donate": donate}
         mixes = self.tables is not None and self.tables.enabled

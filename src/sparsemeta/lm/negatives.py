@@ -3,7 +3,7 @@
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
 
 
@@ -25,26 +25,30 @@ class Negatives(NamedTuple):
         words = drawn.nonzero()[:, 0].to(chances.device)
         return cls(words, -chances[words].log())
 
-    def log_p(self, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def log_p(self, hidden: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
         r"""An estimate of log p of targets, the sum over all other words by those drawn.
 
         $$\log p_t \approx s_t - \log\Big(e^{s_t} + \sum_{w \ne t} e^{s_w} / \pi_w\Big), \qquad
-          s_w = h \cdot W_w$$
+          s_w = W_w \cdot h + b_w$$
 
         The sum has the right expectation (Horvitz and Thompson 1952).
 
         Args:
             hidden: (B, T, D).
-            weight: (V, D), of the output layer, W.
+            head: the output layer, with weights W (V, D), and b (V,) if it has biases.
             targets: (B, T) int64, t.
 
         Returns:
             (B, T) float32.
         """
         size = targets.numel()
-        rows = embedding(torch.cat([targets.flatten(), self.words]), weight)  # one scatter of rows
+        asked = torch.cat([targets.flatten(), self.words])
+        rows = embedding(asked, head.weight)  # at once, so that their gradients are scattered once
         right = (hidden.float() * rows[:size].view_as(hidden)).sum(-1)
         others = linear(hidden, rows[size:]).float() + self.log_weight
+        if head.bias is not None:
+            bias = head.bias[asked]
+            right, others = right + bias[:size].view_as(right), others + bias[size:]
         others = others.masked_fill(self.words == targets[..., None], -torch.inf)
         return right - torch.logaddexp(right, others.logsumexp(-1))
 
