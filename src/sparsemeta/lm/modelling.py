@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, relu, rms_norm, silu
+from torch.nn.functional import relu, rms_norm, silu
 from torch.utils.checkpoint import checkpoint
 
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.attention import AttentionMask, WindowAttention, attention_mask
 from sparsemeta.lm.config import ModelConfig
+from sparsemeta.lm.loss import fine, log_p
 from sparsemeta.lm.negatives import Negatives
 from sparsemeta.lm.state import LMState
 from sparsemeta.nn import AdaptiveLayer, RowMemory, SparseMemory, TableMemory
@@ -111,15 +112,15 @@ class LanguageModel(nn.Module):
         if self.rows is not None:
             held = given and given.child(ROWS)
             scores, made[ROWS] = self.rows(hidden, tokens, held, feedback=observed, **options)
-            logits = scores.at(some).add_to(_fine(logits))
+            logits = scores.at(some).add_to(fine(logits))
         if self.tables is not None:
             made[TABLES] = given.child(TABLES) if given else self.tables.initial_state(len(tokens))
         if self.tables is not None and mixes:
-            before, shown = (made[TABLES], state and state.pending), (hidden, tokens, _fine(logits))
+            before, shown = (made[TABLES], state and state.pending), (hidden, tokens, fine(logits))
             options |= {"targets": targets, "steps": steps}
             predicted, made[TABLES], pending = self.tables(*shown, *before, **options)
         else:
-            predicted = logits if targets is None else _log_p(logits, targets)
+            predicted = logits if targets is None else log_p(logits, targets)
         memory = FastWeights({**read.memory.layers, **FastWeights.join(made).layers})
         return predicted, hidden, LMState(memory, read.window, read.real, pending)
 
@@ -177,17 +178,6 @@ class LanguageModel(nn.Module):
         """Size of what reading on needs of a state, in bytes: no memory that is off."""
         off = [name for name, layer in self.memories() if not layer.enabled]
         return state.nbytes - sum(state.memory.child(name).nbytes for name in off)
-
-
-def _fine(logits: Tensor) -> Tensor:
-    """In float32, or finer if they are: probabilities are never coarser."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def _log_p(logits: Tensor, targets: Tensor) -> Tensor:
-    """Log p (B, T) of targets; those below zero, which nothing is asked of, have 0."""
-    nats = cross_entropy(_fine(logits).flatten(0, 1), targets.flatten(), reduction="none")
-    return -nats.view_as(targets)
 
 
 class Block(nn.Module):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
 
+from sparsemeta.lm.loss import fine
+
 
 class Negatives(NamedTuple):
     """Words that were drawn, and by what each stands for those that were not.
@@ -44,8 +46,8 @@ class Negatives(NamedTuple):
         size = targets.numel()
         asked = torch.cat([targets.flatten(), self.words])
         rows = embedding(asked, head.weight)  # at once, so that their gradients are scattered once
-        right = (hidden.float() * rows[:size].view_as(hidden)).sum(-1)
-        others = linear(hidden, rows[size:]).float() + self.log_weight
+        right = (fine(hidden) * rows[:size].view_as(hidden)).sum(-1)
+        others = fine(linear(hidden, rows[size:])) + self.log_weight
         if head.bias is not None:
             bias = head.bias[asked]
             right, others = right + bias[:size].view_as(right), others + bias[size:]
