@@ -35,7 +35,7 @@ def write_model(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> None
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
-    """Read a model, on the CPU, and its tokenizer, from where `find_model` finds them."""
+    """Read a model, on the CPU, for use, and its tokenizer, from where `find_model` finds them."""
     folder = find_model(Path(path))
     engine.check(folder)
     data = engine.read_json(folder / "config.json")
@@ -50,7 +50,8 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Tokenizer]:
             f"with {vocabulary}. Put the model's own tokenizer.json back."
         )
     weights = folder / "model.safetensors"
-    return engine.load_model(weights, lambda: LanguageModel(config, vocabulary)), tokenizer
+    model = engine.load_model(weights, lambda: LanguageModel(config, vocabulary))
+    return model.eval(), tokenizer
 
 
 def find_model(path: Path) -> Path:

@@ -76,6 +76,9 @@ class ModelConfig(Settings, section="model"):
     """relu2: squared ReLU; swiglu: gated SiLU."""
     mlp_width: Count = 1024
     """Hidden width of the MLP."""
+    bias: bool = False
+    """Whether each token has a bias where it is predicted, at first the logarithm of its share of
+    the training text: rare ones need not be unlearned. Good where there are many."""
     memory_layers: tuple[int, ...] = ()
     """Blocks that carry a memory, counted from 0."""
     memory: MemoryConfig = field(default_factory=MemoryConfig)
@@ -122,8 +125,16 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
     """The learning rate at the last step, as a fraction of its peak."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.1
     """Weight decay of the matrices."""
+    matrix_rate: Annotated[float, AtLeast(0)] = 0.0
+    """The learning rate of the matrices of attention and MLP by Muon, at its peak; 0.02 is a good
+    one. 0 leaves them to AdamW, at the rate of the rest."""
     output_rate: engine.Positive = 1.0
     """The learning rate of memories where tokens are predicted, relative to that of the rest."""
+    negatives: Annotated[int, AtLeast(0)] = 0
+    """About how many words, drawn anew for each step, stand for all others in the loss, which is
+    cheaper where there are many; 0 takes all. Not with model.output."""
+    dropout: Annotated[float, Within(0, 1)] = 0.0
+    """The share of activations that are dropped, for text that is read many times."""
     usage_weight: Annotated[float, AtLeast(0)] = 0.0
     """Weight of a loss that pushes the memories to use their slots evenly; 0.01 is a good start."""
     precision: engine.Precision = "bf16-mixed"
@@ -196,4 +207,9 @@ class Recipe(Settings):
             bool(self.corpus.validation) or not every,
             f"training.validate_every = {every}, but corpus.validation names no text. Name some, "
             "or set training.validate_every = 0.",
+        )
+        require(
+            not (self.model.output and self.training.negatives),
+            f"training.negatives = {self.training.negatives} estimates the loss from some words, "
+            f"but model.output = {list(self.model.output)} may remember any. Set one of the two.",
         )

@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, relu, rms_norm, silu
+from torch.nn.functional import relu, rms_norm, silu
 from torch.utils.checkpoint import checkpoint
 
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.attention import AttentionMask, WindowAttention, attention_mask
 from sparsemeta.lm.config import ModelConfig
+from sparsemeta.lm.loss import fine, log_p
+from sparsemeta.lm.negatives import Negatives
 from sparsemeta.lm.state import LMState
 from sparsemeta.nn import AdaptiveLayer, RowMemory, SparseMemory, TableMemory
 
@@ -28,6 +30,11 @@ ROWS, TABLES = "rows", "tables"
 class LanguageModel(nn.Module):
     """A decoder language model whose memories keep learning while it reads.
 
+    Args:
+        config: the model's settings.
+        vocab_size: how many tokens there are (V).
+        dropout: the share of activations that are dropped while it is trained.
+
     Attributes:
         recompute: keep no activations of the blocks for the backward pass but compute them again,
             which saves memory and changes no gradient.
@@ -37,18 +44,20 @@ class LanguageModel(nn.Module):
 
     longest: int | None = None
 
-    def __init__(self, config: ModelConfig, vocab_size: int):
+    def __init__(self, config: ModelConfig, vocab_size: int, dropout: float = 0.0):
         super().__init__()
         self.recompute, self.has_memory = False, config.has_memory
         self.context = f"attention: last {config.window} tokens, across texts"
         self.config, self.vocab_size = config, vocab_size
         self.embedding = nn.Embedding(vocab_size, config.width)
-        self.blocks = nn.ModuleList(
-            Block(config, memory=i in config.memory_layers) for i in range(config.layers)
-        )
-        self.head = nn.Linear(config.width, vocab_size, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        memories = (i in config.memory_layers for i in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, dropout, memory=held) for held in memories)
+        self.head = nn.Linear(config.width, vocab_size, bias=config.bias)
         self.head.weight = self.embedding.weight
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+        if config.bias:
+            nn.init.zeros_(self.head.bias)
         size, output = (config.width, vocab_size), config.output
         self.rows = RowMemory(*size, config.rows) if ROWS in output else None
         self.tables = TableMemory(*size, config.tables) if TABLES in output else None
@@ -66,6 +75,7 @@ class LanguageModel(nn.Module):
         state: LMState | None = None,
         *,
         targets: Tensor | None = None,
+        negatives: Negatives | None = None,
         steps: int = 0,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
@@ -78,6 +88,8 @@ class LanguageModel(nn.Module):
             state: what the last segment returned; None starts with empty memory and window.
             targets: (B, T) int64, what follows each token, where its probability is all that is
                 wanted: that is cheaper than a whole distribution.
+            negatives: with targets, the other tokens that log p is estimated from, in training and
+                where nothing is remembered of what is predicted; None takes all, and is exact.
             steps: without targets, for how many of the last steps one is wanted; 0 is all.
             mask: (B, T) bool, True where the token is real; others are neither written to the
                 memory nor attended to, as if they were not there.
@@ -90,6 +102,8 @@ class LanguageModel(nn.Module):
             steps. The hidden states (B, T, D) that they were made from. The state after.
         """
         hidden, observed, read = self._decode(tokens, state, mask, reset, donate)
+        if negatives is not None and targets is not None:
+            return negatives.log_p(hidden, self.head, targets), hidden, read
         given, made, pending = state and state.memory, {}, None
         options: dict[str, Any] = {"mask": mask, "reset": reset, "donate": donate}
         mixes = self.tables is not None and self.tables.enabled
@@ -98,11 +112,11 @@ class LanguageModel(nn.Module):
         if self.rows is not None:
             held = given and given.child(ROWS)
             scores, made[ROWS] = self.rows(hidden, tokens, held, feedback=observed, **options)
-            logits = scores.at(some).add_to(_fine(logits))
+            logits = scores.at(some).add_to(fine(logits))
         if self.tables is not None:
             made[TABLES] = given.child(TABLES) if given else self.tables.initial_state(len(tokens))
         if self.tables is not None and mixes:
-            before, shown = (made[TABLES], state and state.pending), (hidden, tokens, _fine(logits))
+            before, shown = (made[TABLES], state and state.pending), (hidden, tokens, fine(logits))
             options |= {"targets": targets, "steps": steps}
             predicted, made[TABLES], pending = self.tables(*shown, *before, **options)
         else:
@@ -124,9 +138,9 @@ class LanguageModel(nn.Module):
         carried = window[0][0].shape[2] if window else 0
         attended = attention_mask(self.config, tokens, carried, mask, state.real if state else None)
         # From the same state once more: it must stay as it is.
-        again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+        again = partial(checkpoint, use_reentrant=False, preserve_rng_state=self.dropout.p > 0)
         recompute = self.recompute and torch.is_grad_enabled()
-        x, memory, windows = observed, {}, []
+        x, memory, windows = self.dropout(observed), {}, []
         for i, block in enumerate(self.blocks):
             held = state.memory.child(str(i)) if state and block.memory else None
             inputs = (x, observed, held, window[i] if window else None, attended, mask, reset)
@@ -135,7 +149,7 @@ class LanguageModel(nn.Module):
             if held is not None:
                 memory[str(i)] = held
         after = LMState(FastWeights.join(memory), tuple(windows), attended.real)
-        return rms_norm(x, (self.config.width,)), observed, after
+        return self.dropout(rms_norm(x, (self.config.width,))), observed, after
 
     def read(
         self, tokens: Tensor, state: LMState | None, *, empty: bool = False, **options: Any
@@ -166,22 +180,12 @@ class LanguageModel(nn.Module):
         return state.nbytes - sum(state.memory.child(name).nbytes for name in off)
 
 
-def _fine(logits: Tensor) -> Tensor:
-    """In float32, or finer if they are: probabilities are never coarser."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def log_p(logits: Tensor, targets: Tensor) -> Tensor:
-    """Log p (B, T) of targets; those below zero, which nothing is asked of, have 0."""
-    nats = cross_entropy(_fine(logits).flatten(0, 1), targets.flatten(), reduction="none")
-    return -nats.view_as(targets)
-
-
 class Block(nn.Module):
     """Attention, memory if it carries one, and MLP, each added to the residual stream."""
 
-    def __init__(self, config: ModelConfig, *, memory: bool):
+    def __init__(self, config: ModelConfig, dropout: float, *, memory: bool):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.attention = WindowAttention(config)
         self.memory = SparseMemory(config.width, config.memory) if memory else None
         self.mlp = MLP(config)
@@ -200,13 +204,13 @@ class Block(nn.Module):
     ) -> tuple[Tensor, FastWeights | None, tuple[Tensor, Tensor]]:
         """One block over a segment: x (B, T, D), with the observed tokens (B, T, D) as feedback."""
         attended, kept = self.attention(self.norms[0](x), window, attention_mask)
-        x = x + attended
+        x = x + self.dropout(attended)
         if self.memory is not None:
             y, held = self.memory(
                 self.norms[2](x), held, feedback=observed, mask=mask, reset=reset, donate=donate
             )
             x = x + y
-        return x + self.mlp(self.norms[1](x)), held, kept
+        return x + self.dropout(self.mlp(self.norms[1](x))), held, kept
 
 
 class MLP(nn.Module):

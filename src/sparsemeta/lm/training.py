@@ -12,20 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim import AdamW
+from torch import Tensor
 
 from sparsemeta import run as engine
 from sparsemeta.errors import require
 from sparsemeta.lm import text as texts
 from sparsemeta.lm.checkpoint import find_model, load_model, write_model
 from sparsemeta.lm.config import Recipe, TrainingConfig
-from sparsemeta.lm.losses import own_losses
+from sparsemeta.lm.loss import own_losses
 from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.negatives import Negatives, chances
+from sparsemeta.lm.optimizer import make_optimizer
 from sparsemeta.lm.state import LMState
 from sparsemeta.lm.validation import Best, validate
-from sparsemeta.nn import AdaptiveLayer, RowMemory, TableMemory, usage_losses
+from sparsemeta.nn import AdaptiveLayer, usage_losses
 
 
 def train(
@@ -95,8 +97,8 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         runner = engine.Engine(precision=config.precision, seed=config.seed, **where)
         episodes = None
         if config.emptied:
-            chances = config.emptied, config.renamed
-            episodes = texts.Episodes(*chances, self._tokenizer.vocab_size, config.seed)
+            often = config.emptied, config.renamed
+            episodes = texts.Episodes(*often, self._tokenizer.vocab_size, config.seed)
         self.streams = texts.Streams(
             corpus.tokens,
             streams=config.streams,
@@ -105,12 +107,17 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             world=runner.world,
             episodes=episodes,
         )
-        model = LanguageModel(recipe.model, self._tokenizer.vocab_size).train()
+        model = LanguageModel(recipe.model, self._tokenizer.vocab_size, config.dropout)
         if model.tables is not None:
             endings = self._tokenizer.endings(model.tables.spelling.shape[1])
             model.tables.spell(torch.from_numpy(endings))
+        counts = torch.from_numpy(np.bincount(corpus.tokens, minlength=model.vocab_size))
+        if recipe.model.bias:
+            model.head.bias.data = (counts.clamp(min=1) / counts.sum()).log()
         if base:
             take_over(model, base[0], frozen=config.frozen)
+        drawn = chances(counts, config.negatives) if config.negatives else None
+        self._chances = drawn if drawn is None else drawn.to(runner.device)
         self._corpus, self._seconds = corpus.fingerprint, 0.0
         self._best: Best | None = None
         self.state: LMState | None = None
@@ -120,9 +127,8 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             f"{self.streams.tokens:,} tokens: {steps} steps to read once; "
             f"{sum(p.numel() for p in model.parameters()):,} parameters"
         )
-        adam = partial(AdamW, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
-        groups = partial(parameter_groups, config=config)
-        super().__init__(model, lambda m: adam(groups(m)), config, runner, saved)
+        optimizer = partial(make_optimizer, config=config)
+        super().__init__(model, optimizer, config, runner, saved)
         if saved:
             self._restore(saved)
 
@@ -157,12 +163,18 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         for left in reversed(range(config.accumulate)):
             tokens, targets, reset = self.streams.next_batch().to(self.engine.device)
             usage = usage_losses(self.model) if config.usage_weight else nullcontext([])
-            own = own_losses(self.model, targets)
-            with self.engine.unsynchronised(left > 0), usage as uneven, own as without:
+            own = (
+                own_losses(self.model.head, targets)
+                if self.model.config.output
+                else nullcontext([])
+            )
+            with self.engine.unsynchronised(left > 0), usage as uneven, own as alone:
                 options = {"targets": targets, "reset": reset, "donate": True}
+                if self._chances is not None:
+                    options["negatives"] = Negatives.draw(self._chances)
                 log_p, state = self.forward(tokens, self.state, **options)
                 loss = -log_p.mean()
-                total = sum((config.usage_weight * term for term in uneven), loss) + sum(without)
+                total = sum((config.usage_weight * term for term in uneven), loss) + sum(alone)
                 (total / config.accumulate).backward()
             self.state = state.detach()
             losses.append(loss.detach())
@@ -178,7 +190,9 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         if not every or (self.step % every and self.step != self.config.steps):
             return None
         model, precision = self._whole_model(), self.config.precision
-        found = self.engine.once(lambda: validate(model, self._tokenizer, self._texts, precision))
+        reader = validate, model.eval(), self._tokenizer, self._texts, precision
+        found = self.engine.once(partial(*reader))
+        model.train()
         self._best = Best.after(self._best, self.step, found["bits_per_byte"])
         words = f"step {self.step}: validation {found['bits_per_byte']:.3f} bits per byte, "
         words += f"perplexity {found['perplexity']:.2f}{self._best}"
@@ -271,22 +285,3 @@ def take_over(model: LanguageModel, base: LanguageModel, *, frozen: bool) -> Non
     memories = {weight for layer in adaptive for weight in layer.parameters()}
     for name, weight in model.named_parameters():
         weight.requires_grad_(not frozen or weight in memories or name not in given)
-
-
-def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
-    """Decay the matrices; leave embeddings, gains, biases and output memories alone.
-
-    Those memories have a learning rate of their own, in proportion to that of the rest.
-    """
-    kinds = nn.Embedding, RowMemory, TableMemory
-    kept = {p: m for m in model.modules() if isinstance(m, kinds) for p in m.parameters()}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    output = [p for p in trained if isinstance(kept.get(p), RowMemory | TableMemory)]
-    decayed = [p for p in trained if p.ndim >= 2 and p not in kept]
-    others = [p for p in trained if p not in {*output, *decayed}]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-        {"params": output, "weight_decay": 0.0, "share": config.output_rate},
-    ]
-    return [group for group in groups if group["params"]]

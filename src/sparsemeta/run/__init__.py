@@ -5,6 +5,7 @@
     fit.py          the run itself: resume, step, log, validate, save, stop
     checkpoints.py  the one format of checkpoints, written, checked and pruned
     engine.py       a device, a precision, and the processes that train together
+    muon.py         an optimizer for matrices, beside AdamW
     log.py          a record of every step: JSON lines, TensorBoard, the terminal
 
 A family writes a `Learner` and hands `fit` a way to make it:

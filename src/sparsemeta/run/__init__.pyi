@@ -30,3 +30,4 @@ from .fit import (
 )
 from .learner import Learner as Learner
 from .log import JsonlLog as JsonlLog, Progress as Progress, TensorBoardLog as TensorBoardLog
+from .muon import Muon as Muon

@@ -74,6 +74,19 @@ class Engine:
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
         return autocast(self._model.__call__)
 
+    def random_state(self) -> dict[str, Tensor]:
+        """The random generators' states: torch's own, and the device's if it is another."""
+        found = {"generator": torch.get_rng_state()}
+        if self.device.type != "cpu":
+            found["device"] = torch.get_device_module(self.device).get_rng_state(self.device)
+        return found
+
+    def set_random_state(self, found: dict[str, Tensor]) -> None:
+        """Go on from what `random_state` found."""
+        torch.set_rng_state(found["generator"])
+        if self.device.type != "cpu" and "device" in found:
+            torch.get_device_module(self.device).set_rng_state(found["device"], self.device)
+
     def unsynchronised(self, enabled: bool) -> AbstractContextManager[None]:
         """Where gradients are only added up: forward and backward without those of the others."""
         if self.strategy == "fsdp":

@@ -12,7 +12,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import torch
 from filelock import FileLock, Timeout
 
 from sparsemeta.config import to_dict, write_toml
@@ -75,7 +74,7 @@ def fit(
             progress.message(f"going on from {saved.folder}")
         learner = begin(saved)
         if saved:
-            torch.set_rng_state(saved.tensors("random")["generator"])
+            learner.engine.set_random_state(saved.tensors("random"))
         if not learner.finished:
             _go_on(learner, recipe, folder, progress)
     return learner
@@ -119,8 +118,8 @@ def _save(learner: Learner[Any, Any], recipe: _Recipe, folder: Path) -> None:
     """Write the checkpoint of this moment; keep the newest and the best."""
     record = {"step": learner.step, "recipe": to_dict(recipe), "facts": learner.facts()}
     weights = checkpoints.weights_of(learner.model)
-    random = {"generator": torch.get_rng_state()}
     statistics = checkpoints.optimizer_tensors(learner.model, learner.optimizer)
+    random = learner.engine.random_state()
     tensors = {"optimizer": statistics, "random": random, "own": learner.tensors()}
 
     def work() -> Path:

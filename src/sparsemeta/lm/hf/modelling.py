@@ -42,6 +42,7 @@ class SparseMetaConfig(PreTrainedConfig):
     window: int = ModelConfig.window
     mlp: str = ModelConfig.mlp
     mlp_width: int = ModelConfig.mlp_width
+    bias: bool = ModelConfig.bias
     memory_layers: list[int] | tuple[int, ...] = ModelConfig.memory_layers
     memory: dict[str, Any] = field(default_factory=lambda: to_dict(MemoryConfig()))
     output: list[str] | tuple[str, ...] = ModelConfig.output

@@ -1,0 +1,81 @@
+"""What is trained: log p of what came, without a copy of all logits in float32."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CHUNK = 2**21
+"""Logits that are looked at together: few enough to stay in a processor's cache."""
+
+
+def log_p(logits: Tensor, targets: Tensor) -> Tensor:
+    r"""$\log p_t = s_t - \log \sum_w e^{s_w}$, summed in float32 or finer.
+
+    Args:
+        logits: (..., V), s.
+        targets: (...) int64, t; where it is below zero nothing is asked, and the result is 0.
+
+    Returns:
+        (...) float32, or float64 if the logits are.
+    """
+    found = _LogP.apply(logits.flatten(0, -2), targets.flatten())
+    assert isinstance(found, Tensor)
+    return found.view_as(targets)
+
+
+class _LogP(torch.autograd.Function):
+    """The same for logits (N, V); their gradient is made in one pass, in their own precision."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        rows = max(1, CHUNK // logits.shape[-1])
+        total = torch.cat([fine(part).logsumexp(-1) for part in logits.split(rows)])
+        right = logits.gather(-1, targets.clamp(min=0)[:, None])[:, 0]
+        ctx.save_for_backward(logits, targets, total)
+        return (right - total).where(targets >= 0, 0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        logits, targets, total = ctx.saved_tensors
+        asked, found = targets.clamp(min=0)[:, None], torch.empty_like(logits)
+        gradient = gradient.where(targets >= 0, 0)[:, None]
+        every, rows = (logits, total, asked, gradient, found), max(1, CHUNK // logits.shape[-1])
+        for s, z, target, wanted, out in zip(*(x.split(rows) for x in every), strict=True):
+            change = (fine(s) - z[:, None]).exp_().mul_(-wanted)
+            out.copy_(change.scatter_add_(-1, target, wanted))
+        return found, None
+
+
+def fine(logits: Tensor) -> Tensor:
+    """In float32, or finer if they are: probabilities are never coarser."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+@contextmanager
+def own_losses(head: nn.Module, targets: Tensor) -> Iterator[list[Tensor]]:
+    """Collect the loss of what a model with memories at its end predicts without them.
+
+    The gate gives back to the model its share in what came true, and hardly anything where a table
+    knew: a model that is trained through it alone stays weak. So it is trained by itself, too.
+
+    Args:
+        head: the output layer, of a model that runs inside this block, whole segments at a time.
+        targets: (B, T) int64, what follows each token.
+
+    Yields:
+        A scalar for each run, as it runs; none if what the memories stand on is frozen.
+    """
+    losses: list[Tensor] = []
+
+    def predicted(_head: object, _hidden: object, logits: Tensor) -> None:
+        if logits.requires_grad:
+            losses.append(-log_p(logits.clone(), targets).mean())  # rows are added in place
+
+    hook = head.register_forward_hook(predicted)
+    try:
+        yield losses
+    finally:
+        hook.remove()
