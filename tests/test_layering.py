@@ -39,6 +39,7 @@ HOMES = {
     "lightning_fabric": ("run/fabric.py",),
     "transformers": ("lm/", "augment/"),
     "tokenizers": ("lm/",),
+    "constriction": ("lm/compression/",),
     "datasets": ("lm/text/corpus.py",),
     "gymnasium": ("rl/",),
     "sklearn": ("streams/tasks/images.py",),
@@ -228,7 +229,17 @@ def test_imports_are_found_wherever_they_stand():
 
 OPTIONAL = {
     *("tokenizers", "lightning_fabric", "lightning", "matplotlib", "numba", "transformers"),
-    *("datasets", "lm_eval", "tensorboard", "sklearn", "PIL", "gymnasium", "popgym", "river"),
+    *(
+        "constriction",
+        "datasets",
+        "lm_eval",
+        "tensorboard",
+        "sklearn",
+        "PIL",
+        "gymnasium",
+        "popgym",
+        "river",
+    ),
 }
 """What the extras bring."""
 
