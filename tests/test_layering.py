@@ -229,17 +229,8 @@ def test_imports_are_found_wherever_they_stand():
 
 OPTIONAL = {
     *("tokenizers", "lightning_fabric", "lightning", "matplotlib", "numba", "transformers"),
-    *(
-        "constriction",
-        "datasets",
-        "lm_eval",
-        "tensorboard",
-        "sklearn",
-        "PIL",
-        "gymnasium",
-        "popgym",
-        "river",
-    ),
+    *("datasets", "lm_eval", "tensorboard", "sklearn", "PIL", "gymnasium", "popgym", "river"),
+    "constriction",
 }
 """What the extras bring."""
 
