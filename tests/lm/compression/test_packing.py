@@ -66,7 +66,7 @@ def test_words_are_refused():
     tokenizer = train_tokenizer(TokenizerConfig(kind="words"), [Document("text", TEXT.decode())])
     model = tiny_model(vocabulary=tokenizer.vocab_size)
     for data in (b"two  spaces", b"\xff"):
-        with pytest.raises(ConfigError, match=r"lose the white space .*"bpe""):
+        with pytest.raises(ConfigError, match="lose the white space"):
             compress(model, tokenizer, data)
 
 
