@@ -107,7 +107,8 @@ class TableWeights(LayerState):
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(B, H, S, L)."""
-        return len(self.recent), *self.theta.shape[1:], self.recent.shape[1]
+        (streams, recent), (_, heads, sets) = self.recent.shape, self.theta.shape
+        return streams, heads, sets, recent
 
     @property
     def steps(self) -> Tensor:

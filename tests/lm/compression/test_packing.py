@@ -32,9 +32,9 @@ def _short_texts_have_strands(monkeypatch):
     monkeypatch.setattr(packing, "LEAST", 16)
 
 
-def refused(file, *who, match):
+def refused(file, model=EVERY, *, match):
     with pytest.raises(CompressionError, match=match):
-        decompress(*(who or (EVERY, BYTES)), file)
+        decompress(model, BYTES, file)
 
 
 @settings(max_examples=10, deadline=None)
@@ -120,10 +120,10 @@ def test_a_file_with_any_byte_changed_or_missing_is_refused():
 
 def test_another_maker_is_refused(monkeypatch):
     file = compress(EVERY, BYTES, TEXT[:60]).file
-    refused(file, tiny_model(output=OUTPUT, seed=1), BYTES, match="another model. Name the model")
+    refused(file, tiny_model(output=OUTPUT, seed=1), match="another model. Name the model")
     other = tiny_model(output=OUTPUT)
     other.config = dataclasses.replace(other.config, window=8)
-    refused(file, other, BYTES, match="another model")
+    refused(file, other, match="another model")
     torch.set_num_threads(2)
     refused(file, match="by 1 threads, but this process has 2.* Set OMP_NUM_THREADS=1")
     torch.set_num_threads(1)

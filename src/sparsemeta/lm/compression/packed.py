@@ -65,8 +65,8 @@ class Header(NamedTuple):
                 "this file is damaged (its digests differ). Restore it from a copy."
             )
         *maker, tokens, size, digest = _FACTS.unpack_from(facts)
-        sizes = (int.from_bytes(number, "little") for number in (tokens, size))
-        return cls(Maker(*maker), *sizes, digest), facts[_FACTS.size :]
+        tokens, size = (int.from_bytes(number, "little") for number in (tokens, size))
+        return cls(Maker(*maker), tokens, size, digest), facts[_FACTS.size :]
 
 
 def require_same(made: Maker, here: Maker) -> None:

@@ -198,7 +198,7 @@ def _digest(memory: FastWeights) -> bytes:
 def _coder() -> tuple[Any, Any]:
     """The coder that writes first what is read first, and its distributions."""
     require_installed("constriction", "compress")
-    import constriction  # its parts are attributes, and no modules
+    import constriction
 
-    stream: Any = constriction.stream
-    return stream.queue, stream.model.Categorical(perfect=False)
+    library: Any = constriction  # its parts are attributes, and no modules
+    return library.stream.queue, library.stream.model.Categorical(perfect=False)

@@ -42,8 +42,9 @@ class Strands:
     def predict(self) -> np.ndarray:
         """The probabilities (S, V) float32 of the next token of each strand."""
         with torch.inference_mode():
-            tokens, options = torch.from_numpy(self._came)[:, None], {"donate": self._owned}
-            said, _, self._state = self._model.predict(tokens, self._state, steps=1, **options)
+            said, _, self._state = self._model.predict(
+                torch.from_numpy(self._came)[:, None], self._state, steps=1, donate=self._owned
+            )
             self._owned = True
             return said[:, 0].softmax(-1, dtype=torch.float32).numpy()
 
