@@ -95,7 +95,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             f"{found['seconds']['evaluate'] / found['seconds'][what]:.0%}"
             for what in ("compress", "decompress")
         )
-        first = (name, f"{found['bytes']:,}", str(found["strands"]))
+        first = (name.partition(",")[0], f"{found['bytes']:,}", str(found["strands"]))
         lines.append(f"| {' | '.join((*first, *bits, f'{more:.3%}', *speeds))} |")
     return "\n".join(lines) + "\n"
 
