@@ -39,6 +39,7 @@ HOMES = {
     "lightning_fabric": ("run/fabric.py",),
     "transformers": ("lm/", "augment/"),
     "tokenizers": ("lm/",),
+    "constriction": ("lm/compression/",),
     "datasets": ("lm/text/corpus.py",),
     "gymnasium": ("rl/",),
     "sklearn": ("streams/tasks/images.py",),
@@ -229,6 +230,7 @@ def test_imports_are_found_wherever_they_stand():
 OPTIONAL = {
     *("tokenizers", "lightning_fabric", "lightning", "matplotlib", "numba", "transformers"),
     *("datasets", "lm_eval", "tensorboard", "sklearn", "PIL", "gymnasium", "popgym", "river"),
+    "constriction",
 }
 """What the extras bring."""
 

@@ -1,6 +1,7 @@
 from .config import MemoryConfig as MemoryConfig
 from .errors import (
     CheckpointError as CheckpointError,
+    CompressionError as CompressionError,
     ConfigError as ConfigError,
     CorpusError as CorpusError,
     MissingExtra as MissingExtra,

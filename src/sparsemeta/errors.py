@@ -28,6 +28,10 @@ class StateError(SparseMetaError):
     """A memory that is damaged, or that belongs to another model."""
 
 
+class CompressionError(SparseMetaError):
+    """A compressed file that is damaged, or that was made by another model or machine."""
+
+
 class ScanError(SparseMetaError, ValueError):
     """Tensors that do not describe a memory update."""
 

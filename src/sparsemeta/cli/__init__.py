@@ -19,6 +19,8 @@ COMMANDS = {
     "evaluate": "let a model read texts once, and measure how well it predicts them",
     "read": "let a model read texts, and keep what it learned from them in a memory",
     "generate": "let a model go on with a prompt, and with what its memory holds",
+    "compress": "pack a file by a model that learns from it as it reads",
+    "decompress": "unpack what compress made, bit for bit",
     "memory": "show, compare, merge and erase memories",
     "export": "write a model as a Hugging Face folder",
     "bench": "compare sparse with dense memories on streams that change",

@@ -44,6 +44,8 @@ class TableLayout(NamedTuple):
 class TableWeights(LayerState):
     """The state of a memory of tables. It lives in host memory, whatever the model's device.
 
+    All is of B streams; or `recent` alone is, and the rest of one, which they share.
+
     Attributes:
         key: (B, R) int64.
         weight: (B, R) float32; or float64, as theta is then.
@@ -105,13 +107,17 @@ class TableWeights(LayerState):
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(B, H, S, L)."""
-        batch, heads, sets = self.theta.shape
-        return batch, heads, sets, self.recent.shape[1]
+        (streams, recent), (_, heads, sets) = self.recent.shape, self.theta.shape
+        return streams, heads, sets, recent
 
     @property
     def steps(self) -> Tensor:
         """(B,) int64, tokens read since the memory was empty."""
         return self.used[:, 1]
+
+    def shared(self, streams: int) -> Self:
+        """The memory of one stream as that of several, which learn into it together."""
+        return replace(self, recent=self.recent.expand(streams, -1).clone())
 
     def to(self, device: torch.device | str) -> Self:
         """Itself: compiled loops read and write it in host memory, a few rows at a time."""

@@ -8,6 +8,7 @@
     evaluation/     what may adapt while reading, tuned and compared
     memories.py     models and memories loaded; texts -> a memory file; shown, compared, merged
     generation.py   a prompt -> text
+    compression/    files packed by a model, and unpacked bit for bit
     harness.py      the model as lm-evaluation-harness sees it; hf/ as transformers does
 
 >>> from sparsemeta.lm import compare, load, read_documents  # doctest: +SKIP

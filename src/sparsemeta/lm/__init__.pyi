@@ -1,5 +1,10 @@
 from . import insight as insight, memories as memories
 from .checkpoint import find_model as find_model, load_model as load_model, save_model as save_model
+from .compression import (
+    Packed as Packed,
+    compress as compress,
+    decompress as decompress,
+)
 from .config import (
     CorpusConfig as CorpusConfig,
     ModelConfig as ModelConfig,

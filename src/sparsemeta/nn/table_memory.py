@@ -169,6 +169,9 @@ class TableMemory(AdaptiveLayer):
             reset: (B, T) bool, True empties the memory before that step.
             donate: allow the state passed in to be overwritten, which saves copying its tables.
 
+        Streams that share tables (`TableWeights.shared`) read in turn, and each learns what those
+        before it did.
+
         Returns:
             log q (B, T) of the targets or, without them, (B, S, V) of every token; the memory
             after; and what is pending.
@@ -208,7 +211,7 @@ class TableMemory(AdaptiveLayer):
         gate = Gate(self.start.to(dtype).cpu().clone(), slow.cpu(), pending.gate.cpu())
         tables = Tables(**{name: getattr(before, name) for name in Tables._fields})
         memory = Memory(self.rules, self.spelling.cpu(), tables)
-        memory = roomy(memory, came.shape[1], donate=donate)
+        memory = roomy(memory, came.numel() // len(before.key), donate=donate)
         watched = bool(self._watchers)
         if targets is None:
             read = predict(said.cpu(), segment, gate, memory, watched=watched)

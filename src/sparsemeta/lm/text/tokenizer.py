@@ -70,6 +70,10 @@ class Tokenizer(ABC):
         """The text of `ids`: part of a character is U+FFFD, an unspelt separator nothing."""
         return self._decode([int(i) for i in ids])
 
+    def spell(self, ids: Iterable[int]) -> bytes:
+        """The bytes that `ids` are made of; an unspelt separator is none."""
+        return b"".join(self._spelling(int(i)) for i in ids)
+
     def endings(self, length: int) -> np.ndarray:
         """The last bytes of every token, int16 of shape (vocab_size, length).
 

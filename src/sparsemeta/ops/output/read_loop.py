@@ -19,14 +19,15 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
     """Score, learn and predict, token by token.
 
     Args:
-        first: of the streams to read.
+        first: of the memories to read with.
         last: the one after the last of them.
-        gates: slow (B, T, H), slow_before (B, H), start (H, EVIDENCE), theta and moved (B,
+        gates: slow (B, T, H), slow_before (B, H), start (H, EVIDENCE), theta and moved (M,
             H, SETS).
         tokens: came (B, T); heard (B, T), the model's log-probability of it, NaN where nothing was
             predicted; target (B, T or 0), and aimed, that of it; mask and reset (B, T or 0); slots
             and shares (B, 1 + T, L) of the learned contexts, L may be 0.
-        tables: key, weight, rows, used, bucket and recent, all of them (B, ...).
+        tables: key, weight, rows, used and bucket, all of them (M, ...); recent (B, n). Of M
+            memories each is shared by the B / M streams that come one after the other.
         heads: spelled and order of the exact contexts; log keep (H,); head, log keep, longer and
             shorter of each look-up (P,), the first L being learned; and spelling (V, n).
         limits: (3,), the capacity, and the gate's rates: first and least.
@@ -52,9 +53,11 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
     sums, seen = np.zeros(whole.shape[2]), np.empty(whole.shape[2], np.int64)
     each = np.empty(many, np.int64)
     where, said, places = (slot, share), (entry, found, p), (chosen, shared, mass, speak, weights)
-    for b in range(first, last):
-        table = keys[b], weight[b], rows[b], used[b], buckets[b]
-        recent, theta = recents[b], thetas[b]
+    each_memory = came.shape[0] // len(keys)
+    for b in range(first * each_memory, last * each_memory):
+        m = b // each_memory
+        table = keys[m], weight[m], rows[m], used[m], buckets[m]
+        recent, theta = recents[b], thetas[m]
         gate = start, theta, slow_before[b]
         number_contexts(recent, spelling, spelled, order, hashed, number[learned:])
         for i in range(learned):
@@ -65,7 +68,7 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
         scored, predicted = -1, True
         for t in range(time):
             if reset.size and reset[b, t]:
-                used[b], buckets[b], recent[:], theta[:], moved[b] = 0, 0, -1, 0, 0
+                used[m], buckets[m], recent[:], theta[:], moved[m] = 0, 0, -1, 0, 0
                 number_contexts(recent, spelling, spelled, order, hashed, number[learned:])
                 number[:learned] = -1
                 slot[:], scored, predicted = 0, -1, False
@@ -76,8 +79,8 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
                 find_entries(token, where, mass, lookups, said, table)
                 mix(heard[b, t], p, speak, weights, mixed, gradient)
             if predicted and not np.isnan(heard[b, t]):
-                move(places, gradient, gate, moved[b], rates)
-            if used[b, 0] + 2 * many > capacity:
+                move(places, gradient, gate, moved[m], rates)
+            if used[m, 0] + 2 * many > capacity:
                 evict(log_keep, table)
                 find_slots(number, slot, head, table)
                 find_entries(token, where, mass, lookups, said, table)

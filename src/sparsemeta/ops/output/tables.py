@@ -128,7 +128,7 @@ def _read(
         tuple([given[name] for name in MADE]),
     )
     with np.errstate(all="ignore"):  # hashes wrap around, and nothing has no logarithm
-        spread(read_loop.read, token.shape[0], groups)
+        spread(read_loop.read, tables.key.shape[0], groups)
 
 
 GIVEN = ("target", "aimed", "mask", "reset", "slots", "shares")

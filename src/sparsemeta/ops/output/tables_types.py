@@ -62,6 +62,9 @@ class Rules:
 class Tables(NamedTuple):
     """What B streams have learned; see `tables_loops` for the first four and the last.
 
+    Streams may share what they learn: then all but `recent` are of M memories, each of the B / M
+    streams that come one after the other, and at each call these read in turn.
+
     Attributes:
         key: (B, R) int64.
         weight: (B, R), floats.

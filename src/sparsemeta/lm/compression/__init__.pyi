@@ -1,0 +1,1 @@
+from .packing import Packed as Packed, compress as compress, decompress as decompress
