@@ -177,7 +177,7 @@ def test_training_by_the_labels_of_transformers(model):
     assert all(p.grad is None for n, p in model.named_parameters() if "fast_memory" not in n)
     kept = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     model.zero_grad()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     with session(model) as s:
         model(tokens, labels=tokens)
         s.detach()
@@ -193,7 +193,7 @@ def test_a_module_inside_a_checkpointed_block_is_refused():
     model = augment(base_lm("Llama"), MEMORY, targets="layers.1.mlp", output=()).train()
     with session(model):
         model(text()).logits.sum().backward()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     with pytest.raises(ConfigError, match="inside a block that is checkpointed"), session(model):
         model(text())
 
@@ -229,7 +229,10 @@ def test_calls_that_would_lose_the_memory_are_refused(model):
         for call, message in (
             (lambda: model(tokens, past_key_values=MemoryCache(model)), "a session holds"),
             (lambda: model(tokens, past_key_values=DynamicCache()), "a session holds"),
-            (lambda: model.generate(tokens, use_cache=False), "reads the whole text again"),
+            (
+                lambda: model.generate(tokens, use_cache=False, max_new_tokens=2),
+                "reads the whole text again",
+            ),
             (lambda: model(inputs_embeds=torch.zeros(1, 2, 16)), "not with inputs_embeds"),
             (lambda: model(tokens, attention_mask=torch.ones(3, 1, 14, 14)), "give no other"),
         ):

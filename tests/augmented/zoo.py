@@ -7,7 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from torch import nn
 
-from sparsemeta import MemoryConfig, augment
+from sparsemeta import MemoryConfig, augment, memories
 from sparsemeta.config import RowsConfig, TablesConfig
 from tests.tiny import draw_zeros
 
@@ -58,7 +58,9 @@ def plain(name, *, drawn=True):
     torch.manual_seed(1)
     make, targets, _ = PLAIN[name]
     model = augment(make().double().eval(), MEMORY, targets=targets, feedback=2)
-    return draw_zeros(model, 0.5) if drawn else model
+    if drawn:
+        draw_zeros(memories(model), 0.5)
+    return model
 
 
 def stream(name, batch=2, time=6, seed=0):
@@ -107,7 +109,9 @@ def base_lm(family, seed=3, **others):
 def lm(family="Llama", *, drawn=True, output=(ROWS, TABLES), **others):
     """The same with every kind of memory, none of whose weights is zero."""
     model = augment(base_lm(family, **others), MEMORY, output=output)
-    return draw_zeros(model, 0.8) if drawn else model
+    if drawn:
+        draw_zeros(memories(model), 0.8)
+    return model
 
 
 def text(batch=3, time=14, seed=0):

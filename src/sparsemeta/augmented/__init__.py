@@ -3,9 +3,9 @@
     augmenting.py  `augment` and `strip`: hooks on modules, and what they do
     targets.py     which modules, by name, pattern or type; how wide they are
     steps.py       what a module hands out, as steps of streams
-    memories.py    what is added to a module: `HiddenMemory`, `OutputMemory`; `Augmentation`
+    attached.py    what is added to a module: `HiddenMemory`, `OutputMemory`; `Augmentation`
     passes.py      one forward pass of a model: what its memories are told, and what they hand back
-    session.py     `session`: whose memory it is, for as long as a block lasts
+    sessions.py    `session`: whose memory it is, for as long as a block lasts
     causal.py      what a forward pass of a causal language model tells its memories
     cache.py       `MemoryCache`: the same as `past_key_values`, so that `generate` carries it
     adapters.py    what was trained, as a folder

@@ -6,4 +6,4 @@ from .augmenting import (
     trainable_parameters as trainable_parameters,
 )
 from .cache import MemoryCache as MemoryCache
-from .session import Session as Session, session as session
+from .sessions import Session as Session, session as session

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sparsemeta.augmented.attached import CHILD, AugmentConfig
 from sparsemeta.augmented.augmenting import augment, memories, strip
-from sparsemeta.augmented.memories import CHILD, AugmentConfig
-from sparsemeta.augmented.session import ATTRIBUTE, augmentation
+from sparsemeta.augmented.sessions import ATTRIBUTE, augmentation
 from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.files import check_folder, writable, write_folder

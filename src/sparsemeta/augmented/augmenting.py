@@ -13,14 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sparsemeta.augmented.causal import (
-    is_causal,
-    read_output,
-    see_embedding,
-    see_hidden,
-    start_causal,
-)
-from sparsemeta.augmented.memories import (
+from sparsemeta.augmented.attached import (
     CHILD,
     OUTPUT,
     ROWS,
@@ -30,8 +23,15 @@ from sparsemeta.augmented.memories import (
     HiddenMemory,
     OutputMemory,
 )
+from sparsemeta.augmented.causal import (
+    is_causal,
+    read_output,
+    see_embedding,
+    see_hidden,
+    start_causal,
+)
 from sparsemeta.augmented.passes import Carried, Pass, begin_pass, current_pass, end_pass
-from sparsemeta.augmented.session import ATTRIBUTE, FORGOTTEN, augmentation, current_session
+from sparsemeta.augmented.sessions import ATTRIBUTE, FORGOTTEN, augmentation, current_session
 from sparsemeta.augmented.steps import as_steps, take_tensor
 from sparsemeta.augmented.targets import Targets, find_targets, width_of
 from sparsemeta.config import MemoryConfig, RowsConfig, TablesConfig

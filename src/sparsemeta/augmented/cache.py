@@ -9,9 +9,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from sparsemeta.augmented.memories import Augmentation
+from sparsemeta.augmented.attached import Augmentation
 from sparsemeta.augmented.passes import Carried, Pass
-from sparsemeta.augmented.session import augmentation
+from sparsemeta.augmented.sessions import augmentation
 from sparsemeta.errors import MissingExtra, StateError
 from sparsemeta.fast_weights import FastWeights
 
@@ -42,9 +42,10 @@ class MemoryCache(DynamicCache):
     def __init__(
         self, model: Any, memory: FastWeights | None = None, *, write: bool | Tensor = True
     ):
+        owner = augmentation(model)
         super().__init__(config=model.config)
         if memory is not None:
-            augmentation(model).require_own(memory)
+            owner.require_own(memory)
         self.write = write
         self._carried = None if memory is None else Carried(memory)
         self._shared = True  # what is carried is somebody else's too: not to be overwritten

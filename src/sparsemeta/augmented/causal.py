@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
-from sparsemeta.augmented.memories import CHILD, Augmentation
+from sparsemeta.augmented.attached import CHILD, Augmentation
 from sparsemeta.augmented.passes import Pass, current_pass
-from sparsemeta.augmented.session import FORGOTTEN, current_session
+from sparsemeta.augmented.sessions import FORGOTTEN, current_session
 from sparsemeta.augmented.steps import take_tensor
 from sparsemeta.errors import StateError, require
 
@@ -136,15 +136,13 @@ def _require_streams(now: Pass, tokens: Tensor) -> None:
 
 def _require_outside_checkpoints(owner: Augmentation, model: nn.Module) -> None:
     """A module inside a checkpointed block is called again in the backward pass."""
-    if not (model.training and getattr(model, "is_gradient_checkpointing", False)):
-        return
-    for target in owner.config.targets:
+    for target in owner.config.targets if model.training else ():
         parts = target.split(".")
         around = (model.get_submodule(".".join(parts[:n])) for n in range(1, len(parts)))
         require(
             not any(m.__dict__.get("gradient_checkpointing") and _is_block(m) for m in around),
             f"{target} lies inside a block that is checkpointed, and would write again in the "
-            "backward pass: augment the whole block, or call gradient_checkpointing_disable()",
+            "backward pass: augment the whole block, or call activation_checkpointing_disable()",
         )
 
 

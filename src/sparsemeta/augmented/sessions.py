@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 from torch import Tensor, nn
 
-from sparsemeta.augmented.memories import Augmentation
+from sparsemeta.augmented.attached import Augmentation
 from sparsemeta.augmented.passes import Carried, Pass
 from sparsemeta.errors import ConfigError, require
 from sparsemeta.fast_weights import FastWeights
