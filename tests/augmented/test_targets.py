@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsemeta import augment, memory_off, session
+from sparsemeta import augment, memory_off, session, strip
 from sparsemeta.errors import ConfigError
 
 from .zoo import MEMORY, PLAIN, call, plain, stream
@@ -124,6 +124,30 @@ def test_targets(targets, found):
         for n, _ in model.named_modules()
         if n.endswith(".fast_memory")
     } == found
+
+
+class Quantised(nn.Module):
+    """As libraries of them are: integers, a scale, and `out_features`."""
+
+    def __init__(self, width, out_features):
+        super().__init__()
+        self.out_features = out_features
+        whole = torch.randint(-9, 9, (out_features, width), dtype=torch.int8)
+        self.weight = nn.Parameter(whole, requires_grad=False)
+
+    def forward(self, x):
+        return x @ self.weight.to(x.dtype).T / 9
+
+
+def test_a_quantised_layer():
+    base, x = nn.Sequential(Quantised(4, 6), nn.Tanh()), torch.randn(3, 4)
+    expected = base(x)
+    model = augment(base, MEMORY, targets="0")
+    with session(model):
+        assert torch.equal(model(x), expected)
+        model(x).sum().backward()
+    assert model[0].fast_memory.memory.output.weight.grad.any()
+    assert strip(model)[0].weight.dtype == torch.int8
 
 
 def test_networks_that_cannot_be_augmented():
