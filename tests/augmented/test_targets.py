@@ -164,8 +164,14 @@ def test_networks_that_cannot_be_augmented():
 
 def test_wrong_calls():
     model, (x, feedback) = plain("mlp"), stream("mlp")
-    with pytest.raises(ConfigError, match="feedback is of"), session(model, feedback=feedback):
+    with (
+        pytest.raises(ConfigError, match="feedback is of shape"),
+        session(model, feedback=feedback),
+    ):
         call(model, "mlp", x)  # whose streams are not told
+    three = torch.tensor([True] * 3)
+    with pytest.raises(ConfigError, match="write is of"), session(model, streams=2, write=three):
+        call(model, "mlp", x)
     with pytest.raises(ConfigError, match="12 rows, which are no whole number of steps of 5"):
         _with_streams(model, x)
     with pytest.raises(ConfigError, match="0 was called by itself"), session(model):

@@ -55,31 +55,36 @@ class Augmentation:
     trained: frozenset[str] = frozenset()
 
     @property
-    def layers(self) -> list[AdaptiveLayer]:
-        """All that has a state."""
-        return [layer for memory in self.memories.values() for layer in memory.layers.values()]
+    def named_layers(self) -> dict[str, AdaptiveLayer]:
+        """All that has a state, by its name there."""
+        parts = self.memories.items()
+        return {f"{key}{name}": layer for key, m in parts for name, layer in m.layers.items()}
 
     def state(self, made: dict[str, FastWeights], before: FastWeights | None) -> FastWeights:
         """All memories after a pass; those that were not reached are as before, or empty."""
         batch = next(iter(made.values())).batch
         parts = dict(made)
-        for key, memory in self.memories.items():
-            for name, layer in memory.layers.items():
-                whole = f"{key}{name}"
-                held = before.child(whole) if before else None
-                if whole not in parts:
-                    kept = held if held and held.layers else layer.initial_state(batch)
-                    parts[whole] = kept
+        for name, layer in self.named_layers.items():
+            if name not in parts:
+                held = before.child(name) if before else None
+                parts[name] = held or layer.initial_state(batch)
         return FastWeights.join(parts)
 
-    def require_own(self, memory: FastWeights) -> None:
-        """Raise `StateError` unless a state has the memories of this network."""
-        own = {f"{k}{name}.memory" for k, m in self.memories.items() for name in m.layers}
-        if memory.layers.keys() != own:
+    def own(self, memory: FastWeights) -> FastWeights:
+        """A state of this network, each part of it where its memory is.
+
+        Raises:
+            StateError: it is another network's.
+        """
+        every = self.named_layers
+        parts = {name: memory.child(name) for name in every}
+        if not all(p.layers for p in parts.values()) or len(memory.layers) != len(every):
             raise StateError(
-                f"the memory has layers {sorted(memory.layers)} but this model's are "
-                f"{sorted(own)}. Pass what this model returned, or None to start empty."
+                f"the memory is of {', '.join(sorted(memory.layers))} but this model has memories "
+                f"{', '.join(every)}. Pass what this model returned, or None to start empty."
             )
+        places = {name: next(layer.parameters()).device for name, layer in every.items()}
+        return FastWeights.join({name: part.to(places[name]) for name, part in parts.items()})
 
 
 class HiddenMemory(nn.Module):

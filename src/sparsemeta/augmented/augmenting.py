@@ -148,8 +148,9 @@ def memories(model: nn.Module) -> nn.ModuleDict:
 
 def _begin(owner: Augmentation, model: nn.Module, args: tuple, given: dict[str, Any]) -> None:
     """Before the network is called: a pass begins, unless all memories are off."""
-    end_pass(owner)  # one that Ctrl-C has broken off
-    if not any(layer.enabled for layer in owner.layers):
+    if (broken := end_pass(owner)) is not None:  # by Ctrl-C
+        broken.holder.abandon()
+    if not any(layer.enabled for layer in owner.named_layers.values()):
         return
     if is_causal(model):
         started = start_causal(owner, model, args, given)

@@ -44,10 +44,8 @@ class MemoryCache(DynamicCache):
     ):
         owner = augmentation(model)
         super().__init__(config=model.config)
-        if memory is not None:
-            owner.require_own(memory)
         self.write = write
-        self._carried = None if memory is None else Carried(memory)
+        self._carried = None if memory is None else Carried(owner.own(memory))
         self._shared = True  # what is carried is somebody else's too: not to be overwritten
         self._failed = False
         self._ended: Tensor | None = None  # (B,) bool, which streams have read what ends them
@@ -65,8 +63,7 @@ class MemoryCache(DynamicCache):
                 "an earlier pass with this MemoryCache failed part way, and left half of a step in "
                 "it. Go on from a copy made before (copy.deepcopy), or from a saved memory."
             )
-        if self._carried is not None:
-            self._expand(tokens)
+        self._expand(tokens)
         donate = not self._shared and not torch.is_grad_enabled()
         mask = self._running(model, tokens, mask)
         return Pass(self, self._carried, len(tokens), mask=mask, write=self.write, donate=donate)
@@ -81,13 +78,19 @@ class MemoryCache(DynamicCache):
 
     def _expand(self, tokens: Tensor) -> None:
         """One stream for each of the sequences that `generate` makes of it."""
-        assert self._carried is not None
-        streams = self._carried.memory.batch
+        streams = self._streams or len(tokens)
         times = len(tokens) // streams
         if len(tokens) == streams * times and times > 1:
             same = tokens.unflatten(0, (streams, times))
             if (same == same[:, :1]).all():
                 self.batch_repeat_interleave(times)
+
+    @property
+    def _streams(self) -> int | None:
+        """How many it has, if it knows."""
+        if self._carried is not None:
+            return self._carried.memory.batch
+        return len(self.write) if isinstance(self.write, Tensor) else None
 
     def _running(self, model: Any, tokens: Tensor, mask: Tensor | None) -> Tensor | None:
         """The mask without what pads a stream that has ended, as `generate` goes on with others."""
@@ -126,9 +129,8 @@ class MemoryCache(DynamicCache):
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Every stream `repeats` times."""
         super().batch_repeat_interleave(repeats)
-        if self._carried is not None:
-            batch = self._carried.memory.batch
-            self._select(torch.arange(batch).repeat_interleave(repeats))
+        if self._streams is not None:
+            self._select(torch.arange(self._streams).repeat_interleave(repeats))
 
     def reset(self) -> None:
         """Forget everything."""

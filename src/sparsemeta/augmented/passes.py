@@ -89,18 +89,17 @@ class Pass:
 
     def held(self, key: str) -> FastWeights | None:
         """What one memory held before; None is nothing."""
-        found = self.before and self.before.memory.child(key)
-        return found if found and found.layers else None
+        return None if self.before is None else self.before.memory.child(key)
 
     def options(self, x: Tensor) -> dict[str, Any]:
         """What every memory is told of a segment x (B, T, ...)."""
         shape = x.shape[:2]
-        for name in ("feedback", "mask", "reset"):
+        for name in ("feedback", "mask", "reset", "write"):
             given = getattr(self, name)
-            if given is not None and given.shape[:2] != shape:
+            if isinstance(given, Tensor) and given.shape[:2] != shape[: given.dim()]:
                 raise ConfigError(
-                    f"{name} is of {tuple(given.shape[:2])} streams and steps, but the model read "
-                    f"{tuple(shape)}: give one of each for each"
+                    f"{name} is of shape {tuple(given.shape)}, but the model read {shape[0]} "
+                    f"streams of {shape[1]} steps: give one for each"
                 )
         revealed = None
         if isinstance(self.write, Tensor):

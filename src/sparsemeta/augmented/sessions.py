@@ -61,9 +61,7 @@ class Session:
 
     @memory.setter
     def memory(self, memory: FastWeights | None) -> None:
-        if memory is not None:
-            self._owner.require_own(memory)
-        self._carried = None if memory is None else Carried(memory)
+        self._carried = None if memory is None else Carried(self._owner.own(memory))
 
     def detach(self) -> None:
         """Go on from the same memory without its gradients: the end of a truncated segment."""
