@@ -70,7 +70,7 @@ def test_any_split_with_masks_and_resets_is_one_pass(cuts, data):
     assert torch.equal(state.layers["memory"].steps, final.layers["memory"].steps)
 
 
-@pytest.mark.parametrize("capacity", [None, 15])
+@pytest.mark.parametrize("capacity", [None, 20])
 def test_what_is_not_revealed_is_read_and_not_written(capacity):
     layer, x = make(capacity=capacity), torch.randn(2, 24, WIDTH, dtype=torch.float64)
     _, before = layer(x[:, :3])

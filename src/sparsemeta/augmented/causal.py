@@ -6,7 +6,7 @@ the output layer reads; the output layer is where tokens are predicted.
 
 from functools import cache
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,6 @@ from sparsemeta.augmented.passes import Pass, current_pass
 from sparsemeta.augmented.sessions import FORGOTTEN, current_session
 from sparsemeta.augmented.steps import take_tensor
 from sparsemeta.errors import StateError, require
-
-if TYPE_CHECKING:
-    pass
 
 OR_CACHE = ", or with past_key_values=MemoryCache(model, memory)"
 
@@ -39,15 +36,8 @@ def start_causal(owner: Augmentation, model: Any, args: tuple, given: dict[str, 
     given = dict(zip(_names(type(model)), args, strict=False)) | given
     session, held = current_session(owner), given.get("past_key_values")
     ours = held is not None and _is_ours(held)
-    require(
-        session is not None or ours,
-        (
-            ""
-            if held is None
-            else f"past_key_values is a {type(held).__name__}, which keeps no memory. "
-        )
-        + FORGOTTEN.format(cache=OR_CACHE),
-    )
+    lost = "" if held is None else f"a {type(held).__name__} keeps no memory. "
+    require(session is not None or ours, lost + FORGOTTEN.format(cache=OR_CACHE))
     require(
         session is None or held is None,
         f"a session holds the memory, and past_key_values, a {type(held).__name__}, would hold "
