@@ -281,3 +281,14 @@ def test_tied_weights_stay_tied(tmp_path):
     assert strip(model).lm_head.weight is model.model.embed_tokens.weight
     with pytest.raises(ConfigError, match="'lines' is not one of rows, tables"):
         augment(model, MEMORY, output=["lines"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kept", [1, 5, 14, torch.tensor([2, 9])], ids=str)
+def test_logits_of_some_steps(model, kept):
+    cache, tokens = MemoryCache(model), text()
+    whole, after = read(model, tokens)
+    found = model(tokens, past_key_values=cache, logits_to_keep=kept).logits
+    expected = whole[:, kept] if isinstance(kept, torch.Tensor) else whole[:, -kept:]
+    torch.testing.assert_close(found, expected)
+    same(cache.memory, after)

@@ -164,11 +164,13 @@ class OutputMemory(nn.Module):
         if self.tables is not None and mixes:
             key = f"{OUTPUT}/{TABLES}"
             before = now.held(key), now.before and now.before.pending
+            last = -(now.kept.start or 0) if isinstance(now.kept, slice) else 0
             log_q, now.made[key], now.pending = self.tables(
-                hidden, tokens, logits, *before, **options
+                hidden, tokens, logits, *before, steps=last, **options
             )
+            logits, log_q = logits[:, now.kept], log_q if last else log_q[:, now.kept]
             # Where nothing is known, log q is log p to the last bit, and the logits stay.
-            logits = (logits + (log_q - logits.log_softmax(-1)))[:, now.kept]
+            logits = logits + (log_q - logits.log_softmax(-1))
         return logits.to(dtype)
 
 

@@ -250,11 +250,11 @@ def _at_the_output(model: Any, config: AugmentConfig) -> tuple[nn.Module, Output
     """The output layer of a causal language model, and a memory for it."""
     head = model.get_output_embeddings()
     width, classes = model.config.get_text_config().hidden_size, model.config.vocab_size
-    require(
-        head is not None and config.feedback == width,
-        "output memories need an output layer, and embeddings as wide as its input: leave them "
-        "out, as output=()",
-    )
+    if head is None or config.feedback != width:
+        raise ConfigError(
+            "output memories need an output layer, and embeddings as wide as its input: leave "
+            "them out, as output=()"
+        )
     return head, OutputMemory(width, classes, config.rows, config.tables)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from sparsemeta.augmented.attached import Augmentation
 from sparsemeta.augmented.passes import Carried, Pass
 from sparsemeta.augmented.sessions import augmentation
 from sparsemeta.errors import MissingExtra, StateError
@@ -56,7 +55,7 @@ class MemoryCache(DynamicCache):
         self._shared = True
         return self._carried and self._carried.memory
 
-    def start(self, owner: Augmentation, model: Any, tokens: Tensor, mask: Tensor | None) -> Pass:
+    def start(self, model: Any, tokens: Tensor, mask: Tensor | None) -> Pass:
         """A pass of the model over tokens (B, T)."""
         if self._failed:
             raise StateError(
@@ -116,7 +115,7 @@ class MemoryCache(DynamicCache):
             self.write = self.write[rows.to(self.write.device)]
         self._ended = None if self._ended is None else self._ended[rows]
 
-    def reorder_cache(self, beam_idx: Tensor) -> None:
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Go on with other streams, for beam search."""
         super().reorder_cache(beam_idx)
         self._select(beam_idx)

@@ -4,7 +4,7 @@ Its hooks: the model itself begins a pass; the embedding shows what was observed
 the output layer reads; the output layer is where tokens are predicted.
 """
 
-from functools import cache
+from functools import lru_cache
 from inspect import signature
 from typing import Any
 
@@ -16,15 +16,15 @@ from sparsemeta.augmented.attached import CHILD, Augmentation
 from sparsemeta.augmented.passes import Pass, current_pass
 from sparsemeta.augmented.sessions import FORGOTTEN, current_session
 from sparsemeta.augmented.steps import take_tensor
-from sparsemeta.errors import StateError, require
+from sparsemeta.errors import ConfigError, StateError, require
 
 OR_CACHE = ", or with past_key_values=MemoryCache(model, memory)"
 
 
 def is_causal(model: nn.Module) -> bool:
     """Whether it is a causal language model of transformers, decoder only."""
-    can = getattr(model, "can_generate", None)
-    return bool(can and can()) and not model.config.is_encoder_decoder
+    perhaps: Any = model
+    return bool(getattr(model, "can_generate", bool)()) and not perhaps.config.is_encoder_decoder
 
 
 def start_causal(owner: Augmentation, model: Any, args: tuple, given: dict[str, Any]) -> Pass:
@@ -33,11 +33,14 @@ def start_causal(owner: Augmentation, model: Any, args: tuple, given: dict[str, 
     Raises:
         ConfigError: nobody has said whose memory it is, or it would be lost.
     """
+    from sparsemeta.augmented.cache import MemoryCache
+
     given = dict(zip(_names(type(model)), args, strict=False)) | given
     session, held = current_session(owner), given.get("past_key_values")
-    ours = held is not None and _is_ours(held)
-    lost = "" if held is None else f"a {type(held).__name__} keeps no memory. "
-    require(session is not None or ours, lost + FORGOTTEN.format(cache=OR_CACHE))
+    cache = held if isinstance(held, MemoryCache) else None
+    if session is None and cache is None:
+        lost = "" if held is None else f"a {type(held).__name__} keeps no memory. "
+        raise ConfigError(lost + FORGOTTEN.format(cache=OR_CACHE))
     require(
         session is None or held is None,
         f"a session holds the memory, and past_key_values, a {type(held).__name__}, would hold "
@@ -50,24 +53,22 @@ def start_causal(owner: Augmentation, model: Any, args: tuple, given: dict[str, 
         "write it again: leave it out" + OR_CACHE,
     )
     tokens = given.get("input_ids")
-    require(
-        isinstance(tokens, Tensor) and tokens.dim() == 2,
-        "a memory learns which token came: call the model with input_ids (streams, steps), and "
-        "not with inputs_embeds",
-    )
+    if not isinstance(tokens, Tensor) or tokens.dim() != 2:
+        raise ConfigError(
+            "a memory learns which token came: call the model with input_ids (streams, steps), and "
+            "not with inputs_embeds"
+        )
     mask = _real(given.get("attention_mask"), tokens)
-    if ours:
-        now = held.start(owner, model, tokens, mask)
+    if session is None:
+        assert cache is not None
+        now = cache.start(model, tokens, mask)
     else:
-        assert session is not None
         now = session.start()
         now.mask = mask if now.mask is None else now.mask if mask is None else now.mask & mask
     now.tokens, now.streams = tokens, len(tokens)
     _require_streams(now, tokens)
     kept = given.get("logits_to_keep", 0)
-    now.kept = slice(-kept, None) if isinstance(kept, int) and kept else slice(None)
-    if isinstance(kept, Tensor):
-        now.kept = kept
+    now.kept = kept if isinstance(kept, Tensor) else slice(-kept or None, None)
     _require_outside_checkpoints(owner, model)
     return now
 
@@ -92,16 +93,10 @@ def read_output(owner: Augmentation, module: nn.Module, args: tuple, logits: Ten
     return None if now is None else memory(logits, module, now)
 
 
-@cache
+@lru_cache
 def _names(kind: type) -> tuple[str, ...]:
     """What a model's positional arguments are called."""
     return tuple(signature(kind.forward).parameters)[1:]
-
-
-def _is_ours(held: Any) -> bool:
-    from sparsemeta.augmented.cache import MemoryCache
-
-    return isinstance(held, MemoryCache)
 
 
 def _real(attention_mask: Any, tokens: Tensor) -> Tensor | None:
