@@ -24,7 +24,7 @@ FLOORS = {
     "fast_weights": 2,
     "nn": 3,
     "run": 4,
-    "augment": 4,
+    "augmented": 4,
     "lm": 5,
     "streams": 5,
     "rl": 5,
@@ -37,7 +37,7 @@ BESIDE_THE_DOOR = ("sparsemeta.lm.config", "sparsemeta.rl.config")
 HOMES = {
     "lightning": ("run/fabric.py",),
     "lightning_fabric": ("run/fabric.py",),
-    "transformers": ("lm/", "augment/"),
+    "transformers": ("lm/", "augmented/"),
     "tokenizers": ("lm/",),
     "constriction": ("lm/compression/",),
     "datasets": ("lm/text/corpus.py",),

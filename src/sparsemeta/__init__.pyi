@@ -1,3 +1,13 @@
+from .augmented import (
+    MemoryCache as MemoryCache,
+    augment as augment,
+    load_adapter as load_adapter,
+    memories as memories,
+    save_adapter as save_adapter,
+    session as session,
+    strip as strip,
+    trainable_parameters as trainable_parameters,
+)
 from .config import MemoryConfig as MemoryConfig
 from .errors import (
     CheckpointError as CheckpointError,

@@ -28,6 +28,7 @@ class Case:
     targets: Tensor
     mask: Tensor | None = None
     reset: Tensor | None = None
+    revealed: Tensor | None = None
 
     def part(self, start: int, stop: int) -> "Case":
         """Its steps from start to stop."""
@@ -35,7 +36,9 @@ class Case:
         return replace(self, **steps)
 
 
-def case(batch=2, time=40, *, seed=0, masked=0.0, resets=0.0, vocabulary=VOCABULARY) -> Case:
+def case(
+    batch=2, time=40, *, seed=0, masked=0.0, resets=0.0, hidden=0.0, vocabulary=VOCABULARY
+) -> Case:
     """A stream that says the same again and again, now and then something else."""
     g = torch.Generator().manual_seed(seed)
     phrase = torch.randint(vocabulary, (batch, 7), generator=g)
@@ -44,9 +47,10 @@ def case(batch=2, time=40, *, seed=0, masked=0.0, resets=0.0, vocabulary=VOCABUL
     text = text.where(torch.rand(text.shape, generator=g) < 0.8, other)
     mask = torch.rand(batch, time, generator=g) >= masked if masked else None
     reset = torch.rand(batch, time, generator=g) < resets if resets else None
-    hidden = torch.randn(batch, time, WIDTH, generator=g, dtype=torch.float64)
+    states = torch.randn(batch, time, WIDTH, generator=g, dtype=torch.float64)
     logits = torch.randn(batch, time, vocabulary, generator=g, dtype=torch.float64)
-    return Case(hidden, text[:, :-1], logits, text[:, 1:], mask, reset)
+    revealed = torch.rand(batch, time, generator=g) >= hidden if hidden else None
+    return Case(states, text[:, :-1], logits, text[:, 1:], mask, reset, revealed)
 
 
 def module(config=SMALL, seed=0) -> TableMemory:
@@ -67,7 +71,7 @@ def run(memory: TableMemory, given: Case, state=None, pending=None, **options):
     """Read a segment; with its targets, unless `whole` steps are asked for."""
     whole = options.pop("whole", None)
     wanted = {"targets": given.targets} if whole is None else {"steps": whole}
-    marks = {"mask": given.mask, "reset": given.reset}
+    marks = {"mask": given.mask, "reset": given.reset, "revealed": given.revealed}
     return memory(
         given.hidden, given.came, given.logits, state, pending, **wanted, **marks, **options
     )
@@ -88,7 +92,10 @@ def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[Re
                 log_q.append(torch.zeros_like(log_p[b, t]))
                 weights.append(torch.zeros(1 + len(memory.start), dtype=torch.float64))
                 continue
-            truth.read(token)
+            if given.revealed is None or given.revealed[b, t]:
+                truth.read(token)
+            else:
+                truth.came.append(token)
             address = found and Address(found.index[b, t], found.weight[b, t])
             said = truth.predict(log_p[b, t], slow[b, t], address)
             log_q.append(said[0])

@@ -59,14 +59,32 @@ def test_any_split_with_masks_and_resets_is_one_pass(cuts, data):
     g = torch.Generator().manual_seed(data)
     x = torch.randn(2, 24, WIDTH, generator=g, dtype=torch.float64)
     mask, reset = torch.rand(2, 24, generator=g) > 0.3, torch.rand(2, 24, generator=g) < 0.15
-    whole, final = layer(x, mask=mask, reset=reset)
+    marks = {"mask": mask, "reset": reset, "revealed": torch.rand(2, 24, generator=g) > 0.3}
+    whole, final = layer(x, **marks)
     state, parts = None, []
     edges = [0, *sorted(cuts), 24]
     for a, b in pairwise(edges):
-        y, state = layer(x[:, a:b], state, mask=mask[:, a:b], reset=reset[:, a:b])
+        y, state = layer(x[:, a:b], state, **{name: mark[:, a:b] for name, mark in marks.items()})
         parts.append(y)
     torch.testing.assert_close(torch.cat(parts, 1)[mask], whole[mask], rtol=1e-10, atol=1e-12)
     assert torch.equal(state.layers["memory"].steps, final.layers["memory"].steps)
+
+
+@pytest.mark.parametrize("capacity", [None, 20])
+def test_what_is_not_revealed_is_read_and_not_written(capacity):
+    layer, x = make(capacity=capacity), torch.randn(2, 24, WIDTH, dtype=torch.float64)
+    _, before = layer(x[:, :3])
+    hidden = torch.tensor([[False], [True]]).expand(2, 21)
+    y, after = layer(x[:, 3:], before, revealed=hidden)
+    written, expected = layer(x[:, 3:], before)
+    torch.testing.assert_close(y[1], written[1])
+    assert not torch.allclose(y[0], written[0])
+    tables = [state.select([0]).layers["memory"].touched() for state in (before, after)]
+    assert all(torch.equal(*pair) for pair in zip(*tables, strict=True))
+    steps = [state.layers["memory"].steps for state in (after, expected)]
+    assert torch.equal(*steps)
+    reversed_, _ = layer(x[:, 3:].flip(1), before, revealed=hidden)
+    torch.testing.assert_close(reversed_[0].flip(0), y[0])  # the memory stayed what it was
 
 
 def test_token_by_token_is_one_pass(layer):

@@ -27,6 +27,7 @@ from tests.nn.table_streams import (
 )
 
 CASES = [{}, {"masked": 0.3}, {"resets": 0.1}, {"masked": 0.3, "resets": 0.1, "time": 60}]
+CASES += [{"masked": 0.2, "resets": 0.1, "hidden": 0.4}]
 PRODUCT = replace(LEARNED, addressing="product")
 CONFIGS = pytest.mark.parametrize(
     "config", [SMALL, LEARNED, PRODUCT], ids=["exact", "learned", "product"]

@@ -90,6 +90,7 @@ class SparseMemory(AdaptiveLayer):
         state: FastWeights | None = None,
         *,
         feedback: Tensor | None = None,
+        revealed: Tensor | None = None,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
         donate: bool = False,
@@ -101,6 +102,8 @@ class SparseMemory(AdaptiveLayer):
             state: the memory before the segment; None is an empty one.
             feedback: (B, T, D), what was revealed at t about the prediction made at t-1; x itself
                 if None.
+            revealed: (B, T) bool, False where nothing was: the step reads, and writes nothing; all
+                were if None.
             mask: (B, T) bool, True where the step is real; others write nothing.
             reset: (B, T) bool, True empties the memory before that step.
             donate: allow the state passed in to be overwritten, which saves copying its table;
@@ -121,6 +124,7 @@ class SparseMemory(AdaptiveLayer):
 
         context = torch.cat([before.last[:, None].to(x.dtype), x], dim=1)
         follows = predecessors(x, before.steps, mask, reset)
+        writes = follows.known if revealed is None else follows.known & revealed
         address = self.addressing(context)
         write = address.map(lambda tensor: take_steps(tensor, follows.position))
         read = address.map(lambda tensor: tensor[:, 1:])
@@ -129,12 +133,12 @@ class SparseMemory(AdaptiveLayer):
         value = made.value
         if self.initial is not None and self.config.rule == "delta":  # it recalls I^T w already
             value = value - self.initial(write)
-        known = follows.known[..., None]  # nothing precedes a stream's first step: nothing to write
+        known = writes[..., None]  # nothing precedes a stream's first step: nothing to write
         kept = None if made.log_retention is None else made.log_retention * known
         segment = Segment(write, value, made.rate * known, kept, read)
         capacity = self.layout.capacity
         if before.slot is not None and capacity is not None:
-            written = follows.known if mask is None else follows.known & mask
+            written = writes if mask is None else writes & mask
             held = Held(before.table, before.slot, before.bucket)
             segment, held = locate(held, segment, written, reset, capacity=capacity, donate=donate)
             donate = donate or held.table is not before.table  # it was copied when it grew

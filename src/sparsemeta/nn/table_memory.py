@@ -149,6 +149,7 @@ class TableMemory(AdaptiveLayer):
         *,
         targets: Tensor | None = None,
         steps: int = 0,
+        revealed: Tensor | None = None,
         mask: Tensor | None = None,
         reset: Tensor | None = None,
         donate: bool = False,
@@ -164,6 +165,8 @@ class TableMemory(AdaptiveLayer):
                 has come. None where nothing was predicted.
             targets: (B, T) int64, tokens to score: those that come next, or others.
             steps: without targets, how many of the last steps to predict whole (S); 0 is all.
+            revealed: (B, T) bool, False where the token is read as a context, and not learned; all
+                are learned if None.
             mask: (B, T) bool, True where the step is real; the others do nothing, and what is
                 returned there has no meaning.
             reset: (B, T) bool, True empties the memory before that step.
@@ -201,8 +204,8 @@ class TableMemory(AdaptiveLayer):
             return said, state, after
 
         heard = _heard(log_p.detach(), came, pending.log_p, mask)
-        real, emptied = (x if x is None else x.cpu() for x in (mask, reset))
-        segment = Came(came.cpu(), heard.cpu(), real, emptied)
+        marks = (x if x is None else x.cpu() for x in (mask, reset, revealed))
+        segment = Came(came.cpu(), heard.cpu(), *marks)
         if self.addressing is not None:
             pairs = zip(pending[2:], (slots, shares), strict=True)
             around = (torch.cat([before[:, None], x], 1).cpu() for before, x in pairs)

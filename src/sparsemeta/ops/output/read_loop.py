@@ -24,8 +24,8 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
         gates: slow (B, T, H), slow_before (B, H), start (H, EVIDENCE), theta and moved (M,
             H, SETS).
         tokens: came (B, T); heard (B, T), the model's log-probability of it, NaN where nothing was
-            predicted; target (B, T or 0), and aimed, that of it; mask and reset (B, T or 0); slots
-            and shares (B, 1 + T, L) of the learned contexts, L may be 0.
+            predicted; target (B, T or 0), and aimed, that of it; mask, reset and revealed
+            (B, T or 0); slots and shares (B, 1 + T, L) of the learned contexts, L may be 0.
         tables: key, weight, rows, used and bucket, all of them (M, ...); recent (B, n). Of M
             memories each is shared by the B / M streams that come one after the other.
         heads: spelled and order of the exact contexts; log keep (H,); head, log keep, longer and
@@ -37,7 +37,7 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
             parts (B, S or 0, P, V), C / mass. All are set but log_p.
     """
     slows, slow_before, start, thetas, moved = gates
-    came, heard, target, aimed, mask, reset, slots, shares = tokens
+    came, heard, target, aimed, mask, reset, revealed, slots, shares = tokens
     keys, weight, rows, used, buckets, recents = tables
     spelled, order, log_keep, head, fading, longer, shorter, spelling = heads
     log_q, gradients, sets, trust, log_p, whole, parts = made
@@ -75,16 +75,17 @@ def read(first, last, gates, tokens, tables, heads, limits, made):
             if mask.size and not mask[b, t]:
                 continue
             token = came[b, t]
-            if token != scored:
-                find_entries(token, where, mass, lookups, said, table)
-                mix(heard[b, t], p, speak, weights, mixed, gradient)
-            if predicted and not np.isnan(heard[b, t]):
-                move(places, gradient, gate, moved[m], rates)
-            if used[m, 0] + 2 * many > capacity:
-                evict(log_keep, table)
-                find_slots(number, slot, head, table)
-                find_entries(token, where, mass, lookups, said, table)
-            write(token, (number, slot, share), entry, lookups, table)
+            if revealed.size == 0 or revealed[b, t]:
+                if token != scored:
+                    find_entries(token, where, mass, lookups, said, table)
+                    mix(heard[b, t], p, speak, weights, mixed, gradient)
+                if predicted and not np.isnan(heard[b, t]):
+                    move(places, gradient, gate, moved[m], rates)
+                if used[m, 0] + 2 * many > capacity:
+                    evict(log_keep, table)
+                    find_slots(number, slot, head, table)
+                    find_entries(token, where, mass, lookups, said, table)
+                write(token, (number, slot, share), entry, lookups, table)
             recent[:-1] = recent[1:]
             recent[-1] = token
 

@@ -113,7 +113,7 @@ def _read(
     if watched:
         made["weights"] = _per_head(came, memory, 1)
     nothing = _nothing(tables.theta.dtype)
-    marks = {"mask": came.mask, "reset": came.reset}
+    marks = {"mask": came.mask, "reset": came.reset, "revealed": came.revealed}
     if came.address is not None:
         marks |= {"slots": came.address.index, "shares": came.address.weight}
     given = nothing | made | {k: x.contiguous() for k, x in marks.items() if x is not None}
@@ -131,7 +131,7 @@ def _read(
         spread(read_loop.read, tables.key.shape[0], groups)
 
 
-GIVEN = ("target", "aimed", "mask", "reset", "slots", "shares")
+GIVEN = ("target", "aimed", "mask", "reset", "revealed", "slots", "shares")
 """What the loop may be given beside the tokens."""
 MADE = ("log_q", "gradient", "chosen", "weights", "log_p", "whole", "parts")
 """What the loop makes, and `log_p`, of which it makes the `whole`."""
@@ -141,9 +141,9 @@ MADE = ("log_q", "gradient", "chosen", "weights", "log_p", "whole", "parts")
 def _nothing(dtype: torch.dtype) -> dict[str, np.ndarray]:
     """What stands for all that is not asked for."""
     real = torch.empty(0, dtype=dtype).numpy().dtype
-    marks = {"mask": np.bool_, "reset": np.bool_}
+    marks = dict.fromkeys(("mask", "reset", "revealed"), np.bool_)
     kinds = marks | {"target": np.int64, "chosen": np.int64, "slots": np.int64}
-    axes = {"log_q": 2, "parts": 4} | dict.fromkeys(GIVEN[:4], 2)
+    axes = {"log_q": 2, "parts": 4} | dict.fromkeys(GIVEN[:5], 2)
     names = (*MADE, *GIVEN)
     return {k: np.empty((0,) * axes.get(k, 3), kinds.get(k, real)) for k in names}
 

@@ -108,6 +108,8 @@ class Came(NamedTuple):
         log_p: (B, T), the model's log-probability of it; NaN where it predicted nothing.
         mask: (B, T) bool, True where the step is real; others do nothing. None: all are.
         reset: (B, T) bool, True empties the stream's memory before the step. None: none does.
+        revealed: (B, T) bool, False where the token is a context and nothing else: it is not
+            learned. None: all are.
         address: (B, 1 + T, L), slots and shares of the learned contexts before the first step and
             after each; slots of -1 where there was none. None: there are no such heads.
     """
@@ -116,6 +118,7 @@ class Came(NamedTuple):
     log_p: Tensor
     mask: Tensor | None
     reset: Tensor | None
+    revealed: Tensor | None = None
     address: Address | None = None
 
 

@@ -1,0 +1,9 @@
+from .adapters import load_adapter as load_adapter, save_adapter as save_adapter
+from .augmenting import (
+    augment as augment,
+    memories as memories,
+    strip as strip,
+    trainable_parameters as trainable_parameters,
+)
+from .cache import MemoryCache as MemoryCache
+from .sessions import Session as Session, session as session

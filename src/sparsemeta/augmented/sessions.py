@@ -1,0 +1,135 @@
+"""`session`: whose memory an augmented model reads and writes, for as long as a block lasts."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import Tensor, nn
+
+from sparsemeta.augmented.attached import Augmentation
+from sparsemeta.augmented.passes import Carried, Pass
+from sparsemeta.errors import ConfigError, require
+from sparsemeta.fast_weights import FastWeights
+
+ATTRIBUTE = "_augmentation"
+"""Of an augmented network: what it shares with its memories."""
+FORGOTTEN = (
+    "this model has a memory, and nobody has said whose: it would be lost. Call it inside "
+    "`with session(model, memory) as s:` and go on with s.memory{cache}; or inside "
+    "`with memory_off(model):` for the model without"
+)
+
+
+def augmentation(model: nn.Module) -> Augmentation:
+    """What an augmented network shares with its memories.
+
+    Raises:
+        ConfigError: it is not augmented.
+    """
+    found = model.__dict__.get(ATTRIBUTE)
+    if found is None:
+        raise ConfigError(f"this {type(model).__name__} is not augmented: see `augment`")
+    return found
+
+
+class Session:
+    """What an augmented model goes by; every pass of the model moves `memory` on.
+
+    Attributes:
+        feedback: (B, T, F), what was revealed at each step of the next pass about the prediction
+            before it; a language model sees that by itself. None: what the module hands out.
+        mask: (B, T) bool, True where a step is real; others write nothing.
+        reset: (B, T) bool, True empties the memory before a step.
+        write: whether what comes is written, or for which of the streams (B,) bool.
+        streams: B, for modules where streams and steps share an axis; that of the memory, or else
+            as many as there are rows, if None.
+    """
+
+    def __init__(self, owner: Augmentation, memory: FastWeights | None):
+        self._owner, self._carried = owner, None
+        self.feedback: Tensor | None = None
+        self.mask: Tensor | None = None
+        self.reset: Tensor | None = None
+        self.write: bool | Tensor = True
+        self.streams: int | None = None
+        self.memory = memory
+
+    @property
+    def memory(self) -> FastWeights | None:
+        """What the streams have taught the model; None before anything was read."""
+        return self._carried and self._carried.memory
+
+    @memory.setter
+    def memory(self, memory: FastWeights | None) -> None:
+        self._carried = None if memory is None else Carried(self._owner.own(memory))
+
+    def detach(self) -> None:
+        """Go on from the same memory without its gradients: the end of a truncated segment."""
+        self._carried = self._carried and self._carried.detach()
+
+    def start(self) -> Pass:
+        """A pass of the model, as this session stands."""
+        before = self._carried
+        known = self.streams or (before.memory.batch if before else None)
+        told = {name: getattr(self, name) for name in ("feedback", "mask", "reset", "write")}
+        return Pass(self, before, known, **told)
+
+    def commit(self, after: Carried) -> None:
+        """Take over what a pass has left."""
+        self._carried = after
+
+    def abandon(self) -> None:
+        """Stay as it was before a pass that has failed."""
+
+
+_sessions: ContextVar[Mapping[Augmentation, Session] | None] = ContextVar("sessions", default=None)
+
+
+def current_session(owner: Augmentation) -> Session | None:
+    """The innermost session of a model, here."""
+    return (_sessions.get() or {}).get(owner)
+
+
+@contextmanager
+def session(
+    model: nn.Module,
+    memory: FastWeights | None = None,
+    *,
+    feedback: Tensor | None = None,
+    mask: Tensor | None = None,
+    reset: Tensor | None = None,
+    write: bool | Tensor = True,
+    streams: int | None = None,
+) -> Iterator[Session]:
+    """Let an augmented model read and write a memory, for as long as this block lasts.
+
+    Sessions nest, the innermost counts; threads and asyncio tasks see their own only. A pass that
+    raises leaves the memory as it was before it.
+
+    Args:
+        model: the model, which is called itself, and not a part of it.
+        memory: what it begins with; None is an empty memory.
+        feedback: this and the others are the attributes of the `Session`, which may be set anew
+            before each pass.
+        mask: as there.
+        reset: as there.
+        write: as there.
+        streams: as there.
+
+    Yields:
+        The session; `memory` of it is what was learned so far.
+
+    Raises:
+        ConfigError: the model is not augmented.
+        StateError: the memory is another model's.
+    """
+    owner = augmentation(model)
+    made = Session(owner, memory)
+    made.feedback, made.mask, made.reset = feedback, mask, reset
+    made.write, made.streams = write, streams
+    require(streams is None or streams > 0, f"streams = {streams} must be positive")
+    token = _sessions.set({**(_sessions.get() or {}), owner: made})
+    try:
+        yield made
+    finally:
+        _sessions.reset(token)
