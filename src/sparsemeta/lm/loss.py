@@ -1,7 +1,5 @@
 """Log p of what came, without a copy of all logits in float32, and none of their softmax."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -28,7 +26,7 @@ class _LogP(torch.autograd.Function):
     """The same for logits (N, V); their gradient is made in one pass, in their own precision."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx, logits, targets):
         rows = max(1, CHUNK // logits.shape[-1])
         total = torch.cat([fine(part).logsumexp(-1) for part in logits.split(rows)])
         right = logits.gather(-1, targets.clamp(min=0)[:, None])[:, 0]
@@ -36,7 +34,7 @@ class _LogP(torch.autograd.Function):
         return (right - total).where(targets >= 0, 0)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx, gradient):
         logits, targets, total = ctx.saved_tensors
         asked, found = targets.clamp(min=0)[:, None], torch.empty_like(logits)
         gradient = gradient.where(targets >= 0, 0)[:, None]
