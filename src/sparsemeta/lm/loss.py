@@ -34,6 +34,7 @@ class _LogP(torch.autograd.Function):
         return (right - total).where(targets >= 0, 0)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
         logits, targets, total = ctx.saved_tensors
         asked, found = targets.clamp(min=0)[:, None], torch.empty_like(logits)
