@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from sparsemeta.ops import Function
+
 CHUNK = 2**21
 """Logits that are looked at together: few enough to stay in a processor's cache."""
 
@@ -17,12 +19,10 @@ def log_p(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (...) float32, or float64 if the logits are.
     """
-    found = _LogP.apply(logits.flatten(0, -2), targets.flatten())
-    assert isinstance(found, Tensor)
-    return found.view_as(targets)
+    return _LogP.apply(logits.flatten(0, -2), targets.flatten()).view_as(targets)
 
 
-class _LogP(torch.autograd.Function):
+class _LogP(Function):
     """The same for logits (N, V); their gradient is made in one pass, in their own precision."""
 
     @staticmethod
