@@ -58,7 +58,8 @@ def train(name: str, changes: dict[str, str], options: Options) -> dict:
     flags += [part for key, value in changes.items() for part in (f"--training.{key}", value)]
     command = [sys.executable, "-m", "sparsemeta", "train", "recipes/wikitext2-word-strong.toml"]
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
-    subprocess.run([*command, "--run", str(run), *flags], check=True, env=environment)
+    quiet = {"check": True, "env": environment, "stdout": subprocess.DEVNULL}
+    subprocess.run([*command, "--run", str(run), *flags], **quiet)
     records = map(json.loads, (run / "log.jsonl").read_text().splitlines())
     return {key: value for record in records for key, value in record.items()}
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from sparsemeta.ops import Function
 
 CHUNK = 2**21
 """Logits that are looked at together: few enough to stay in a processor's cache."""
@@ -21,16 +22,14 @@ def log_p(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (...) float32, or float64 if the logits are.
     """
-    found = _LogP.apply(logits.flatten(0, -2), targets.flatten())
-    assert isinstance(found, Tensor)
-    return found.view_as(targets)
+    return _LogP.apply(logits.flatten(0, -2), targets.flatten()).view_as(targets)
 
 
-class _LogP(torch.autograd.Function):
+class _LogP(Function):
     """The same for logits (N, V); their gradient is made in one pass, in their own precision."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx, logits, targets):
         rows = max(1, CHUNK // logits.shape[-1])
         total = torch.cat([fine(part).logsumexp(-1) for part in logits.split(rows)])
         right = logits.gather(-1, targets.clamp(min=0)[:, None])[:, 0]
@@ -38,7 +37,8 @@ class _LogP(torch.autograd.Function):
         return (right - total).where(targets >= 0, 0)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
         logits, targets, total = ctx.saved_tensors
         asked, found = targets.clamp(min=0)[:, None], torch.empty_like(logits)
         gradient = gradient.where(targets >= 0, 0)[:, None]

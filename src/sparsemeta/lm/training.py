@@ -111,13 +111,15 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
         if model.tables is not None:
             endings = self._tokenizer.endings(model.tables.spelling.shape[1])
             model.tables.spell(torch.from_numpy(endings))
-        counts = torch.from_numpy(np.bincount(corpus.tokens, minlength=model.vocab_size))
-        if recipe.model.bias:
-            model.head.bias.data = (counts.clamp(min=1) / counts.sum()).log()
+        self._chances: Tensor | None = None
+        if recipe.model.bias or config.negatives:
+            counts = torch.from_numpy(np.bincount(corpus.tokens, minlength=model.vocab_size))
+            if recipe.model.bias:
+                model.head.bias.data = (counts.clamp(min=1) / counts.sum()).log()
+            if config.negatives:
+                self._chances = chances(counts, config.negatives).to(runner.device)
         if base:
             take_over(model, base[0], frozen=config.frozen)
-        drawn = chances(counts, config.negatives) if config.negatives else None
-        self._chances = drawn if drawn is None else drawn.to(runner.device)
         self._corpus, self._seconds = corpus.fingerprint, 0.0
         self._best: Best | None = None
         self.state: LMState | None = None

@@ -47,7 +47,7 @@ from sparsemeta.ops.output.types import (
     Scores as Scores,
 )
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
-from sparsemeta.ops.types import Address as Address, Segment as Segment
+from sparsemeta.ops.types import Address as Address, Function as Function, Segment as Segment
 from sparsemeta.ops.update.scan import (
     BACKENDS as BACKENDS,
     Backend as Backend,

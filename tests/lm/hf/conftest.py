@@ -24,6 +24,7 @@ CONFIG = ModelConfig(
     heads=2,
     window=8,
     mlp_width=64,
+    bias=True,
     memory_layers=(0, 2),
     memory=MEMORY,
     rows=ROWS,
