@@ -1,6 +1,7 @@
 """The first bytes of texts of several kinds, packed, unpacked and compared, beside others' sizes.
 
-    python experiments/compress/run.py --model MODEL --texts TEXT...
+    sparsemeta train recipes/wikitext2-bpe-static.toml --training.steps 2400
+    python experiments/compress/run.py --model runs/wikitext2-bpe-static --texts TEXT...
 
 writes results.json and results.md beside this file after each text; texts that are there are not
 measured again. Times are of the processor, and comparable within one text. Nothing is tuned.
@@ -11,7 +12,7 @@ import json
 import lzma
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 import tyro
 
-from sparsemeta.lm import Document, compress, decompress, load, score
+from sparsemeta.lm import Document, LanguageModel, Tokenizer, compress, decompress, load, score
 from sparsemeta.run import Progress
 
 HERE = Path(__file__).parent
@@ -33,7 +34,7 @@ class Options:
     texts: tuple[Path, ...]
     """Files."""
     model: Path
-    """A model with tables, its tokenizer of the bpe or bytes kind."""
+    """A run, its tokenizer of the bpe or bytes kind; without tables it is given some, untrained."""
     bytes: int = 300_000
     """How much of each is packed, from its start."""
     strands: int = 16
@@ -60,14 +61,28 @@ def others(data: bytes) -> dict[str, int]:
     return sizes | {"ppmd, best order": min(len(c.encode(data) + c.flush()) for c in coders)}
 
 
+def with_tables(path: Path) -> tuple[LanguageModel, Tokenizer]:
+    """A model with tables and gate, untrained if it had none; every other weight as it was."""
+    base, tokenizer = load(path, "cpu")
+    assert isinstance(base, LanguageModel)
+    if base.tables is not None:
+        return base, tokenizer
+    config = replace(base.config, output=(*base.config.output, "tables"))
+    model = LanguageModel(config, base.vocab_size)
+    model.load_state_dict(base.state_dict(), strict=False)
+    assert model.tables is not None
+    model.tables.spell(torch.from_numpy(tokenizer.endings(model.tables.spelling.shape[1])))
+    return model, tokenizer
+
+
 def measure(options: Options, data: bytes) -> dict[str, Any]:
     """All that is said of one text."""
-    model, tokenizer = load(options.model, "cpu")
+    model, tokenizer = with_tables(options.model)
     text = Document("text", data.decode("utf-8"))
     read, reading = timed(lambda: score(model, tokenizer, [text]))
     settings: dict[str, Any] = {"strands": options.strands, "progress": Progress()}
     packed, packing = timed(lambda: compress(model, tokenizer, data, **settings))
-    again, same = load(options.model, "cpu")
+    again, same = with_tables(options.model)
     back, unpacking = timed(lambda: decompress(again, same, packed.file, progress=Progress()))
     assert back == data
     return {

@@ -125,7 +125,7 @@ def test_another_maker_is_refused(monkeypatch):
     other.config = dataclasses.replace(other.config, window=8)
     refused(file, other, match="another model")
     torch.set_num_threads(2)
-    refused(file, match="by 1 threads, but this process has 2.* Set OMP_NUM_THREADS=1")
+    refused(file, match="a thread count of 1, but here it is 2.* Set OMP_NUM_THREADS=1")
     torch.set_num_threads(1)
     monkeypatch.setattr(torch, "__version__", "9.8.7+cpu")
     refused(file, match=r"with torch 2\.\d+\.\d+, but this is 9\.8\.7")

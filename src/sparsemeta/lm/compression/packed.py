@@ -81,7 +81,7 @@ def require_same(made: Maker, here: Maker) -> None:
     _require(made.memory == here.memory, f"{which}. Name its file: --memory FILE")
     _require(
         made.threads == here.threads,
-        f"by {made.threads} threads, but this process has {here.threads}, and could round "
+        f"with a thread count of {made.threads}, but here it is {here.threads}, and could round "
         f"otherwise. Set OMP_NUM_THREADS={made.threads}",
     )
     _require(
