@@ -204,8 +204,8 @@ class TableMemory(AdaptiveLayer):
             return said, state, after
 
         heard = _heard(log_p.detach(), came, pending.log_p, mask)
-        marks = (x if x is None else x.cpu() for x in (mask, reset, revealed))
-        segment = Came(came.cpu(), heard.cpu(), *marks)
+        real, emptied, told = (x if x is None else x.cpu() for x in (mask, reset, revealed))
+        segment = Came(came.cpu(), heard.cpu(), real, emptied, told)
         if self.addressing is not None:
             pairs = zip(pending[2:], (slots, shares), strict=True)
             around = (torch.cat([before[:, None], x], 1).cpu() for before, x in pairs)

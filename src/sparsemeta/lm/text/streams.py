@@ -26,7 +26,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        return Batch(*(None if x is None else x.to(device) for x in self))
+        reset = None if self.reset is None else self.reset.to(device)
+        return Batch(self.tokens.to(device), self.targets.to(device), reset)
 
 
 class Episode(NamedTuple):
