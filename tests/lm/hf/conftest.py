@@ -28,7 +28,7 @@ CONFIG = ModelConfig(
     memory_layers=(0, 2),
     memory=MEMORY,
     rows=ROWS,
-    tables=TABLES,
+    tables=replace(TABLES, rate=1.0),  # or it soon believes them alone, which repeat themselves
 )
 
 
