@@ -21,6 +21,8 @@ TEST = "data/wikitext-2/wiki.test.tokens"
 LIVES = ("static", "document", "carried", "carried+cache")
 ARMS = {
     "wikitext2-word-static": ("static", "cache", "dynamic", "cache+dynamic"),
+    "wikitext2-word-strong": ("static", "cache", "dynamic", "cache+dynamic"),
+    "wikitext2-word-strong-frozen": (*LIVES, "carried+no-rows", "carried+no-tables"),
     "wikitext2-word": (*LIVES, "carried+dynamic"),
     "wikitext2-word-frozen": (*LIVES, "carried+no-rows", "carried+no-tables"),
     "wikitext2-word-tables": LIVES,
