@@ -105,8 +105,9 @@ def main(options: Options) -> None:
     model, tokenizer = load_model(options.model)
     model.eval()
 
-    def memory(**settings: int) -> TableMemory:
-        made = TableMemory(model.config.width, model.vocab_size, TablesConfig(**settings))
+    def memory(capacity: int = 2**24) -> TableMemory:
+        config = TablesConfig(capacity=capacity)
+        made = TableMemory(model.config.width, model.vocab_size, config)
         made.spell(torch.from_numpy(tokenizer.endings(made.spelling.shape[1])))
         return made
 
@@ -123,8 +124,8 @@ def main(options: Options) -> None:
     log_p = torch.cat([text.log_p for text in chosen])
     stream = {}
     for budget in BUDGETS:
-        capacity = budget * len(log_p) // 48 if budget else 2**24
-        log_q, size = read(memory(capacity=capacity), tokens, log_p)
+        empty = memory(budget * len(log_p) // 48) if budget else memory()
+        log_q, size = read(empty, tokens, log_p)
         stream[str(budget)] = {"bits": bits(log_q, data), "bytes a token": size / len(log_p)}
         print(budget, stream[str(budget)], flush=True)
     found = {"alone": alone, "stream": {"texts": options.stream, "tokens": len(log_p)} | stream}

@@ -24,6 +24,7 @@ from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
 from sparsemeta.lm.evaluation import evaluate
 from sparsemeta.lm.modelling import LanguageModel
+from sparsemeta.lm.optimizer import parameter_groups
 from sparsemeta.lm.text import (
     Streams,
     read_documents,
@@ -31,7 +32,6 @@ from sparsemeta.lm.text import (
     tokenise,
     train_tokenizer,
 )
-from sparsemeta.lm.training import parameter_groups
 from sparsemeta.nn import Addressing, SparseMemory, observe, usage_losses
 from sparsemeta.ops import Address, product_address
 from sparsemeta.run import Progress

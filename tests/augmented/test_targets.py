@@ -146,7 +146,7 @@ def test_a_quantised_layer():
     with session(model):
         assert torch.equal(model(x), expected)
         model(x).sum().backward()
-    assert model[0].fast_memory.memory.output.weight.grad.any()
+    assert model.get_parameter("0.fast_memory.memory.output.weight").grad.any()
     assert strip(model)[0].weight.dtype == torch.int8
 
 

@@ -183,7 +183,7 @@ class LanguageModel(nn.Module):
 class Block(nn.Module):
     """Attention, memory if it carries one, and MLP, each added to the residual stream."""
 
-    def __init__(self, config: ModelConfig, dropout: float, *, memory: bool):
+    def __init__(self, config: ModelConfig, dropout: float = 0.0, *, memory: bool):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.attention = WindowAttention(config)
