@@ -4,6 +4,7 @@
     text/           sources -> documents -> tokens -> streams
     modelling.py    tokens -> embedding -> [attention -> memory -> MLP] x layers -> logits
     training.py     a recipe -> a run -> checkpoints
+    loss.py         what is trained; negatives.py cheaper, optimizer.py by which rule
     reading.py      the one loop: read a segment, score it, and only then learn from it; scores.py
     evaluation/     what may adapt while reading, tuned and compared
     memories.py     models and memories loaded; texts -> a memory file; shown, compared, merged
