@@ -17,6 +17,9 @@ SMALL = TablesConfig(
 )
 LEARNED = replace(SMALL, learned=(0.9, 0.7), slots=9, active=3, key_width=4)
 
+CACHED = replace(SMALL, cache=9, cache_width=2)
+EVERY = replace(LEARNED, cache=64)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -82,6 +85,7 @@ def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[Re
     rules, streams, log_q, weights = memory.rules, [], [], []
     slow, log_p = memory.slow(given.hidden), given.logits.log_softmax(-1)
     found = memory.addressing and memory.addressing(given.hidden)
+    states = memory.cache and memory.cache.states(given.hidden)
     for b in range(len(given.came)):
         rates = rules.first, rules.least
         truth = ReferenceMemory(memory.heads, SPELLING, rules.capacity, rates, memory.start)
@@ -97,7 +101,12 @@ def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[Re
             else:
                 truth.came.append(token)
             address = found and Address(found.index[b, t], found.weight[b, t])
-            said = truth.predict(log_p[b, t], slow[b, t], address)
+            like = (
+                None
+                if states is None
+                else (states[b, t], memory.cache.sharpness.exp() * states[b, t])
+            )
+            said = truth.predict(log_p[b, t], slow[b, t], address, like)
             log_q.append(said[0])
             weights.append(said[1])
         streams.append(truth)

@@ -16,6 +16,8 @@ from sparsemeta.errors import ConfigError, ScanError, StateError
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.nn import TableMemory, watch_gate
 from tests.nn.table_streams import (
+    CACHED,
+    EVERY,
     LEARNED,
     SMALL,
     VOCABULARY,
@@ -30,7 +32,9 @@ CASES = [{}, {"masked": 0.3}, {"resets": 0.1}, {"masked": 0.3, "resets": 0.1, "t
 CASES += [{"masked": 0.2, "resets": 0.1, "hidden": 0.4}]
 PRODUCT = replace(LEARNED, addressing="product")
 CONFIGS = pytest.mark.parametrize(
-    "config", [SMALL, LEARNED, PRODUCT], ids=["exact", "learned", "product"]
+    "config",
+    [SMALL, LEARNED, PRODUCT, CACHED, EVERY],
+    ids=["exact", "learned", "product", "cached", "every"],
 )
 
 
@@ -120,7 +124,7 @@ def learned(state):
 
 def same(one, other, config=SMALL):
     """Bit for bit; but a product of matrices, which finds learned contexts, is rounded anyhow."""
-    tolerance = 1e-12 if config.learned else 0.0
+    tolerance = 1e-12 if config.learned or config.cache else 0.0
     for name, tensor in learned(one).items():
         expected = learned(other)[name]
         torch.testing.assert_close(tensor, expected, rtol=tolerance, atol=tolerance, msg=name)
@@ -192,7 +196,7 @@ def test_an_empty_memory_is_the_model_exactly(config):
     log_q, state, pending = run(blank, case(time=20), whole=3)
     assert torch.equal(log_q, case(time=20).logits.log_softmax(-1)[:, -3:])
     assert int(state.layers["memory"].used.sum()) == 0
-    assert torch.equal(pending.log_p, log_q[:, -1])
+    torch.testing.assert_close(pending.log_p, log_q[:, -1])
 
 
 @for_all(st.integers(0, 30), st.integers(0, 5))

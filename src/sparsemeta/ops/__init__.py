@@ -18,8 +18,9 @@ from sparsemeta.ops.address.kinds import (
     topk_address as topk_address,
 )
 from sparsemeta.ops.compiled import usable as usable
+from sparsemeta.ops.log_p import fine as fine, log_p as log_p
 from sparsemeta.ops.output.gate_reference import EVIDENCE as EVIDENCE, SETS as SETS
-from sparsemeta.ops.output.heads import BYTES as BYTES, LEARNED as LEARNED, Heads as Heads
+from sparsemeta.ops.output.heads import BYTES as BYTES, Heads as Heads
 from sparsemeta.ops.output.rows import run_rows as run_rows
 from sparsemeta.ops.output.tables import (
     check_tokens as check_tokens,
@@ -31,6 +32,7 @@ from sparsemeta.ops.output.tables_types import (
     Came as Came,
     Gate as Gate,
     Memory as Memory,
+    Recalled as Recalled,
     Rules as Rules,
     Tables as Tables,
 )
