@@ -54,15 +54,16 @@ def newest(
         mask: (B, T) bool, the real steps; all are if None.
         reset: (B, T) bool, where all is forgotten before the step.
     """
+    # Only the state is learned from later on: it is kept by a cache.
+    said, before = (x._replace(**_cut_off(x)) for x in (predicted, before))
     if mask is None:
-        found = Pending(*(x[:, -1] for x in predicted))
-        made = found._replace(log_p=_of_all(found.log_p))
+        found = Pending(*(x[:, -1] for x in said))
         # Of many steps, a view of the last would keep all of them.
-        return Pending(*(x.detach().clone() for x in made))
+        return Pending(*(x.clone() for x in found._replace(log_p=_of_all(found.log_p))))
     last = _positions(mask)[:, -1]
     emptied = torch.zeros_like(last) if reset is None else _positions(reset)[:, -1]
     stream = torch.arange(len(last), device=last.device)
-    inside, real = Pending(*(x.detach()[stream, last - 1] for x in predicted)), (last > 0)[:, None]
+    inside, real = Pending(*(x[stream, last - 1] for x in said)), (last > 0)[:, None]
     inside = inside._replace(log_p=_of_all(inside.log_p))
     found = Pending(*(torch.where(real, *pair) for pair in zip(inside, before, strict=True)))
     holds = (last >= emptied)[:, None]
@@ -109,6 +110,11 @@ def asked(came: Tensor, mask: Tensor | None) -> Tensor:
 def follows(said: Tensor, mask: Tensor | None) -> Tensor:
     """What was said (B, T) of the token at each step, by what was at the real step before it."""
     return said if mask is None else said.gather(1, _preceding(mask))
+
+
+def _cut_off(pending: Pending) -> dict[str, Tensor]:
+    """All but the state, without their graph."""
+    return {name: x.detach() for name, x in pending._asdict().items() if name != "state"}
 
 
 def _of_all(logits: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class StateCache(nn.Module):
             heard = said(share[:, :-1], next_one)
         recalled = Recalled(known.sum(-1), follows(heard.detach(), mask), target, told, token)
         donate = donate and not torch.is_grad_enabled()
-        return recalled, held.append(previous.detach(), came, written, reset, donate=donate)
+        return recalled, held.append(previous, came, written, reset, donate=donate)
 
     def _likeness(self, context: Tensor, held: CachedStates, previous: Tensor) -> Tensor:
         """Of each context (B, 1 + T, K) to what was kept, and to what is new: (B, 1 + T, W + T)."""
