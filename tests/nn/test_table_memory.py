@@ -156,6 +156,29 @@ def test_any_split_of_a_stream_is_the_whole(config, cut, seed, options, donate):
         torch.testing.assert_close(mine, expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("donate", [False, True])
+@pytest.mark.parametrize("hidden", [0.0, 0.4])
+def test_a_cache_read_token_by_token_is_the_whole(hidden, donate):
+    memory, given = module(CACHED), case(hidden=hidden, batch=3)
+    expected, once, _ = run(memory, given)
+    whole, _, _ = run(memory, given, whole=0)
+    state = every = pending = None
+    with torch.inference_mode():
+        for t in range(40):
+            part, before = given.part(t, t + 1), state and state.clone()
+            said, every, _ = run(memory, part, state and state.clone(), pending, whole=0)
+            log_q, after, pending = run(memory, part, state, pending, donate=donate)
+            torch.testing.assert_close(log_q, expected[:, t : t + 1])
+            torch.testing.assert_close(said, whole[:, t : t + 1])
+            if before is not None and not donate:
+                assert all(map(torch.equal, state.tensors().values(), before.tensors().values()))
+            state = after
+    for found in (state, every):
+        same(found, once, CACHED)
+        for name, tensor in found.layers["cache"].tensors().items():
+            torch.testing.assert_close(tensor, once.layers["cache"].tensors()[name])
+
+
 @CONFIGS
 @pytest.mark.parametrize("options", CASES)
 def test_the_gate_has_learned_what_its_reference_has(config, options):

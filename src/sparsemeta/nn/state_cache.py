@@ -9,7 +9,7 @@ from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import CachedStates, CacheLayout, FastWeights
 from sparsemeta.nn.pending import Pending, asked, follows
 from sparsemeta.nn.predecessors import predecessors, take_steps
-from sparsemeta.ops import Recalled
+from sparsemeta.ops import Recalled, recall_one, usable
 
 SHARPNESS = 14.0
 """Tau, before it is trained."""
@@ -81,6 +81,10 @@ class StateCache(nn.Module):
         written = after.known
         for needed in (mask, revealed):
             written = written if needed is None else written & needed
+        donate = donate and not torch.is_grad_enabled()
+        plain = mask is None and reset is None and not torch.is_grad_enabled()
+        if plain and came.shape[1] == 1 and usable(states):
+            return self._one(context, came, held, written, targets, donate=donate)
 
         known = _known(held, written, reset)
         share = self._likeness(context, held, previous).masked_fill(~known, FAR).softmax(-1)
@@ -100,8 +104,24 @@ class StateCache(nn.Module):
         else:
             heard = said(share[:, :-1], next_one)
         recalled = Recalled(known.sum(-1), follows(heard.detach(), mask), target, told, token)
-        donate = donate and not torch.is_grad_enabled()
         return recalled, held.append(previous, came, written, reset, donate=donate)
+
+    def _one(
+        self,
+        context: Tensor,
+        came: Tensor,
+        held: CachedStates,
+        written: Tensor,
+        targets: Tensor | None,
+        *,
+        donate: bool,
+    ) -> tuple[Recalled, CachedStates]:
+        """The same of a single token, in a compiled loop."""
+        if not donate:
+            held = CachedStates(*(x.clone() for x in held.tensors().values()))
+        ring = held.key, held.token, held.steps
+        queries = context * self.sharpness.exp().to(context)
+        return recall_one(ring, queries, context[:, 0], came, written, targets), held
 
     def _likeness(self, context: Tensor, held: CachedStates, previous: Tensor) -> Tensor:
         """Of each context (B, 1 + T, K) to what was kept, and to what is new: (B, 1 + T, W + T)."""

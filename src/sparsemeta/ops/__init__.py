@@ -20,6 +20,7 @@ from sparsemeta.ops.address.kinds import (
 )
 from sparsemeta.ops.compiled import usable as usable
 from sparsemeta.ops.logits import fine as fine, log_p as log_p
+from sparsemeta.ops.output.cache import recall_one as recall_one
 from sparsemeta.ops.output.gate_reference import EVIDENCE as EVIDENCE, SETS as SETS
 from sparsemeta.ops.output.heads import BYTES as BYTES, Heads as Heads
 from sparsemeta.ops.output.rows import run_rows as run_rows
