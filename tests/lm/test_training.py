@@ -95,7 +95,7 @@ def test_memories_are_emptied_by_chance_before_a_segment(recipe, tmp_path, outpu
         assert not emptied[-1][:, 1:].any()
         read = read.where(~emptied[-1][:, 0], 0) + 16
         for name, layer in session.state.memory.layers.items():
-            first = name == "tables.cache"  # no state came before it
+            first = int(name == "tables.cache")  # no state came before it
             assert torch.equal(layer.steps, read - first)
     assert 4 < torch.stack(emptied).sum() < 28
 

@@ -43,8 +43,8 @@ def insight(memory: FastWeights, model: LanguageModel, tokenizer: Tokenizer) -> 
     if model.rows is not None:
         found[ROWS] = _rows(model.rows, memory.child(ROWS), tokenizer)
     if model.tables is not None:
-        (layer,) = memory.child(TABLES).layers.values()
-        assert isinstance(layer, TableWeights)
+        layers = memory.child(TABLES).layers.values()
+        (layer,) = (layer for layer in layers if isinstance(layer, TableWeights))
         found[TABLES] = _tables(model, model.tables, layer, tokenizer)
     return found
 

@@ -49,7 +49,7 @@ def score(
     log_q = made["log_q"]
     if trained:
         parts = log_p, gate.slow, gate.start, _shares(came), _recalled(came).target
-        log_q = _Score.apply(*parts, log_q, made["gradient"], made["chosen"])
+        log_q = _Score.apply(*parts, log_q, (made["gradient"], made["chosen"]))
     return Read(log_q, made.get("weights"))
 
 
@@ -160,8 +160,8 @@ def _nothing(dtype: torch.dtype) -> dict[str, np.ndarray]:
 
 class _Score(Function):
     @staticmethod
-    def forward(ctx, log_p, slow, start, shares, expected, log_q, gradient, chosen):
-        ctx.save_for_backward(start, gradient, chosen)
+    def forward(ctx, log_p, slow, start, shares, expected, log_q, rest):
+        ctx.save_for_backward(start, *rest)
         ctx.cached = expected.numel() > 0
         return log_q.view_as(log_q)
 
@@ -172,7 +172,7 @@ class _Score(Function):
         sizes = [1, len(start), gradient.shape[-1] - len(start) - 2, 1]
         d_log_p, d_slow, d_shares, d_cache = (gradient * d_log_q[..., None]).split(sizes, -1)
         d_start, d_cache = _by_set(d_slow, chosen, start), d_cache[..., 0] if ctx.cached else None
-        return d_log_p[..., 0], d_slow, d_start, d_shares, d_cache, None, None, None
+        return d_log_p[..., 0], d_slow, d_start, d_shares, d_cache, None, None
 
 
 class _Predict(Function):
