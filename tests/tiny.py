@@ -1,5 +1,7 @@
 """A model of bytes, so small that it is made on the spot, in which nothing is zero."""
 
+from dataclasses import replace
+
 import torch
 
 from sparsemeta.config import MemoryConfig, RowsConfig, TablesConfig
@@ -9,7 +11,8 @@ from sparsemeta.lm.modelling import LanguageModel
 VOCABULARY = 257
 OUTPUT = ("rows", "tables")
 ROWS = RowsConfig(half_lives=(20.0, 0.0), key_width=8)
-TABLES = TablesConfig(orders=(0, 1, 2, 4), fading_orders=(0, 1), fading=(0.9, 0.8), bytes=(1, 2))
+EXACT = TablesConfig(orders=(0, 1, 2, 4), fading_orders=(0, 1), fading=(0.9, 0.8), bytes=(1, 2))
+TABLES = replace(EXACT, cache=12, cache_width=16)
 
 
 def held(state):

@@ -94,8 +94,9 @@ def test_memories_are_emptied_by_chance_before_a_segment(recipe, tmp_path, outpu
         session.take_step()
         assert not emptied[-1][:, 1:].any()
         read = read.where(~emptied[-1][:, 0], 0) + 16
-        held = {name: layer.steps for name, layer in session.state.memory.layers.items()}
-        assert all(torch.equal(steps, read) for steps in held.values())
+        for name, layer in session.state.memory.layers.items():
+            first = int(name == "tables.cache")  # no state came before it
+            assert torch.equal(layer.steps, read - first)
     assert 4 < torch.stack(emptied).sum() < 28
 
 

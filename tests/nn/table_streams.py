@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -16,6 +17,16 @@ SMALL = TablesConfig(
     orders=(0, 1, 2, 4, 5), fading_orders=(0, 2), fading=(0.5, 0.8), bytes=(1, 2), rate=1.0
 )
 LEARNED = replace(SMALL, learned=(0.9, 0.7), slots=9, active=3, key_width=4)
+PRODUCT = replace(LEARNED, addressing="product")
+CACHED = replace(SMALL, cache=9, cache_width=2)
+EVERY = replace(LEARNED, cache=64)
+CASES = [{}, {"masked": 0.3}, {"resets": 0.1}, {"masked": 0.3, "resets": 0.1, "time": 60}]
+CASES += [{"masked": 0.2, "resets": 0.1, "hidden": 0.4}]
+CONFIGS = pytest.mark.parametrize(
+    "config",
+    [SMALL, LEARNED, PRODUCT, CACHED, EVERY],
+    ids=["exact", "learned", "product", "cached", "every"],
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[Re
     rules, streams, log_q, weights = memory.rules, [], [], []
     slow, log_p = memory.slow(given.hidden), given.logits.log_softmax(-1)
     found = memory.addressing and memory.addressing(given.hidden)
+    states = memory.cache and memory.cache.states(given.hidden)
     for b in range(len(given.came)):
         rates = rules.first, rules.least
         truth = ReferenceMemory(memory.heads, SPELLING, rules.capacity, rates, memory.start)
@@ -97,9 +109,40 @@ def reference(memory: TableMemory, given: Case) -> tuple[Tensor, Tensor, list[Re
             else:
                 truth.came.append(token)
             address = found and Address(found.index[b, t], found.weight[b, t])
-            said = truth.predict(log_p[b, t], slow[b, t], address)
+            like = (
+                None
+                if states is None
+                else (states[b, t], memory.cache.sharpness.exp() * states[b, t])
+            )
+            said = truth.predict(log_p[b, t], slow[b, t], address, like)
             log_q.append(said[0])
             weights.append(said[1])
         streams.append(truth)
     shape = *given.came.shape, -1
     return torch.stack(log_q).view(shape), torch.stack(weights).view(shape), streams
+
+
+def real(given, values):
+    """Values (B, T, ...) at real steps."""
+    return values if given.mask is None else values[given.mask]
+
+
+def picked(given, log_q):
+    """Of a whole distribution, what it gives the targets."""
+    return log_q.gather(-1, given.targets[..., None])[..., 0]
+
+
+def learned(state):
+    """What a state holds, without rows that are not used."""
+    parts = state.layers["memory"].tensors()
+    used = int(parts["used"][:, 0].max()) + 1
+    rows = {name: parts[name][:, :used] for name in ("key", "weight", "rows")}
+    return rows | {name: parts[name] for name in ("used", "recent", "theta", "moved")}
+
+
+def same(one, other, config=SMALL):
+    """Bit for bit; but a product of matrices, which finds learned contexts, is rounded anyhow."""
+    tolerance = 1e-12 if config.learned or config.cache else 0.0
+    for name, tensor in learned(one).items():
+        expected = learned(other)[name]
+        torch.testing.assert_close(tensor, expected, rtol=tolerance, atol=tolerance, msg=name)

@@ -1,6 +1,7 @@
 """What a network has learned while running.
 
 base.py       what the states of all kinds of layers have in common
+cached.py     the last hidden states, and what followed them
 layer.py      a table of rows: one for every slot, or only those that were written
 tables.py     tables slot -> weights of the tokens that followed, and what a gate learned of them
 entries.py    what such tables hold, as a list
@@ -10,6 +11,7 @@ file.py       states on disk
 """
 
 from sparsemeta.fast_weights.base import LayerState as LayerState
+from sparsemeta.fast_weights.cached import CachedStates as CachedStates, CacheLayout as CacheLayout
 from sparsemeta.fast_weights.entries import Entries as Entries
 from sparsemeta.fast_weights.file import (
     Origin as Origin,

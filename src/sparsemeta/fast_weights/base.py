@@ -19,8 +19,8 @@ class LayerState(ABC):
     """
 
     layout_type: ClassVar[type]
-    """Of the attribute `layout` of the modules that have such a state; its first numbers are
-    `shape` without B."""
+    """Of the attribute `layout` of the modules that have such a state; its `shape` is that of the
+    state without B."""
     parts: ClassVar[tuple[str, ...]]
     """What `stored` gives, by name and in this order."""
 

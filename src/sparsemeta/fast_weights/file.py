@@ -20,12 +20,16 @@ from torch import Tensor, nn
 
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights.base import LayerState
-from sparsemeta.fast_weights.layer import LayerWeights, Layout
-from sparsemeta.fast_weights.tables import TableLayout, TableWeights
+from sparsemeta.fast_weights.cached import CachedStates
+from sparsemeta.fast_weights.layer import LayerWeights
+from sparsemeta.fast_weights.tables import TableWeights
 from sparsemeta.files import write_file
 
 FORMAT = "sparsemeta.fast_weights/3"
-KINDS: dict[str, type[LayerState]] = {kind.__name__: kind for kind in (LayerWeights, TableWeights)}
+KINDS: dict[str, type[LayerState]] = {
+    kind.__name__: kind for kind in (LayerWeights, TableWeights, CachedStates)
+}
+LAYOUTS = tuple([kind.layout_type for kind in KINDS.values()])
 DAMAGE = (OSError, SafetensorError, ArithmeticError, AttributeError, LookupError, MemoryError)
 DAMAGE += (RuntimeError, TypeError, ValueError)
 """What reading a file of any bytes may raise."""
@@ -58,8 +62,9 @@ def save(path: Path, layers: Mapping[str, LayerState], origin: Origin) -> None:
 
 def load(path: Path, model: nn.Module | None) -> dict[str, LayerState]:
     """See `FastWeights.load`."""
-    wanted = [getattr(module, "layout", None) for module in model.modules()] if model else []
-    layouts = {(type(x), *x[:3]): x for x in wanted if isinstance(x, (Layout, TableLayout))}
+    modules = model.modules() if model else ()
+    wanted: list[Any] = [getattr(module, "layout", None) for module in modules]
+    layouts = {(type(x), *x.shape): x for x in wanted if isinstance(x, LAYOUTS)}
     layers = {}
     with _opened(path) as (header, file):
         if model is not None and header.get("fingerprint") != fingerprint(model):

@@ -27,6 +27,11 @@ class Layout(NamedTuple):
     width: int  # V
     capacity: int | None  # rows held per head at most, in the growing form; None is the dense form
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a state, without B."""
+        return self.heads, self.slots, self.width
+
 
 @dataclass(frozen=True)
 class LayerWeights(LayerState):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import file
 from sparsemeta.fast_weights.base import LayerState
+from sparsemeta.fast_weights.cached import CachedStates
 from sparsemeta.fast_weights.file import Origin
 from sparsemeta.fast_weights.layer import LayerWeights
 from sparsemeta.fast_weights.tables import TableWeights
@@ -50,9 +51,7 @@ class FastWeights:
         for key, tensor in tensors.items():
             name, _, part = key.rpartition(".")
             parts[name][part] = tensor
-        return cls(
-            {k: (LayerWeights if "table" in p else TableWeights)(**p) for k, p in parts.items()}
-        )
+        return cls({name: _kind(found)(**found) for name, found in parts.items()})
 
     def child(self, name: str) -> Self:
         """The part of one sub-module: the inverse of `join`."""
@@ -188,3 +187,10 @@ class FastWeights:
                 another model, or is more than `memory.capacity` of this one.
         """
         return cls(file.load(Path(path), model))
+
+
+def _kind(parts: Mapping[str, Tensor]) -> type[LayerState]:
+    """Of which kind a layer with such tensors is."""
+    if "table" in parts:
+        return LayerWeights
+    return TableWeights if "theta" in parts else CachedStates

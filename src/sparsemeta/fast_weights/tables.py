@@ -39,6 +39,11 @@ class TableLayout(NamedTuple):
     capacity: int  # rows of a stream at most
     classes: int = 2**31  # V: tokens are below
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a state, without B."""
+        return self.heads, self.sets, self.recent
+
 
 @dataclass(frozen=True)
 class TableWeights(LayerState):

@@ -16,7 +16,7 @@ from sparsemeta.fast_weights import Entries, FastWeights, TableWeights
 from sparsemeta.lm.modelling import ROWS, TABLES, LanguageModel
 from sparsemeta.lm.text import Tokenizer
 from sparsemeta.nn import RowMemory, TableMemory, memory_off
-from sparsemeta.ops import BYTES, LEARNED, belief, by_evidence, number_all, trust
+from sparsemeta.ops import BYTES, belief, by_evidence, number_all, trust
 
 TOKENS = 6
 """So many are named of each head of a row memory."""
@@ -43,8 +43,8 @@ def insight(memory: FastWeights, model: LanguageModel, tokenizer: Tokenizer) -> 
     if model.rows is not None:
         found[ROWS] = _rows(model.rows, memory.child(ROWS), tokenizer)
     if model.tables is not None:
-        (layer,) = memory.child(TABLES).layers.values()
-        assert isinstance(layer, TableWeights)
+        layers = memory.child(TABLES).layers.values()
+        (layer,) = (layer for layer in layers if isinstance(layer, TableWeights))
         found[TABLES] = _tables(model, model.tables, layer, tokenizer)
     return found
 
@@ -73,7 +73,8 @@ def told(found: dict[str, Any]) -> Iterator[str]:
             if head["known"]:
                 yield (
                     f"  {head['context']}: {head['weight']:.1%}; known at {head['known']:.1%} of "
-                    f"tokens, and then believed {head['believed']:.0%}; surest of"
+                    f"tokens, and then believed {head['believed']:.0%}"
+                    + ("; surest of" if head["surest"] else "")
                 )
                 yield from (f"    {_claim(claim)}" for claim in head["surest"])
         never = [head["context"] for head in heads if not head["known"]]
@@ -138,7 +139,7 @@ def _tables(
             _named(token, tokenizer) | {"share": part, "of": whole}
             for token, part, whole in zip(*(x[best].tolist() for x in claims), strict=True)
         ]
-        if heads.order[h] and heads.kind[h] != LEARNED:
+        if heads.order[h] and heads.exact[h]:
             for i, claim in zip(best.tolist(), surest, strict=True):
                 same = (owner == owner[i]).nonzero()[:, 0]
                 claim["context"] = past.spelt(h, int(listed.slot[i]), listed.age[same])

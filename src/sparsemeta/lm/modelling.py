@@ -18,10 +18,10 @@ from torch.utils.checkpoint import checkpoint
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.attention import AttentionMask, WindowAttention, attention_mask
 from sparsemeta.lm.config import ModelConfig
-from sparsemeta.lm.loss import fine, log_p
 from sparsemeta.lm.negatives import Negatives
 from sparsemeta.lm.state import LMState
 from sparsemeta.nn import AdaptiveLayer, RowMemory, SparseMemory, TableMemory
+from sparsemeta.ops import fine, log_p
 
 ROWS, TABLES = "rows", "tables"
 """What these memories are called in a state; those of blocks have their numbers."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
 
-from sparsemeta.lm.loss import fine
+from sparsemeta.ops import fine
 
 
 class Negatives(NamedTuple):

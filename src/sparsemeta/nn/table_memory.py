@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from math import nan
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +12,9 @@ from sparsemeta.errors import StateError, require
 from sparsemeta.fast_weights import FastWeights, TableLayout, TableWeights
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.parts import Addressing
+from sparsemeta.nn.pending import Pending, heard, newest, nothing
 from sparsemeta.nn.sparse_memory import NAME
+from sparsemeta.nn.state_cache import StateCache
 from sparsemeta.ops import (
     EVIDENCE,
     SETS,
@@ -26,6 +26,7 @@ from sparsemeta.ops import (
     Rules,
     Tables,
     check_tokens,
+    log_p,
     predict,
     roomy,
     score,
@@ -33,29 +34,10 @@ from sparsemeta.ops import (
 
 FOUND = ("slots", "active", "key_width", "addressing")
 """What of the settings says how a learned context is found."""
+CACHE = "cache"
+"""What the states of its cache are called, beside its tables, which have the usual name."""
 START = -2.0
 """Logit of a head's speaking rather than backing off, before anything is trained or learned."""
-
-
-class Pending(NamedTuple):
-    """What was predicted for the token that comes next.
-
-    Attributes:
-        log_p: (B, V), the model's log-probabilities; NaN where nothing was predicted.
-        gate: (B, H), the slow part of the gate.
-        slots: (B, L) int64, those of all learned contexts; -1 where nothing was predicted.
-        shares: (B, L), their weights.
-    """
-
-    log_p: Tensor
-    gate: Tensor
-    slots: Tensor
-    shares: Tensor
-
-    def blank(self) -> "Pending":
-        """As it is before anything was predicted; of predictions with an axis of time."""
-        log_p, gate, slots, shares = (torch.zeros_like(x[:, 0]) for x in self)
-        return Pending(log_p + nan, gate, slots - 1, shares)
 
 
 class TableMemory(AdaptiveLayer):
@@ -72,6 +54,8 @@ class TableMemory(AdaptiveLayer):
 
     $$p_h(y) = \sum_{s \in r} r_s C_h[s, y] / \sum_{s \in r} r_s |C_h[s]|, \quad
     C_h[s] \leftarrow \rho_h C_h[s] + r_s 1_{x}$$
+
+    The most general head is a cache of hidden states, if there is one: `StateCache`.
 
     Args:
         width: D, of the hidden state, of which the slow part of the gate and learned contexts are
@@ -96,7 +80,7 @@ class TableMemory(AdaptiveLayer):
         self.width, self.classes, self.config = width, classes, config
         fading = zip(config.fading_orders, config.fading, strict=True)
         learned = [(config.active, keep) for keep in config.learned]
-        self.heads = Heads.of(config.orders, tuple(fading), config.bytes, learned)
+        self.heads = Heads.of(config.orders, tuple(fading), config.bytes, learned, config.cache)
         self.rules = Rules(self.heads, config.capacity, config.rate, config.least_rate)
         heads = len(self.heads.order)
         self._layout = TableLayout(heads, SETS, self.heads.reach, config.capacity, classes)
@@ -107,6 +91,7 @@ class TableMemory(AdaptiveLayer):
         if learned:
             found = {name: getattr(config, name) for name in FOUND}
             self.addressing = Addressing(width, MemoryConfig(heads=len(learned), **found))
+        self.cache = StateCache(width, classes, config) if config.cache else None
         blank = torch.full((classes, max(config.bytes, default=0)), -1, dtype=torch.int32)
         self.register_buffer("spelling", blank)
         self._watchers: list[list[Tensor]] = []
@@ -137,7 +122,8 @@ class TableMemory(AdaptiveLayer):
         """An empty memory for B streams."""
         dtype = torch.promote_types(self.start.dtype, torch.float32)
         empty = TableWeights.empty(self.layout, batch, self.heads.keep, dtype=dtype)
-        return FastWeights({NAME: empty})
+        cached = {} if self.cache is None else {CACHE: self.cache.initial_state(batch)}
+        return FastWeights({NAME: empty, **cached})
 
     def forward(
         self,
@@ -187,31 +173,40 @@ class TableMemory(AdaptiveLayer):
             state, donate = self.initial_state(came.shape[0]), True
         before = self._own(state, came.shape[0])
         dtype = before.theta.dtype
-        log_p, slow = logits.log_softmax(-1, dtype=dtype), self.slow(hidden).to(dtype)
-        slots, shares = self._address(hidden, dtype)
         if mask is not None:
             came = came.where(mask, 0)
             targets = targets if targets is None else targets.where(mask, 0)
         check_tokens(came, self.classes)
-        predicted = Pending(log_p.detach(), slow.detach(), slots, shares.detach())
-        pending = pending or predicted.blank()
-        after = _pending(predicted, pending, mask, reset)
+        states = hidden[..., :0] if self.cache is None else self.cache.states(hidden)
+        predicted = Pending(
+            logits, self.slow(hidden).to(dtype), *self._address(hidden, dtype), states
+        )
+        pending = pending or nothing(predicted)
+        after = newest(predicted, pending, mask, reset)
         if targets is not None:
-            said = log_p.gather(-1, targets[..., None])[..., 0]
+            said = log_p(logits, targets).to(dtype)
         else:
-            said = log_p[:, -steps:] if 0 < steps < came.shape[1] else log_p
+            said = logits[:, -steps:].log_softmax(-1, dtype=dtype)
         if not self.enabled:
             return said, state, after
 
-        heard = _heard(log_p.detach(), came, pending.log_p, mask)
+        before_it = heard(logits, came, pending.log_p, mask, targets, said)
         real, emptied, told = (x if x is None else x.cpu() for x in (mask, reset, revealed))
-        segment = Came(came.cpu(), heard.cpu(), real, emptied, told)
+        segment = Came(came.cpu(), before_it.cpu(), real, emptied, told)
         if self.addressing is not None:
-            pairs = zip(pending[2:], (slots, shares), strict=True)
-            around = (torch.cat([before[:, None], x], 1).cpu() for before, x in pairs)
+            pairs = zip(pending.address, predicted.address, strict=True)
+            around = (torch.cat([x[:, None], rest], 1).cpu() for x, rest in pairs)
             segment = segment._replace(address=Address._make(around))
+        cached = {}
+        if self.cache is not None:
+            held, marks = self.cache.own(state, CACHE, came.shape[0]), (revealed, mask, reset)
+            recalled, cached[CACHE] = self.cache(
+                states, came, held, pending, marks, targets=targets, steps=steps, donate=donate
+            )
+            segment = segment._replace(recalled=recalled.cpu())
         # A copy: the loop holds on to the storage, which sharding has to free.
-        gate = Gate(self.start.to(dtype).cpu().clone(), slow.cpu(), pending.gate.cpu())
+        slow = predicted.gate.cpu(), pending.gate.cpu()
+        gate = Gate(self.start.to(dtype).cpu().clone(), *slow)
         tables = Tables(**{name: getattr(before, name) for name in Tables._fields})
         memory = Memory(self.rules, self.spelling.cpu(), tables)
         memory = roomy(memory, came.numel() // len(before.key), donate=donate)
@@ -224,7 +219,7 @@ class TableMemory(AdaptiveLayer):
             for watcher in self._watchers:
                 watcher.append(read.weights)
         learned = replace(before, **memory.tables._asdict())
-        return read.log_q.to(logits.device), FastWeights({NAME: learned}), after
+        return read.log_q.to(logits.device), FastWeights({NAME: learned, **cached}), after
 
     def _address(self, hidden: Tensor, dtype: torch.dtype) -> Address:
         """Of the learned contexts, (B, T, L)."""
@@ -237,10 +232,10 @@ class TableMemory(AdaptiveLayer):
     def _own(self, state: FastWeights, batch: int) -> TableWeights:
         """This memory's part of a state, checked."""
         found = list(state.layers)
-        layer = state.layers[NAME] if found == [NAME] else None
+        layer = state.layers.get(NAME) if not {*found} - {NAME, CACHE} else None
         if not isinstance(layer, TableWeights):
             raise StateError(f"expected the state of one TableMemory, got layers {found}")
-        expected = (batch, *self.layout[:3])
+        expected = (batch, *self.layout.shape)
         if layer.shape != expected:
             raise StateError(
                 f"the state's tables are {layer.shape} but this memory reads {expected} "
@@ -264,37 +259,3 @@ def watch_gate(memory: TableMemory) -> Iterator[list[Tensor]]:
         yield seen
     finally:
         memory._watchers.remove(seen)
-
-
-def _heard(log_p: Tensor, came: Tensor, before: Tensor, mask: Tensor | None) -> Tensor:
-    """What had been predicted (B, T) for the token that came, at the last real step before it."""
-    first = before.gather(-1, came)
-    if came.shape[1] == 1:
-        return first
-    if mask is None:
-        rest = log_p[:, :-1].gather(-1, came[:, 1:, None])[..., 0]
-        return torch.cat([first[:, :1], rest], 1)
-    position = _positions(mask)
-    position = torch.cat([torch.zeros_like(position[:, :1]), position[:, :-1]], 1)
-    stream = torch.arange(len(came), device=came.device)[:, None]
-    return torch.where(position > 0, log_p[stream, position - 1, came], first)
-
-
-def _pending(said: Pending, before: Pending, mask: Tensor | None, reset: Tensor | None) -> Pending:
-    """Of what all steps predicted, (B, T, ...), that of the last real one; else what was before."""
-    if mask is None:  # of many steps, a view of the last would keep all of them
-        newest = Pending(*(x.select(1, -1) for x in said))
-        return newest if said.gate.shape[1] == 1 else Pending(*(x.clone() for x in newest))
-    last = _positions(mask)[:, -1]
-    emptied = torch.zeros_like(last) if reset is None else _positions(reset)[:, -1]
-    stream = torch.arange(len(last), device=last.device)
-    inside, real = (x[stream, last - 1] for x in said), (last > 0)[:, None]
-    found = Pending(*(torch.where(real, *pair) for pair in zip(inside, before, strict=True)))
-    holds = (last >= emptied)[:, None]
-    return found._replace(log_p=found.log_p.where(holds, nan), slots=found.slots.where(holds, -1))
-
-
-def _positions(mask: Tensor) -> Tensor:
-    """(B, T) int64, the last step up to and including each where a mask is True, from 1; or 0."""
-    step = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    return torch.where(mask, step, 0).cummax(1).values

@@ -5,6 +5,7 @@ address/     from queries and keys to addresses
 update/      retain, write, read: what a segment does to a memory, in several exact forms
 table/       a table that holds only the rows of slots that were written
 output/      memory where outcomes are predicted
+logits.py    log p of single tokens
 compiled.py  whether compiled loops can be used, and running them on several threads
 """
 
@@ -18,8 +19,10 @@ from sparsemeta.ops.address.kinds import (
     topk_address as topk_address,
 )
 from sparsemeta.ops.compiled import usable as usable
+from sparsemeta.ops.logits import fine as fine, log_p as log_p
+from sparsemeta.ops.output.cache import recall_one as recall_one
 from sparsemeta.ops.output.gate_reference import EVIDENCE as EVIDENCE, SETS as SETS
-from sparsemeta.ops.output.heads import BYTES as BYTES, LEARNED as LEARNED, Heads as Heads
+from sparsemeta.ops.output.heads import BYTES as BYTES, Heads as Heads
 from sparsemeta.ops.output.rows import run_rows as run_rows
 from sparsemeta.ops.output.tables import (
     check_tokens as check_tokens,
@@ -31,6 +34,7 @@ from sparsemeta.ops.output.tables_types import (
     Came as Came,
     Gate as Gate,
     Memory as Memory,
+    Recalled as Recalled,
     Rules as Rules,
     Tables as Tables,
 )

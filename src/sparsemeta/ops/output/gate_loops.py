@@ -22,12 +22,13 @@ LEAST = -600.0
 
 
 @compiled
-def weigh(where, head, gate, table, places):
+def weigh(where, head, held, gate, table, places):
     """Set how far each head speaks, by its evidence, and the weights of model and heads.
 
     Args:
         where: (slot (P,), the row of each, 0 where there is none; share (P,)).
         head: (P,), whose they are.
+        held: what the cache knows, which is then the first head; 0 is nothing.
         gate: (start (H, EVIDENCE), theta (H, SETS), slow (H,)), whose sum is the logit.
         table: as of `tables_loops`.
         places: (chosen (H,) int64, sets by evidence; shared (3,) int64, the other sets, of which
@@ -45,6 +46,8 @@ def weigh(where, head, gate, table, places):
                 mass[h] += share[i] * weight[slot[i]]
                 distinct += share[i] * rows[slot[i], DISTINCT]
             i -= 1
+        if h == 0 and held > 0:
+            mass[h], distinct = held, 1.0
         if mass[h] > 0:
             known = LEVEL[max(1, int(min(mass[h], last)))]
             chosen[h] = known * LEVELS + LEVEL[max(1, int(min(distinct, last)))]
@@ -112,6 +115,12 @@ def by_shares(log_q, where, places, said, table, gradient):
         if s != 0 and mass[h] > 0:
             by_p = weights[h + 1] * np.exp(-max(log_q, LEAST))
             gradient[i] = by_p * (count[i] - p[h] * weight[s]) / mass[h]
+
+
+@compiled
+def by_cache(log_q, weights):
+    """The gradient of log q of a token by the probability that the first head gives it."""
+    return weights[1] * np.exp(-max(log_q, LEAST))
 
 
 @compiled

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-KINDS = ("token", "byte", "learned slot")
-TOKENS, BYTES, LEARNED = range(len(KINDS))
-"""How a head numbers its slots: by a hash of the last tokens or bytes, or by trained keys."""
+KINDS = ("token", "byte", "learned slot", "hidden state")
+TOKENS, BYTES, LEARNED, CACHED = range(len(KINDS))
+"""How a head knows a context again: by a hash of the last tokens or bytes, which numbers a slot; by
+the slots that trained keys find; or by its likeness to those of a cache, which have no slots."""
 GROWS = 4
 """From so many tokens on, a slot is made only where the next shorter context was known."""
 
@@ -18,7 +19,7 @@ class Heads(NamedTuple):
 
     Attributes:
         kind: int64, of what a context is made, as in `KINDS`.
-        order: int64, of how many: the last tokens or bytes, or the slots that are nearest.
+        order: int64, of how many: the last tokens, bytes or states, or the slots that are nearest.
         keep: float64 in [0, 1], rho: what a slot keeps of its weights when it is written.
         longer: int64, a later head: where it knows the token, this one is not written (update
             exclusion); -1 for none.
@@ -38,23 +39,26 @@ class Heads(NamedTuple):
         fading: Sequence[tuple[int, float]] = (),
         spelled: Sequence[int] = (),
         learned: Sequence[tuple[int, float]] = (),
+        cached: int = 0,
     ) -> "Heads":
         """Put contexts in the order in which the gate asks them.
 
-        Learned contexts come first. Those of bytes stand between that of no token and that of
-        one: they are more general than one token where that is long, and more special than none.
-        Contexts of tokens that forget nothing extend each other, and so do those of bytes.
+        A cache comes first, then learned contexts. Those of bytes stand between that of no token
+        and that of one: they are more general than one token where that is long, and more special
+        than none. Contexts of tokens that forget nothing extend each other, as do those of bytes.
 
         Args:
             orders: contexts of the last n tokens, rising.
             fading: contexts of n tokens that forget, and what they keep.
             spelled: contexts of the last n bytes, rising.
             learned: contexts of the n slots whose keys are nearest, and what these keep.
+            cached: how many hidden states a cache holds; 0 is none.
         """
         made = [(float(n), -1.0, TOKENS, n, True) for n in orders]
         made += [(float(n), -keep, TOKENS, n, False) for n, keep in fading]
         made += [(0.5, -1.0, BYTES, n, True) for n in spelled]
         made += [(-1.0, -keep, LEARNED, n, False) for n, keep in learned]
+        made += [(-2.0, -1.0, CACHED, cached, False)] if cached else []
         made.sort(key=lambda head: head[:2])
         longer, shorter = [-1] * len(made), [-1] * len(made)
         last: dict[int, int] = {}
@@ -77,7 +81,12 @@ class Heads(NamedTuple):
     @property
     def slots(self) -> Tensor:
         """(H,) int64, how many slots each looks at."""
-        return torch.where(self.kind == LEARNED, self.order, 1)
+        return torch.where(self.kind == LEARNED, self.order, self.exact.long())
+
+    @property
+    def exact(self) -> Tensor:
+        """(H,) bool, which know a context by what came last."""
+        return (self.kind == TOKENS) | (self.kind == BYTES)
 
     @property
     def learned(self) -> int:
@@ -87,7 +96,7 @@ class Heads(NamedTuple):
     @property
     def reach(self) -> int:
         """How many tokens of the past are needed; a token has one byte at least, the gate two."""
-        return max([2, *self.order[self.kind != LEARNED].tolist()])
+        return max([2, *self.order[self.exact].tolist()])
 
     @property
     def names(self) -> list[str]:

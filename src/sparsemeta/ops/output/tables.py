@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from sparsemeta.errors import ScanError
 from sparsemeta.ops.compiled import spread
-from sparsemeta.ops.output.tables_types import Came, Gate, Memory, Tables
+from sparsemeta.ops.output.tables_types import Came, Gate, Memory, Recalled, Tables
 from sparsemeta.ops.types import Function
 
 
@@ -44,12 +44,12 @@ def score(
     made = {"target": target.contiguous(), "aimed": aimed, "log_q": torch.zeros_like(aimed)}
     trained = _trained(log_p, came, gate)
     if trained:
-        made["gradient"] = _per_head(came, memory, 1 + memory.rules.heads.learned)
+        made["gradient"] = _per_head(came, memory, 2 + memory.rules.heads.learned)
     _read(came, gate, memory, made, chosen=trained, watched=watched)
     log_q = made["log_q"]
     if trained:
-        rest = made["gradient"], made["chosen"]
-        log_q = _Score.apply(log_p, gate.slow, gate.start, _shares(came), log_q, *rest)
+        parts = log_p, gate.slow, gate.start, _shares(came), _recalled(came).target
+        log_q = _Score.apply(*parts, log_q, (made["gradient"], made["chosen"]))
     return Read(log_q, made.get("weights"))
 
 
@@ -73,26 +73,36 @@ def predict(
     head = torch.from_numpy(memory.rules.head)
     if trained:
         batch, _, classes = log_p.shape
-        made["parts"] = log_p.new_zeros(batch, steps, len(head), classes)
+        made["parts"] = log_p.new_zeros(batch, steps, len(head) + 1, classes)
     _read(came, gate, memory, made, chosen=trained, watched=watched or trained)
     log_q = made["whole"]
     if trained:
         rest = (made[name][:, -steps:] for name in ("weights", "parts", "chosen"))
         shares = _shares(came)[:, -steps:]
         slow = gate.slow[:, -steps:]
-        log_q = _Predict.apply(log_p, slow, gate.start, shares, log_q, (head, *rest))
+        _, _, _, cached, followed = _recalled(came)
+        parts = log_p, slow, gate.start, shares, cached
+        log_q = _Predict.apply(*parts, log_q, (followed, pad(head, (0, 1)), *rest))
     return Read(log_q, made.get("weights"))
 
 
 def _trained(log_p: Tensor, came: Came, gate: Gate) -> bool:
     """Whether a gradient is wanted."""
-    return torch.is_grad_enabled() and any(x.requires_grad for x in (log_p, _shares(came), *gate))
+    _, _, target, share, _ = _recalled(came)
+    sources = (log_p, _shares(came), target, share, *gate)
+    return torch.is_grad_enabled() and any(x.requires_grad for x in sources)
 
 
 def _shares(came: Came) -> Tensor:
     """The shares (B, T, L) of the learned contexts after each step."""
     none = came.log_p[..., None][..., :0]
     return none if came.address is None else came.address.weight[:, 1:]
+
+
+def _recalled(came: Came) -> Recalled:
+    """What the cache says; nothing at all where there is none."""
+    none = came.log_p[:, :0]
+    return came.recalled or Recalled(none.long(), none, none, none[..., None], none.long())
 
 
 def _per_head(came: Came, memory: Memory, more: int) -> Tensor:
@@ -122,9 +132,9 @@ def _read(
     groups = (
         (slow.contiguous(), before, start, tables.theta, tables.moved),
         (token.contiguous(), came.log_p, *(given[name] for name in GIVEN)),
+        tuple([x.detach().contiguous() for x in _recalled(came)]),
         (*tables[:4], tables.bucket, tables.recent),
-        (*rules.arrays, spelling),
-        rules.limits,
+        (*rules.arrays, spelling, rules.limits),
         tuple([given[name] for name in MADE]),
     )
     with np.errstate(all="ignore"):  # hashes wrap around, and nothing has no logarithm
@@ -150,32 +160,38 @@ def _nothing(dtype: torch.dtype) -> dict[str, np.ndarray]:
 
 class _Score(Function):
     @staticmethod
-    def forward(ctx, log_p, slow, start, shares, log_q, gradient, chosen):
-        ctx.save_for_backward(start, gradient, chosen)
+    def forward(ctx, log_p, slow, start, shares, expected, log_q, rest):
+        ctx.save_for_backward(start, *rest)
+        ctx.cached = expected.numel() > 0
         return log_q.view_as(log_q)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_log_q):
         start, gradient, chosen = ctx.saved_tensors
-        sizes = [1, len(start), gradient.shape[-1] - len(start) - 1]
-        d_log_p, d_slow, d_shares = (gradient * d_log_q[..., None]).split(sizes, -1)
-        d_start = _by_set(d_slow, chosen, start)
-        return d_log_p[..., 0], d_slow, d_start, d_shares, None, None, None
+        sizes = [1, len(start), gradient.shape[-1] - len(start) - 2, 1]
+        d_log_p, d_slow, d_shares, d_cache = (gradient * d_log_q[..., None]).split(sizes, -1)
+        d_start, d_cache = _by_set(d_slow, chosen, start), d_cache[..., 0] if ctx.cached else None
+        return d_log_p[..., 0], d_slow, d_start, d_shares, d_cache, None, None
 
 
 class _Predict(Function):
     @staticmethod
-    def forward(ctx, log_p, slow, start, shares, log_q, rest):
-        ctx.save_for_backward(log_p, start, shares, log_q, *rest)
+    def forward(ctx, log_p, slow, start, shares, cached, log_q, rest):
+        ctx.save_for_backward(log_p, start, shares, cached, log_q, *rest)
         return log_q.view_as(log_q)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_log_q):
-        log_p, start, shares, log_q, head, weights, parts, chosen = ctx.saved_tensors
+        log_p, start, shares, cached, log_q, followed, head, *rest = ctx.saved_tensors
+        weights, parts, chosen = rest
         by_model, learned = d_log_q * (log_p - log_q).exp(), head[: shares.shape[-1]]
-        by_parts = torch.einsum("bsv,bspv->bsp", d_log_q * (-log_q).exp(), parts)
+        by_q = d_log_q * (-log_q).exp()
+        by_parts = torch.einsum("bsv,bspv->bsp", by_q, parts)
+        d_cached = None
+        if cached.numel():
+            d_cached = by_q.gather(-1, followed[:, None].expand_as(cached)) * weights[..., 1:2]
         spoken = torch.cat([shares, torch.ones_like(by_parts[..., len(learned) :])], -1) * by_parts
         by_heads = torch.zeros_like(weights[..., 1:]).index_add_(-1, head, spoken)
         # A share makes its slot heard, and, being a part of the mass, all of its head less.
@@ -188,7 +204,7 @@ class _Predict(Function):
         d_logit = weights * (said - (weights * said).cumsum(-1) / below)
         d_slow = d_logit[..., 1:]
         d_start = _by_set(d_slow, chosen, start)
-        return by_model * weights[..., :1], d_slow, d_start, d_shares, None, None
+        return by_model * weights[..., :1], d_slow, d_start, d_shares, d_cached, None, None
 
 
 def _by_set(d_slow: Tensor, chosen: Tensor, start: Tensor) -> Tensor:

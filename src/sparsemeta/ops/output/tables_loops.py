@@ -130,6 +130,23 @@ def list_tokens(slot, scale, log_keep, table, places):
 
 
 @compiled
+def list_cached(share, token, scale, listed, places):
+    """Add scale * share, of a cache (C,), to the sums of tokens (C,); returns how many are listed.
+
+    So many are before, as `list_tokens` has left places.
+    """
+    sums, tokens = places
+    for c in range(len(token)):
+        y, p = token[c], scale * share[c]
+        if p > 0:
+            if sums[y] == 0:
+                tokens[listed] = y
+                listed += 1
+            sums[y] += p
+    return listed
+
+
+@compiled
 def write(token, where, entry, lookups, table):
     """Learn that a token came, where the look-ups looked; which entries (P,) there were is lost."""
     (number, slot, share), (head, log_keep, longer, shorter) = where, lookups

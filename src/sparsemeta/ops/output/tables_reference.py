@@ -6,6 +6,9 @@ A head is a table slot -> weights of the tokens that came in its context, C[s, y
     write   C[s, .] *= rho_h;  C[s, x_t] += r_s              s of the context before x_t
 
 An exact context has one slot, read with r = 1; a learned one has those that its address names.
+A cache has none: it keeps hidden states, each with the token that followed it, and its p is
+
+    p(y) = sum of softmax_i(tau k_i . k_t) over the states i that y followed    (Grave et al. 2016)
 
 Heads whose contexts extend each other share the work, as in PPM (Cleary and Witten 1984): where a
 longer context already knew the token, the shorter ones are not written (update exclusion); and a
@@ -19,9 +22,11 @@ import torch
 from torch import Tensor
 
 from sparsemeta.ops.output.gate_reference import SETS, Evidence, learn, speaks, weights
-from sparsemeta.ops.output.heads import BYTES, LEARNED, Heads
+from sparsemeta.ops.output.heads import BYTES, CACHED, LEARNED, TOKENS, Heads
 from sparsemeta.ops.types import Address
 
+State = tuple[Tensor, Tensor]
+"""A hidden state, each (K,): as it is kept, k, and as others are compared with it, tau k."""
 Context = Sequence[tuple[tuple[int, ...], Tensor]]
 """The slots of a head and the share of each: one slot of what came last, or none where not so much
 has come; or those that are learned."""
@@ -139,7 +144,8 @@ class ReferenceMemory:
         self.came: list[int] = []
         self.theta = torch.zeros(len(self.start), SETS, dtype=torch.float64)
         self.moved = torch.zeros_like(self.theta)
-        self.pending: tuple[Tensor, Tensor] | None = None
+        self.pending: tuple[Tensor, Tensor, State | None] | None = None
+        self.cache: list[tuple[Tensor, int]] = []
         self.address: Sequence[Context] = [()] * int((self.heads.kind == LEARNED).sum())
 
     def contexts(self) -> list[Context]:
@@ -149,13 +155,30 @@ class ReferenceMemory:
         exact = [
             (letters if kind == BYTES else self.came, n)
             for kind, n in zip(self.heads.kind.tolist(), self.heads.order.tolist(), strict=True)
-            if kind != LEARNED
+            if kind in (TOKENS, BYTES)
         ]
         whole = torch.ones((), dtype=torch.float64)
         return [
+            *[()] * len(self.cached),
             *self.address,
             *([(tuple(came[len(came) - n :]), whole)][: len(came) >= n] for came, n in exact),
         ]
+
+    @property
+    def cached(self) -> list[int]:
+        """How many states a cache keeps, if there is one."""
+        return self.heads.order[self.heads.kind == CACHED].tolist()
+
+    def say(self, classes: int) -> tuple[Tensor, Evidence]:
+        """What the tables and the cache say of the next token: p (H, V), and their evidence."""
+        p, evidence = self.tables.read(self.contexts(), classes)
+        if self.cache and self.pending is not None and self.pending[2] is not None:
+            keys, tokens = zip(*self.cache, strict=True)
+            share = (torch.stack(keys) @ self.pending[2][1]).softmax(0)
+            alike = torch.zeros_like(p[0]).index_add(0, torch.tensor(tokens), share)
+            p = torch.cat([alike[None], p[1:]])
+            evidence.mass[0], evidence.distinct[0] = len(keys), 1
+        return p, evidence
 
     def recent(self) -> tuple[int, int]:
         """The last token and the one before it; -1 where there is none."""
@@ -166,18 +189,24 @@ class ReferenceMemory:
         """Learn the token that came."""
         contexts = self.contexts()
         if self.pending is not None:
-            log_p, slow = self.pending
-            p, evidence = self.tables.read(contexts, len(log_p))
+            log_p, slow, state = self.pending
+            p, evidence = self.say(len(log_p))
             recent = self.recent()
             e = speaks(evidence, self.start.detach(), self.theta, slow, recent)
             given = torch.cat([log_p.exp()[None, token], p[:, token].detach()])
             rest = self.theta, self.moved, self.start.detach(), self.rates, recent
             self.theta, self.moved = learn(evidence, e, given, *rest)
+            if state is not None:
+                self.cache = [*self.cache, (state[0], token)][-self.cached[0] :]
         self.tables.write(contexts, token)
         self.came.append(token)
 
     def predict(
-        self, log_p: Tensor, slow: Tensor, address: Address | None = None
+        self,
+        log_p: Tensor,
+        slow: Tensor,
+        address: Address | None = None,
+        state: State | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mix what the model and the heads say of the next token.
 
@@ -185,16 +214,17 @@ class ReferenceMemory:
             log_p: (V,) float64.
             slow: (H,) float64.
             address: of the learned contexts, each (heads, A).
+            state: the hidden state, if there is a cache.
 
         Returns:
             log q (V,), and the weights (1 + H,) of the model and the heads.
         """
-        self.pending = log_p.detach(), slow.detach()
+        self.pending = log_p.detach(), slow.detach(), state
         if address is not None:
             self.address = [
                 [((s,), share) for s, share in zip(slots, shares, strict=True)]
                 for slots, shares in zip(address.index.tolist(), address.weight, strict=True)
             ]
-        p, evidence = self.tables.read(self.contexts(), len(log_p))
+        p, evidence = self.say(len(log_p))
         w = weights(speaks(evidence, self.start, self.theta, slow, self.recent()))
         return (w @ torch.cat([log_p.exp()[None], p])).log(), w

@@ -6,13 +6,13 @@ each slot that a head reads: of a learned context several, and these are the fir
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparsemeta.ops.output.heads import BYTES, LEARNED, Heads
+from sparsemeta.ops.output.heads import BYTES, Heads
 from sparsemeta.ops.types import Address
 
 
@@ -40,7 +40,7 @@ class Rules:
         look-up (P,), its head, log keep, longer and shorter, which are look-ups too.
         """
         heads, log_keep = self.heads, self.heads.keep.log()
-        exact = heads.kind != LEARNED
+        exact = heads.exact
         head = torch.arange(len(exact)).repeat_interleave(heads.slots)
         first = heads.slots.cumsum(0) - heads.slots
         links = (torch.where(x < 0, x, first[x])[head] for x in (heads.longer, heads.shorter))
@@ -100,6 +100,28 @@ class Memory(NamedTuple):
     tables: Tables
 
 
+class Recalled(NamedTuple):
+    """What a cache of C hidden states says, which is the first head if there is one.
+
+    Attributes:
+        held: (B, 1 + T) int64, how many states it knew before the first step and after each.
+        came: (B, T), the probability that it had given to the token that came.
+        target: (B, T or 0), that of the token to be scored.
+        share: (B, S or 0, C), of each state in its prediction after the last S steps.
+        token: (B, C) int64, what had followed the state.
+    """
+
+    held: Tensor
+    came: Tensor
+    target: Tensor
+    share: Tensor
+    token: Tensor
+
+    def cpu(self) -> Self:
+        """The same in host memory."""
+        return self._make(x.cpu() for x in self)
+
+
 class Came(NamedTuple):
     """The tokens of a segment, and what the model had made of them.
 
@@ -112,6 +134,7 @@ class Came(NamedTuple):
             learned. None: all are.
         address: (B, 1 + T, L), slots and shares of the learned contexts before the first step and
             after each; slots of -1 where there was none. None: there are no such heads.
+        recalled: what the cache says. None: there is none.
     """
 
     token: Tensor
@@ -120,6 +143,7 @@ class Came(NamedTuple):
     reset: Tensor | None
     revealed: Tensor | None = None
     address: Address | None = None
+    recalled: Recalled | None = None
 
 
 class Gate(NamedTuple):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sparsemeta.ops.output.gate_reference import DEPTHS, EVIDENCE, LIMIT, RECENT, Evidence, weights
-from sparsemeta.ops.output.heads import BYTES, LEARNED, Heads
+from sparsemeta.ops.output.heads import BYTES, Heads
 
 
 class Trust(NamedTuple):
@@ -79,11 +79,11 @@ def number_all(recent: Tensor, heads: Heads, spelling: Tensor) -> Tensor:
         spelling: (V, m) int32, the last bytes of each token, newest last; -1 where it has fewer.
 
     Returns:
-        (n, H) int64, -1 where a context needs more tokens, or is learned.
+        (n, H) int64, -1 where a context needs more tokens, or is no exact one.
     """
     from sparsemeta.ops.output.contexts import number_contexts
 
-    exact = heads.kind != LEARNED
+    exact = heads.exact
     number = torch.full((len(recent), len(exact)), -1)
     hashed = np.empty((2, 1 + max(recent.shape[1], spelling.shape[1])), np.uint64)
     kind, order = heads.kind[exact], heads.order[exact]
