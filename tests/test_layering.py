@@ -28,7 +28,8 @@ FLOORS = {
     "lm": 5,
     "streams": 5,
     "rl": 5,
-    "cli": 6,
+    "serve": 6,
+    "cli": 7,
 }
 
 BESIDE_THE_DOOR = ("sparsemeta.lm.config", "sparsemeta.rl.config")

@@ -6,10 +6,12 @@ tables.py     tables slot -> weights of the tokens that followed, and what a gat
 entries.py    what such tables hold, as a list
 structure.py  whether what a file says are tables can be some
 state.py      the states of all layers of a model, as one immutable value
+blueprint.py  what the states of one model look like
 file.py       states on disk
 """
 
 from sparsemeta.fast_weights.base import LayerState as LayerState
+from sparsemeta.fast_weights.blueprint import Blueprint as Blueprint
 from sparsemeta.fast_weights.entries import Entries as Entries
 from sparsemeta.fast_weights.file import (
     Origin as Origin,

@@ -1,0 +1,30 @@
+"""Where a server keeps memories: thousands of owners, every version, one folder, one process.
+
+    store.py      what can be done with memories
+    types.py      what there is, as values
+    keys.py       who may
+
+A version is immutable and a memory is a name that moves from version to version, as a branch does
+in git. A version names its memory file by that file's SHA-256, so that a fork copies nothing.
+
+>>> with Store("runs/mine/store", blueprint) as store:  # doctest: +SKIP
+...     owner = store.keys.owner(secret)
+...     memory = store.default(owner)
+...     step = Step(memory.head.id, content, tokens, moves=memory.head.id)
+...     store.commit(owner, memory.id, step)
+"""
+
+from sparsemeta.serve.store.keys import Keys as Keys, open_keys as open_keys
+from sparsemeta.serve.store.store import DEFAULT as DEFAULT, Store as Store
+from sparsemeta.serve.store.types import (
+    Done as Done,
+    Event as Event,
+    Key as Key,
+    Match as Match,
+    Memory as Memory,
+    Page as Page,
+    Retry as Retry,
+    Step as Step,
+    Usage as Usage,
+    Version as Version,
+)
