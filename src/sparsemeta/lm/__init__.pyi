@@ -18,7 +18,7 @@ from .evaluation import (
     compare as compare,
     evaluate as evaluate,
 )
-from .generation import Writer as Writer
+from .generation import Spelling as Spelling, Writer as Writer, choose as choose
 from .memories import load as load, load_memory as load_memory, remember as remember
 from .modelling import LanguageModel as LanguageModel
 from .reading import (
