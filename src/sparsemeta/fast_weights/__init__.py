@@ -11,13 +11,9 @@ file.py       states on disk
 """
 
 from sparsemeta.fast_weights.base import LayerState as LayerState
-from sparsemeta.fast_weights.blueprint import Blueprint as Blueprint
+from sparsemeta.fast_weights.blueprint import Blueprint as Blueprint, fingerprint as fingerprint
 from sparsemeta.fast_weights.entries import Entries as Entries
-from sparsemeta.fast_weights.file import (
-    Origin as Origin,
-    fingerprint as fingerprint,
-    read_origin as read_origin,
-)
+from sparsemeta.fast_weights.file import Origin as Origin, read_origin as read_origin
 from sparsemeta.fast_weights.layer import LayerWeights as LayerWeights, Layout as Layout
 from sparsemeta.fast_weights.state import FastWeights as FastWeights
 from sparsemeta.fast_weights.tables import (

@@ -1,30 +1,67 @@
 """`Blueprint`: what the memories of one model look like, without the model."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from sparsemeta.fast_weights.base import LayerState
+from sparsemeta.fast_weights.layer import Layout
+from sparsemeta.fast_weights.tables import TableLayout
+
+Layouts = Mapping[tuple[Any, ...], Layout | TableLayout]
+"""By their type and what makes states of one alike."""
+
+
+class _Layers(Protocol):
+    """A `FastWeights`."""
+
+    @property
+    def layers(self) -> Mapping[str, LayerState]: ...
 
 
 @dataclass(frozen=True)
 class Blueprint:
     """What a file must be to be loaded as a memory of one model, of as many streams as this is.
 
-    A file is loaded with it in place of the model: the weights are hashed once, here, and the
-    names, shapes and dtypes of all that the file holds are known before it is read.
+    It is given to `FastWeights.load` in place of the model. The weights are hashed once, when it is
+    made; and since the names, shapes and dtypes of all that such a file holds are known before it
+    is read, a file that says otherwise is refused before anything is allocated.
 
     Attributes:
         fingerprint: of the model.
         layers: an empty memory, by layer name.
+        layouts: of the model's modules.
     """
 
     fingerprint: str
     layers: Mapping[str, LayerState]
+    layouts: Layouts
 
     @classmethod
-    def of(cls, model: nn.Module, empty: Any) -> Self:
-        """Of a model and an empty `FastWeights` of it, such as a first `initial_state` gives."""
-        raise NotImplementedError
+    def of(cls, model: nn.Module, empty: _Layers) -> Self:
+        """Of a model and an empty `FastWeights` of it."""
+        return cls(fingerprint(model), empty.layers, layouts(model))
+
+
+def layouts(model: nn.Module) -> Layouts:
+    """What the layers of a model want their states to be."""
+    wanted = [getattr(module, "layout", None) for module in model.modules()]
+    return {(type(x), *x[:3]): x for x in wanted if isinstance(x, (Layout, TableLayout))}
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Identify a model by its slow weights: their names, shapes and values (sha256, hex)."""
+    return sha256("", model.state_dict())
+
+
+def sha256(about: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of a text, and of the names, shapes, dtypes and values of tensors."""
+    hashed = hashlib.sha256(about.encode())
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
