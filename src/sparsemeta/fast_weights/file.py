@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as encoded, save_file
+from safetensors.torch import save as encoded
 from torch import Tensor, nn
 
 from sparsemeta.errors import StateError
@@ -50,10 +50,9 @@ class Origin(NamedTuple):
 
 def save(path: Path, layers: Mapping[str, LayerState], origin: Origin) -> None:
     """See `FastWeights.save`."""
-    stored, header = _contents(layers, origin)
     try:
         with write_file(path) as aside:
-            save_file(stored, aside, metadata=header)
+            aside.write_bytes(encode(layers, origin))
     except (OSError, SafetensorError) as error:
         advice = "Nothing was changed. Make room, or choose another place."
         raise StateError(f"{path}: cannot be written: {error}. {advice}") from None
@@ -61,8 +60,18 @@ def save(path: Path, layers: Mapping[str, LayerState], origin: Origin) -> None:
 
 def encode(layers: Mapping[str, LayerState], origin: Origin) -> bytes:
     """See `FastWeights.encode`."""
-    stored, header = _contents(layers, origin)
-    return encoded(stored, metadata=header)
+    stored, shapes = {}, {}
+    for name, layer in layers.items():
+        shapes[name] = [type(layer).__name__, *layer.shape]
+        for part, tensor in layer.stored().items():
+            stored[f"{name}.{part}"] = tensor.detach().cpu().contiguous()
+    header = {name: str(value) for name, value in origin._asdict().items()}
+    header |= {"format": FORMAT, "layers": json.dumps(shapes)}
+    made = encoded(stored, metadata=header | {"digest": digest(header, stored)})
+    start = 8 + int.from_bytes(made[:8], "little")  # safetensors names things in any order
+    ordered = json.dumps(json.loads(made[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % 8)
+    return len(ordered).to_bytes(8, "little") + ordered + made[start:]
 
 
 def load(path: Path, model: nn.Module | Blueprint | None) -> dict[str, LayerState]:
@@ -105,20 +114,6 @@ def read_origin(path: str | Path) -> Origin:
     """Where the memory in a file comes from; reads no table, and so proves no digest."""
     with _opened(Path(path)) as (header, _):
         return Origin(header["fingerprint"], *(int(header[name]) for name in ("texts", "bytes")))
-
-
-def _contents(
-    layers: Mapping[str, LayerState], origin: Origin
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file, and its header."""
-    stored, shapes = {}, {}
-    for name, layer in layers.items():
-        shapes[name] = [type(layer).__name__, *layer.shape]
-        for part, tensor in layer.stored().items():
-            stored[f"{name}.{part}"] = tensor.detach().cpu().contiguous()
-    header = {name: str(value) for name, value in origin._asdict().items()}
-    header |= {"format": FORMAT, "layers": json.dumps(shapes)}
-    return stored, header | {"digest": digest(header, stored)}
 
 
 def digest(header: Mapping[str, str], stored: Mapping[str, Tensor]) -> str:

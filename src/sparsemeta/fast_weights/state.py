@@ -162,7 +162,7 @@ class FastWeights:
             raise StateError(f"these are not two states of one model: {shapes} and {others}")
 
     def encode(self, origin: Origin) -> bytes:
-        """What `save` would write, in memory."""
+        """What `save` would write: the same bytes whenever it is the same memory."""
         return file.encode(self.layers, origin)
 
     def save(self, path: str | Path, model: nn.Module | Origin) -> None:
