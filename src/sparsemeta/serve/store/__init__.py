@@ -1,8 +1,10 @@
 """Where a server keeps memories: thousands of owners, every version, one folder, one process.
 
-    store.py      what can be done with memories
-    types.py      what there is, as values
+    store.py      what can be done with memories: views.py ask, growing.py read on, all else here
+    types.py      what there is, as values; rows.py the same in the database; steps.py made
     keys.py       who may
+    ledgers.py    what versions have read, so that a prefix is found quickly
+    blobs.py      files named by what they hold; database.py everything else, and the lock
 
 A version is immutable and a memory is a name that moves from version to version, as a branch does
 in git. A version names its memory file by that file's SHA-256, so that a fork copies nothing.

@@ -30,7 +30,7 @@ class Version:
     """
 
     id: str
-    memory: str  # the memory in which it was made
+    memory: str | None  # in which it was made; None if that was deleted, and a fork has it still
     parent: str | None
     kind: Kind
     created: float  # seconds since 1970
