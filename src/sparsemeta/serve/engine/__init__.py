@@ -8,7 +8,7 @@ cohort.py     streams that are decoded side by side; joining.py their states
 """
 
 from sparsemeta.serve.engine.engine import Engine as Engine
-from sparsemeta.serve.engine.resuming import reach as reach, resumed as resumed
+from sparsemeta.serve.engine.resuming import empty as empty, reach as reach, resumed as resumed
 from sparsemeta.serve.engine.tasks import (
     Choice as Choice,
     Event as Event,

@@ -39,3 +39,8 @@ def resumed(model: LanguageModel, memory: FastWeights, tokens: Sequence[int]) ->
 def reach(model: LanguageModel) -> int:
     """How many tokens decide what is in the attention window of every block."""
     return model.config.layers * (model.config.window - 1) + 1
+
+
+def empty(model: LanguageModel) -> FastWeights:
+    """The memory of one stream that has read nothing."""
+    return FastWeights.join({name: layer.initial_state(1) for name, layer in model.memories()})

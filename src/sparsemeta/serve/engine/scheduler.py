@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparsemeta.errors import ConfigError
 from sparsemeta.lm import LanguageModel, Tokenizer
 from sparsemeta.serve.engine.cohort import Cohort
 from sparsemeta.serve.engine.jobs import Job, choice
@@ -100,20 +101,23 @@ class Scheduler:
 
     def _read(self, job: Job) -> Told:
         """A segment of one reader, but for the last token: that is read with those who write."""
-        found, begin = [], job.task.begin
-        if job.position == 0 and begin is not None and begin.log_p is not None:
-            found.append(choice(int(job.task.tokens[0]), begin.log_p, job.task.top))
+        task, found = job.task, []
+        if not len(task.tokens):
+            return self._heard(job, _known(task))
+        if job.position == 0 and task.begin is not None and task.begin.log_p is not None:
+            found.append(choice(int(task.tokens[0]), task.begin.log_p, task.top))
         elif job.position == 0:
-            found.append(Choice(int(job.task.tokens[0]), None))
+            found.append(Choice(int(task.tokens[0]), None))
         if job.left:
             found += self._segment(job, BESIDE if self._cohorts else ALONE)
-        told: Told = [(job.task, Read(tuple(found)))]
+        told: Told = [(task, Read(tuple(found)))]
         if job.left:
             self._readers.append(job)
-        elif job.task.sampling.tokens and job.state is not None:
+        elif task.sampling.tokens and job.state is not None and job.state.window[0][0].shape[2]:
             self._ready.append(job)
-        else:
-            told += self._last(job)
+        else:  # nobody is to be joined before his first token: nothing was predicted for it
+            last = torch.as_tensor(task.tokens[-1:], dtype=torch.int64)
+            told += self._heard(job, self._advance(job, last, steps=1)[-1])
         return told
 
     def _segment(self, job: Job, most: int) -> list[Choice]:
@@ -124,19 +128,20 @@ class Scheduler:
             log_p = self._advance(job, tokens[:-1], targets=tokens[None, 1:])
             return [Choice(*one) for one in zip(tokens[1:].tolist(), log_p.tolist(), strict=True)]
         log_p = self._advance(job, tokens[:-1]).float().log_softmax(-1)
-        return [choice(int(token), p, job.task.top) for token, p in zip(tokens[1:], log_p)]
+        return [
+            choice(int(token), p, job.task.top) for token, p in zip(tokens[1:], log_p, strict=True)
+        ]
 
-    def _last(self, job: Job) -> Told:
-        """Read the last token by itself."""
-        tokens = torch.as_tensor(job.task.tokens[-1:], dtype=torch.int64)
-        log_p = self._advance(job, tokens, steps=1)[-1].float().log_softmax(-1)
+    def _heard(self, job: Job, predicted: Tensor) -> Told:
+        """Go on by itself, with what is predicted (V,)."""
+        log_p = predicted.float().log_softmax(-1)
         events, reason = job.hear(log_p)
-        told: Told = [(job.task, event) for event in events]
         assert job.state is not None
         if reason:
-            return [*told, (job.task, job.finish(job.state, log_p, reason))]
-        self._ready.append(job)
-        return told
+            events.append(job.finish(job.state, log_p, reason))
+        else:
+            self._ready.append(job)
+        return [(job.task, event) for event in events]
 
     def _advance(self, job: Job, tokens: Tensor, **options: Any) -> Tensor:
         """Let the model read tokens (T,) of one stream: what it predicts, (T,) or (steps, V)."""
@@ -144,6 +149,13 @@ class Scheduler:
         predicted, _, job.state = self._model.predict(tokens[None], job.state, **options)
         job.position, job.own = job.position + len(tokens), True
         return predicted[0]
+
+
+def _known(task: Task) -> Tensor:
+    """What is predicted (V,) where nothing is to be read."""
+    if task.begin is None or task.begin.log_p is None:
+        raise ConfigError("there is nothing to go on from: give a token at least")
+    return task.begin.log_p
 
 
 def _kin(job: Job) -> int:

@@ -40,7 +40,7 @@ class Task:
     Attributes:
         begin: where it goes on; it stays as it is, whatever becomes of the task. None is an empty
             memory.
-        tokens: (n,) integers, at least one, which are read.
+        tokens: (n,) integers, which are read; at least one, unless `begin` has a prediction.
         sampling: how many tokens are written then, and how each is chosen.
         stop: strings that end the text, and are no part of it.
         top: how many likely tokens are told for each place.
