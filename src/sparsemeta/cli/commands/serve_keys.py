@@ -51,15 +51,9 @@ def show(store: Store, *, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([vars(key) for key in found], indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for column in ("key", "owner", "made", "revoked"):
-        table.add_column(column, no_wrap=True)
     for key in found:
-        table.add_row(key.id, key.owner, _day(key.created), _day(key.revoked))
-    Console(highlight=False, markup=False).print(table)
+        gone = f", revoked {_day(key.revoked)}" if key.revoked is not None else ""
+        print(f"{key.id} of {key.owner}, made {_day(key.created)}{gone}")
 
 
 def revoke(store: Store, key: Positional[str]) -> None:
@@ -74,5 +68,5 @@ def revoke(store: Store, key: Positional[str]) -> None:
     print(f"{found.id} of {found.owner} is refused from now on")
 
 
-def _day(seconds: float | None) -> str:
-    return "" if seconds is None else strftime("%Y-%m-%d %H:%M UTC", gmtime(seconds))
+def _day(seconds: float) -> str:
+    return strftime("%Y-%m-%d %H:%M UTC", gmtime(seconds))

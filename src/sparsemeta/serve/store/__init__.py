@@ -16,17 +16,6 @@ in git. A version names its memory file by that file's SHA-256, so that a fork c
 ...     store.commit(owner, memory.id, step)
 """
 
-from sparsemeta.serve.store.keys import Keys as Keys, open_keys as open_keys
-from sparsemeta.serve.store.store import DEFAULT as DEFAULT, Store as Store
-from sparsemeta.serve.store.types import (
-    Done as Done,
-    Event as Event,
-    Key as Key,
-    Match as Match,
-    Memory as Memory,
-    Page as Page,
-    Retry as Retry,
-    Step as Step,
-    Usage as Usage,
-    Version as Version,
-)
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
