@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     return serve.serve(command.model, command.config, _welcome)
 
 
-def _welcome(where: serve.Address) -> None:
+def _welcome(where: "serve.Address") -> None:
     print(f"memories and keys are in {where.memories}")
     if where.secret:
         print(f"a key for you, which is shown this once: {where.secret}")

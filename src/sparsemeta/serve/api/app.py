@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-import sparsemeta
 from sparsemeta.serve.api import (
     about,
     chat,
@@ -36,7 +35,7 @@ def application(service: Service, *, body: int, content: int) -> FastAPI:
         async with service.turns.engine:
             yield
 
-    app = FastAPI(title="sparsemeta", version=sparsemeta.__version__, lifespan=lifespan)
+    app = FastAPI(title="sparsemeta", version="1", lifespan=lifespan)
     app.state.service = service
     for module in ROUTERS:
         app.include_router(module.router)
