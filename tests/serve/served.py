@@ -27,8 +27,8 @@ BYTES = ByteTokenizer()
 class Running:
     """A server, as its users meet it."""
 
-    def __init__(self, url, store, model):
-        self.url, self.store, self.model = url, store, model
+    def __init__(self, url, store, model, scratch):
+        self.url, self.store, self.model, self.scratch = url, store, model, scratch
         self._users = 0
 
     def key(self, owner=None):
@@ -65,7 +65,7 @@ def running(folder, *, template=True, model=None, **config):
             while not server.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            yield Running(f"http://127.0.0.1:{door.getsockname()[1]}", store, model)
+            yield Running(f"http://127.0.0.1:{door.getsockname()[1]}", store, model, folder.parent)
         finally:
             server.should_exit = True
             thread.join()

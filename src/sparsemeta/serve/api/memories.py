@@ -1,25 +1,23 @@
 """`/v1/memories`: what was learned, as versions that can be read into, gone back to and shared."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request as HttpRequest, Response
+from fastapi import APIRouter, Depends, Header, Query, Request as HttpRequest, Response
 from fastapi.responses import StreamingResponse
 
 from sparsemeta.errors import NotFoundError
-from sparsemeta.fast_weights import FastWeights, read_origin
 from sparsemeta.serve.api.access import retry_of
 from sparsemeta.serve.api.errors import ApiError
 from sparsemeta.serve.api.reading import ReadBody, Reading
 from sparsemeta.serve.api.replies import Request, answered
 from sparsemeta.serve.api.requests import Body, Short
-from sparsemeta.serve.api.service import Owner, Served, Service
+from sparsemeta.serve.api.service import Found, Owner, Served
 from sparsemeta.serve.api.streaming import HEADERS, Frame, respond
 from sparsemeta.serve.api.turns import Turn
 from sparsemeta.serve.api.views import listed, memory_view, version_view
-from sparsemeta.serve.store import Memory
+from sparsemeta.serve.store import Memory, Store
 
 router = APIRouter(prefix="/v1/memories")
 
@@ -67,15 +65,17 @@ def shown(response: Response, memory: Memory) -> dict[str, Any]:
     return memory_view(memory)
 
 
-def expected(service: Service, owner: str, memory: str, if_match: str | None) -> str | None:
+def the_expected(found: Found, if_match: IfMatch = None) -> str | None:
     """The version that a head must be at, by the header `If-Match`."""
     if if_match is None or if_match.strip() == "*":
         return None
-    wanted = if_match.strip().removeprefix("W/").strip('"')
-    head = service.store.memory(owner, memory).head.id
+    wanted, head = if_match.strip().removeprefix("W/").strip('"'), found.head.id
     if wanted != head:
         raise ApiError(412, f"The memory has moved on: it is at {head}, not at {wanted}.")
     return wanted
+
+
+Expected = Annotated[str | None, Depends(the_expected)]
 
 
 @router.get("")
@@ -95,15 +95,14 @@ def create(body: Create, response: Response, service: Served, owner: Owner) -> d
 
 
 @router.get("/{memory}")
-def get(memory: str, response: Response, service: Served, owner: Owner) -> dict[str, Any]:
+def get(found: Found, response: Response) -> dict[str, Any]:
     """A memory, by its id or its name."""
-    return shown(response, service.store.memory(owner, memory))
+    return shown(response, found)
 
 
 @router.delete("/{memory}")
-def delete(memory: str, service: Served, owner: Owner) -> dict[str, Any]:
+def delete(found: Found, service: Served, owner: Owner) -> dict[str, Any]:
     """Erase a memory, and every byte that it alone has held."""
-    found = service.store.memory(owner, memory)
     service.store.delete(owner, found.id)
     service.turns.positions.forget()
     return {"id": found.id, "object": "memory.deleted", "deleted": True}
@@ -111,157 +110,124 @@ def delete(memory: str, service: Served, owner: Owner) -> dict[str, Any]:
 
 @router.get("/{memory}/versions")
 def versions(
-    memory: str, service: Served, owner: Owner, after: After = None, limit: Limit = 20
+    found: Found, service: Served, owner: Owner, after: After = None, limit: Limit = 20
 ) -> dict[str, Any]:
     """All that a memory was, on every branch, newest first."""
-    page = service.store.versions(owner, memory, after=after, limit=limit)
+    page = service.store.versions(owner, found.id, after=after, limit=limit)
     return listed(page, version_view)
 
 
 @router.post("/{memory}/fork", status_code=201)
 def fork(
-    memory: str, body: Fork, response: Response, service: Served, owner: Owner
+    found: Found, body: Fork, response: Response, service: Served, owner: Owner
 ) -> dict[str, Any]:
     """A new memory on a version of this one; nothing is copied."""
-    head = service.store.memory(owner, memory).head.id
-    version = head if body.version is None else body.version
+    version = body.version or found.head.id
     return shown(response, service.store.fork(owner, version, body.name))
 
 
 @router.post("/{memory}/undo")
 def undo(
-    memory: str,
-    body: Undo,
-    response: Response,
-    service: Served,
-    owner: Owner,
-    if_match: IfMatch = None,
+    found: Found, body: Undo, response: Response, service: Served, owner: Owner, expect: Expected
 ) -> dict[str, Any]:
     """Go back to the version before, or to any other; nothing is lost."""
-    expect = expected(service, owner, memory, if_match)
-    return shown(response, service.store.undo(owner, memory, body.to, expect=expect))
+    return shown(response, service.store.undo(owner, found.id, body.to, expect=expect))
 
 
 @router.post("/{memory}/reset")
 def reset(
-    memory: str, response: Response, service: Served, owner: Owner, if_match: IfMatch = None
+    found: Found, response: Response, service: Served, owner: Owner, expect: Expected
 ) -> dict[str, Any]:
     """Go on with nothing; what was is still there to go back to."""
-    expect = expected(service, owner, memory, if_match)
-    return shown(response, service.store.reset(owner, memory, expect=expect))
+    return shown(response, service.store.reset(owner, found.id, expect=expect))
 
 
 @router.post("/{memory}/merge")
 def merge(
-    memory: str,
-    body: Merge,
-    response: Response,
-    service: Served,
-    owner: Owner,
-    if_match: IfMatch = None,
+    found: Found, body: Merge, response: Response, service: Served, owner: Owner, expect: Expected
 ) -> dict[str, Any]:
     """Learn what another memory has learned."""
-    expect = expected(service, owner, memory, if_match)
-    blueprint = service.turns.positions.blueprint
-
-    def combine(one: Any, other: Any, base: Any) -> bytes:
-        a, b, began = (FastWeights.load(x, blueprint) if x else None for x in (one, other, base))
-        read = [read_origin(x) if x else None for x in (one, other, base)]
-        assert a is not None
-        assert b is not None
-        origin, also, start = read
-        assert origin is not None
-        assert also is not None
-        texts = origin.texts + also.texts - (start.texts if start else 0)
-        size = origin.bytes + also.bytes - (start.bytes if start else 0)
-        return a.merge(b, began).encode(origin._replace(texts=texts, bytes=size))
-
-    merged = service.store.merge(owner, memory, body.other, combine, expect=expect)
+    other, combine = service.chosen(owner, body.other), service.turns.positions.merged
+    merged = service.store.merge(owner, found.id, other.id, combine, expect=expect)
     return shown(response, merged)
 
 
 @router.get("/{memory}/content", response_class=Response)
-def download(memory: str, service: Served, owner: Owner, version: After = None) -> Response:
+def download(found: Found, service: Served, owner: Owner, version: After = None) -> Response:
     """The memory file, as `sparsemeta memory show` and `read --memory` take it."""
-    head = service.store.memory(owner, memory).head
-    if version is not None:
-        head = service.store.version(owner, version)
+    head = found.head if version is None else service.store.version(owner, version)
     content = service.store.content(owner, head.id)
     return Response(content, media_type=BINARY, headers={"etag": f'"{head.id}"'})
 
 
 @router.put("/{memory}/content")
 async def upload(
-    memory: str,
+    found: Found,
     request: HttpRequest,
     response: Response,
     service: Served,
     owner: Owner,
-    if_match: IfMatch = None,
+    expect: Expected,
 ) -> dict[str, Any]:
     """Go on with the memory of a file, which must be of this model."""
-    expect = await asyncio.to_thread(expected, service, owner, memory, if_match)
-    content = await request.body()
-    store = service.store
-    made = await asyncio.to_thread(store.upload, owner, memory, content, expect=expect)
+    content, store = await request.body(), service.store
+    made = await asyncio.to_thread(store.upload, owner, found.id, content, expect=expect)
     return shown(response, made)
 
 
 @router.post("/{memory}/read")
 async def read(
-    memory: str,
+    found: Found,
     request: HttpRequest,
     body: ReadBody,
     service: Served,
     owner: Owner,
-    if_match: IfMatch = None,
+    expect: Expected,
 ) -> Response:
     """Read a text, and learn it: tells how surprising each token was. One version, at the end."""
-    found = await asyncio.to_thread(service.store.memory, owner, memory)
     tokens = [service.tokenizer.separator, *service.tokenizer.encode(body.text).tolist()]
 
     async def plan() -> Turn:
-        await asyncio.to_thread(expected, service, owner, found.id, if_match)
         head = (await asyncio.to_thread(service.store.memory, owner, found.id)).head
-        held = None if body.store is False else head.id
-        return Turn(owner=owner, memory=found.id, parent=head, head=held, tokens=tokens)
+        if expect not in (None, head.id):
+            raise ApiError(412, "The memory has moved on meanwhile.")
+        moves = head.id if body.store else None
+        return Turn(owner=owner, memory=found.id, parent=head, head=moves, tokens=tokens)
 
     retry = retry_of(request, body.model_dump()) if body.store else None
-    size = len(body.text.encode())
-    asked = Request(Reading(service), plan, found.id if body.store else None, size, retry)
+    size, held = len(body.text.encode()), found.id if body.store else None
+    asked = Request(Reading(service), plan, held, size, retry)
     items = answered(service.turns, service.metrics, asked)
     return await respond(request, items, stream=body.stream)
 
 
 @router.get("/{memory}/events", response_class=Response)
-async def events(
-    memory: str,
+def events(
+    found: Found,
     service: Served,
     owner: Owner,
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     follow: bool = False,
 ) -> Response:
     """What happened to a memory, as server-sent events; with `follow`, also what will."""
-    store = service.store
-    found = await asyncio.to_thread(store.memory, owner, memory)
+    told = _told(service.store, owner, found.id, after, follow=follow)
+    return StreamingResponse(told, media_type="text/event-stream", headers=HEADERS)
 
-    async def told() -> AsyncIterator[bytes]:
-        number = after
-        while True:
-            try:
-                page = await asyncio.to_thread(store.events, owner, found.id, after=number)
-            except NotFoundError:  # it was deleted
-                return
-            for event in page.items:
-                number = event.number
-                about = {"version": event.version, "created": event.created, **event.about}
-                yield Frame(
-                    json.loads(json.dumps({"number": number, **about})), event.kind
-                ).encode()
-            if page.more:
-                continue
-            if not follow:
-                return
-            await asyncio.sleep(POLL)
 
-    return StreamingResponse(told(), media_type="text/event-stream", headers=HEADERS)
+async def _told(
+    store: Store, owner: str, memory: str, number: int, *, follow: bool
+) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            page = await asyncio.to_thread(store.events, owner, memory, after=number)
+        except NotFoundError:  # it was deleted
+            return
+        for event in page.items:
+            number = event.number
+            about = {"number": number, "version": event.version, "created": event.created}
+            yield Frame({**about, **event.about}, event.kind).encode()
+        if page.more:
+            continue
+        if not follow:
+            return
+        await asyncio.sleep(POLL)

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import NamedTuple
 
 from sparsemeta.fast_weights import Blueprint, FastWeights, Origin, read_origin
@@ -88,3 +89,13 @@ class Positions:
     def beginning(self, position: Position) -> Snapshot:
         """The start of a text that finds a memory: an empty attention window."""
         return Snapshot(self._model.begin(position.memory))
+
+    def merged(self, one: Path, other: Path, base: Path | None) -> bytes:
+        """The file of what two memory files learned since they parted from a third."""
+        a, b = (FastWeights.load(path, self.blueprint) for path in (one, other))
+        began = FastWeights.load(base, self.blueprint) if base else None
+        read = [read_origin(path) for path in (one, other)]
+        start = read_origin(base) if base else read[0]._replace(texts=0, bytes=0)
+        texts = sum(origin.texts for origin in read) - start.texts
+        size = sum(origin.bytes for origin in read) - start.bytes
+        return a.merge(b, began).encode(start._replace(texts=texts, bytes=size))

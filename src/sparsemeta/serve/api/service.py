@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from sparsemeta.lm import Tokenizer
 from sparsemeta.serve.api.access import Gate
@@ -12,7 +12,7 @@ from sparsemeta.serve.api.chats import ChatTemplate
 from sparsemeta.serve.api.errors import ApiError
 from sparsemeta.serve.api.metrics import Metrics
 from sparsemeta.serve.api.turns import Turns
-from sparsemeta.serve.store import Memory, Store
+from sparsemeta.serve.store import DEFAULT, Memory, Store
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ class Service:
             raise ApiError(404, message, param="model")
 
     def chosen(self, owner: str, memory: str | None) -> Memory:
-        """The memory that a body names, or the default one."""
-        return self.store.memory(owner, memory) if memory else self.store.default(owner)
+        """The memory of an id or a name, or the default one, which everybody has."""
+        if memory in (None, DEFAULT):
+            return self.store.default(owner)
+        return self.store.memory(owner, memory)
 
 
 def the_service(request: Request) -> Service:
@@ -68,3 +70,13 @@ def the_owner(request: Request) -> str:
 
 Served = Annotated[Service, Depends(the_service)]
 Owner = Annotated[str, Depends(the_owner)]
+
+
+def the_memory(
+    service: Served, owner: Owner, memory: Annotated[str, Path(max_length=128)]
+) -> Memory:
+    """The memory of a path."""
+    return service.chosen(owner, memory)
+
+
+Found = Annotated[Memory, Depends(the_memory)]
