@@ -5,18 +5,18 @@ import socket
 import threading
 import time
 
-import httpx
-import openai
-import uvicorn
+import pytest
 
 from sparsemeta.fast_weights import Blueprint
 from sparsemeta.lm.text.tokenizer import ByteTokenizer
 from sparsemeta.serve import ServeConfig, Served, build
-from sparsemeta.serve.api import ChatTemplate
 from sparsemeta.serve.engine import empty
 from sparsemeta.serve.store import Store
 from tests.tiny import OUTPUT, tiny_model
 
+httpx = pytest.importorskip("httpx")
+openai = pytest.importorskip("openai")
+uvicorn = pytest.importorskip("uvicorn")
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -47,12 +47,13 @@ class Running:
 @contextlib.contextmanager
 def running(folder, *, template=True, model=None, **config):
     """A server, until the end of the block."""
+    from sparsemeta.serve.api import ChatTemplate
+
     model = (model or tiny_model(output=OUTPUT)).eval()
     blueprint = Blueprint.of(model, empty(model))
     with Store(folder, blueprint) as store:
-        served = Served(
-            model, BYTES, blueprint, "tiny", ChatTemplate(TEMPLATE) if template else None
-        )
+        chat = ChatTemplate(TEMPLATE) if template else None
+        served = Served(model, BYTES, blueprint, "tiny", chat)
         config.setdefault("rate", "1000000/minute")
         app = build(served, store, ServeConfig(**config))
         door = socket.create_server(("127.0.0.1", 0))

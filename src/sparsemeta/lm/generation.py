@@ -87,6 +87,7 @@ def narrowed(logits: Tensor, sampling: Sampling) -> Tensor:
         probability = likeliest.softmax(-1)
         # The token that crosses the threshold is kept, so one always is.
         left_out = probability.cumsum(-1) - probability >= sampling.top_p
+        left_out[0] = False  # be top_p nothing in float32
         logits = logits.masked_fill(left_out.scatter(0, order, left_out), -torch.inf)
     return logits
 

@@ -2,9 +2,6 @@
 
 import pytest
 
-pytest.importorskip("fastapi")
-pytest.importorskip("openai")
-
 from tests.serve.served import running
 
 

@@ -91,7 +91,12 @@ class Scheduler:
         told: Told = []
         done = set()
         for job, log_p in zip(cohort.jobs, cohort.step(), strict=True):
-            events, reason = job.hear(log_p)
+            try:
+                events, reason = job.hear(log_p)
+            except Exception as error:
+                told.append((job.task, error))
+                done.add(job)
+                continue
             if reason:
                 events.append(job.finish(cohort.part(job), log_p.clone(), reason))
                 done.add(job)
