@@ -12,6 +12,7 @@ from .config import (
     TokenizerConfig as TokenizerConfig,
     TrainingConfig as TrainingConfig,
 )
+from .decoding import Decoder as Decoder
 from .evaluation import (
     Arm as Arm,
     Comparison as Comparison,

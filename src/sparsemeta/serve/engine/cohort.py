@@ -1,17 +1,16 @@
-"""Streams that are decoded side by side, a token each at a time.
+"""Jobs that write side by side, a token each at a time."""
 
-Their states stay joined while they are together. Joining copies them, so it is done only when
-somebody comes or goes, once for all who do.
-"""
-
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
-from sparsemeta.lm import LanguageModel, LMState
+from sparsemeta.lm import Decoder, LanguageModel, LMState
 from sparsemeta.serve.engine.jobs import Job
-from sparsemeta.serve.engine.joining import chosen, joined, parted
+
+SHARE, PATIENCE = 8, 4
+"""Coming and going copies the memories of all: who comes waits until as many come as an eighth of
+those that are there, or for so many tokens."""
 
 
 class Cohort:
@@ -19,34 +18,56 @@ class Cohort:
 
     Args:
         model: that all share.
+
+    Attributes:
+        jobs: by the stream of each; None where somebody has gone.
     """
 
     def __init__(self, model: LanguageModel):
-        self._model = model
-        self.jobs: list[Job] = []
-        self._state: LMState | None = None
+        self._decoder, self._waited = Decoder(model), 0
+        self.jobs: list[Job | None] = []
+        self._coming: list[Job] = []
 
-    def change(self, leaving: Collection[Job], joining: Sequence[Job]) -> None:
-        """Let some go, and let others, which have a state, come."""
-        if not leaving and not joining:
-            return
-        staying = [i for i, job in enumerate(self.jobs) if job not in leaving]
-        states = [job.state for job in joining if job.state is not None]
-        if self._state is not None and staying:
-            whole = len(staying) == len(self.jobs)
-            states.insert(0, self._state if whole else chosen(self._state, staying))
-        self.jobs = [self.jobs[i] for i in staying] + list(joining)
-        self._state = joined(states) if states else None
-        for job in joining:
-            job.state = None
+    def __len__(self) -> int:
+        """How many are there or come."""
+        return len(self.members)
 
-    def step(self) -> Tensor:
-        """Read the next token of each: log p (B, V) float32 of what comes after it."""
-        tokens = torch.tensor([[job.next] for job in self.jobs])
-        predicted, _, self._state = self._model.predict(tokens, self._state, steps=1, donate=True)
-        return predicted[:, -1].float().log_softmax(-1)
+    @property
+    def members(self) -> list[Job]:
+        """All who are there or come."""
+        return [*filter(None, self.jobs), *self._coming]
 
-    def part(self, job: Job) -> LMState:
+    def join(self, job: Job) -> None:
+        """Let a job come, which has a state."""
+        self._coming.append(job)
+
+    def leave(self, jobs: Collection[Job]) -> None:
+        """Let jobs go."""
+        self._coming = [job for job in self._coming if job not in jobs]
+        self.jobs = [None if job in jobs else job for job in self.jobs]
+
+    def step(self) -> list[tuple[Job, int, Tensor]]:
+        """Read the next token of each: the job, its stream, and log p (V,) of what comes next."""
+        self._settle()
+        tokens = torch.tensor([job.next if job else 0 for job in self.jobs])
+        log_p = self._decoder.step(tokens).float().log_softmax(-1)
+        return [(job, i, log_p[i]) for i, job in enumerate(self.jobs) if job]
+
+    def state(self, stream: int) -> LMState:
         """A copy of the state of one of them."""
-        assert self._state is not None
-        return parted(self._state, self.jobs.index(job))
+        return self._decoder.state(stream)
+
+    def _settle(self) -> None:
+        """Take in who comes, and forget who has gone, if it is worth it."""
+        gone = [i for i, job in enumerate(self.jobs) if job is None]
+        present = len(self.jobs) - len(gone)
+        self._waited += bool(self._coming)
+        comes = len(self._coming) * SHARE > present or self._waited >= PATIENCE
+        if gone and (comes or len(gone) * 4 > len(self.jobs)):
+            self.jobs = [self.jobs[i] for i in self._decoder.drop(gone)]
+        if comes and self._coming:
+            self._decoder.add([job.state for job in self._coming if job.state is not None])
+            self.jobs += self._coming
+            for job in self._coming:
+                job.state = None
+            self._coming, self._waited = [], 0

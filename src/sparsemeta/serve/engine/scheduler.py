@@ -64,33 +64,29 @@ class Scheduler:
             try:
                 told += self._decode(cohort)
             except Exception as error:  # the states of all may be half written
-                told += [(job.task, error) for job in cohort.jobs]
-                cohort.jobs = []
-            if not cohort.jobs:
+                told += [(job.task, error) for job in cohort.members]
+                cohort.leave(cohort.members)
+            if not len(cohort):
                 del self._cohorts[kin]
         return told
 
     def _gather(self) -> None:
         """Let those who are gone leave, and those who are ready join."""
-        room = self._batch - sum(len(cohort.jobs) for cohort in self._cohorts.values())
-        joining: dict[int, list[Job]] = {}
+        for kin, cohort in list(self._cohorts.items()):
+            cohort.leave([job for job in cohort.members if job.task.cancelled])
+            if not len(cohort):
+                del self._cohorts[kin]
+        room = self._batch - sum(map(len, self._cohorts.values()))
         while self._ready and room > 0:
             job = self._ready.popleft()
-            joining.setdefault(_kin(job), []).append(job)
+            self._cohorts.setdefault(_kin(job), Cohort(self._model)).join(job)
             room -= 1
-        for kin in joining:
-            self._cohorts.setdefault(kin, Cohort(self._model))
-        for kin, cohort in list(self._cohorts.items()):
-            gone = {job for job in cohort.jobs if job.task.cancelled}
-            cohort.change(gone, joining.get(kin, []))
-            if not cohort.jobs:
-                del self._cohorts[kin]
 
     def _decode(self, cohort: Cohort) -> Told:
         """One token of each of a cohort."""
         told: Told = []
         done = set()
-        for job, log_p in zip(cohort.jobs, cohort.step(), strict=True):
+        for job, stream, log_p in cohort.step():
             try:
                 events, reason = job.hear(log_p)
             except Exception as error:
@@ -98,10 +94,10 @@ class Scheduler:
                 done.add(job)
                 continue
             if reason:
-                events.append(job.finish(cohort.part(job), log_p.clone(), reason))
+                events.append(job.finish(cohort.state(stream), log_p.clone(), reason))
                 done.add(job)
             told += [(job.task, event) for event in events]
-        cohort.change(done, [])
+        cohort.leave(done)
         return told
 
     def _read(self, job: Job) -> Told:
