@@ -1,7 +1,6 @@
 """Whatever is done to a store, in whatever order, it holds what plain dictionaries would hold."""
 
 import hashlib
-import os
 import tempfile
 from collections import Counter
 
@@ -12,11 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sparsemeta.errors import ConflictError, NotFoundError
 from sparsemeta.serve.store import Retry, Step
 from sparsemeta.serve.store.ledgers import pack
-from tests.serve.store.made import blueprint, content, open_store
+from tests.serve.store.made import FAST, blueprint, content, open_store
 from tests.serve.store.model import Model
 
-FAST = "/dev/shm" if os.path.isdir("/dev/shm") else None
-"""A disk on which a sync costs nothing."""
 OWNERS = st.sampled_from(["ann", "bob"])
 TOKENS = st.lists(st.integers(0, 1), max_size=2)
 LEDGERS = st.sampled_from(["extend", "extend", "keep", "begin"])

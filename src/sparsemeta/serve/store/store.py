@@ -25,6 +25,8 @@ from sparsemeta.serve.store.types import Kind, Memory, Step
 
 DEFAULT = "default"
 """The name of the memory of requests that name none."""
+MOST_TOLD = 500
+"""Characters of what is wrong with an upload, which may quote it."""
 
 
 class Store(Growing):
@@ -142,7 +144,8 @@ class Store(Growing):
             try:
                 FastWeights.load(path, self._blueprint)
             except StateError as error:
-                raise StateError(str(error).replace(str(path), "the upload")) from None
+                told = str(error).replace(str(path), "the upload")
+                raise StateError(told[:MOST_TOLD]) from None
             return self._replace(owner, memory, content, "upload", expect)
 
     def merge(
