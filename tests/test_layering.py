@@ -28,7 +28,8 @@ FLOORS = {
     "lm": 5,
     "streams": 5,
     "rl": 5,
-    "cli": 6,
+    "serve": 6,
+    "cli": 7,
 }
 
 BESIDE_THE_DOOR = ("sparsemeta.lm.config", "sparsemeta.rl.config")
@@ -46,6 +47,13 @@ HOMES = {
     "PIL": ("streams/tasks/images.py", "rl/"),
     "matplotlib": ("plotting.py", "lm/"),
     "tyro": ("cli/",),
+    "fastapi": ("serve/",),
+    "starlette": ("serve/api/",),
+    "pydantic": ("serve/api/",),
+    "jinja2": ("serve/api/chats.py",),
+    "limits": ("serve/api/access.py",),
+    "prometheus_client": ("serve/api/",),
+    "uvicorn": ("serve/running.py",),
 }
 
 FRONT = ("__init__.py", "__main__.py")  # the two ways in: above all floors
@@ -230,7 +238,7 @@ def test_imports_are_found_wherever_they_stand():
 OPTIONAL = {
     *("tokenizers", "lightning_fabric", "lightning", "matplotlib", "numba", "transformers"),
     *("datasets", "lm_eval", "tensorboard", "sklearn", "PIL", "gymnasium", "popgym", "river"),
-    "constriction",
+    *("constriction", "fastapi", "starlette", "uvicorn", "limits", "prometheus_client"),
 }
 """What the extras bring."""
 

@@ -13,12 +13,16 @@ from .errors import (
     CheckpointError as CheckpointError,
     CompressionError as CompressionError,
     ConfigError as ConfigError,
+    ConflictError as ConflictError,
     CorpusError as CorpusError,
     MissingExtra as MissingExtra,
+    NotFoundError as NotFoundError,
     ScanError as ScanError,
     SparseMetaError as SparseMetaError,
     StateError as StateError,
+    StoreError as StoreError,
     StreamError as StreamError,
+    TooLargeError as TooLargeError,
     TrainingError as TrainingError,
 )
 from .fast_weights import FastWeights as FastWeights, LayerWeights as LayerWeights

@@ -28,6 +28,22 @@ class StateError(SparseMetaError):
     """A memory that is damaged, or that belongs to another model."""
 
 
+class StoreError(SparseMetaError):
+    """A store of memories that cannot be used: damaged, of another model, or open elsewhere."""
+
+
+class NotFoundError(StoreError):
+    """What there is not, or is another owner's: nobody can tell which."""
+
+
+class ConflictError(StoreError):
+    """A head that is not where it was expected, a name or a key that stands for something else."""
+
+
+class TooLargeError(StoreError):
+    """More bytes than are allowed."""
+
+
 class CompressionError(SparseMetaError):
     """A compressed file that is damaged, or that was made by another model or machine."""
 

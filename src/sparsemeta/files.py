@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,25 @@ def write_file(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_new(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files that are named by what they hold; one that is there already is left as it is.
+
+    What a killed process leaves half-written is not looked for: in a folder of very many files,
+    its owner does that when it begins.
+    """
+    for name, data in contents.items():
+        path = folder / name
+        if not path.exists():
+            aside = _aside(path)
+            try:
+                aside.write_bytes(data)
+                sync(aside)
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
+    sync(folder)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -105,7 +105,7 @@ def test_a_failed_save_leaves_the_old_file(layer, state, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("sparsemeta.fast_weights.file.save_file", full)
+    monkeypatch.setattr("sparsemeta.fast_weights.file.encode", full)
     with pytest.raises(StateError, match="No space left on device"):
         state.reset().save(path, layer)
     assert path.read_bytes() == before

@@ -22,6 +22,7 @@ COMMANDS = {
     "compress": "pack a file by a model that learns from it as it reads",
     "decompress": "unpack what compress made, bit for bit",
     "memory": "show, compare, merge and erase memories",
+    "serve": "serve a model to many, each with a memory of its own",
     "export": "write a model as a Hugging Face folder",
     "bench": "compare sparse with dense memories on streams that change",
     "rl": {

@@ -1,5 +1,6 @@
 """`LayerState`: what the states of all kinds of layers have in common."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -8,7 +9,13 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from sparsemeta.errors import StateError
+
 Shape = tuple[int, ...]
+FLOATS = ("F32", "F64")
+"""Of what a memory holds, as safetensors calls them."""
+MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+"""Bytes of memory that this machine has."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class LayerState(ABC):
     state without B."""
     parts: ClassVar[tuple[str, ...]]
     """What `stored` gives, by name and in this order."""
+    dtypes: ClassVar[Sequence[tuple[str, ...]]]
+    """Of these, all together, as safetensors calls them: one of several."""
 
     @property
     @abstractmethod
@@ -77,3 +86,12 @@ class LayerState(ABC):
             ValueError: the parts are no state.
             StateError: they hold more than the layout has capacity for.
         """
+
+
+def require_room(size: int) -> None:
+    """Raise `StateError` for a state of more bytes than this machine has, before it is made."""
+    if size > MACHINE:
+        raise StateError(
+            f"it would take {size:,} bytes, and this machine has {MACHINE:,}. If it held less when "
+            "you saved it, restore it from a copy."
+        )

@@ -9,10 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights.base import LayerState
-
-LARGEST = 2**27
-"""Numbers that a file may claim to have room for where there is no model to say so."""
+from sparsemeta.fast_weights.base import FLOATS, LayerState, require_room
 
 
 class CacheLayout(NamedTuple):
@@ -40,6 +37,7 @@ class CachedStates(LayerState):
 
     layout_type: ClassVar[type] = CacheLayout
     parts: ClassVar[tuple[str, ...]] = ("key", "token", "steps")
+    dtypes: ClassVar[Sequence[tuple[str, ...]]] = [(x, "I64", "I64") for x in FLOATS]
 
     key: Tensor
     token: Tensor
@@ -161,19 +159,21 @@ class CachedStates(LayerState):
         return self._put(other.key, other.token, number, steps, donate=False)
 
     def stored(self) -> dict[str, Tensor]:
-        """All but places that no stream has written."""
+        """All but places that no stream has written; those of all streams one after the other."""
         used = min(int(self.steps.max()), self.key.shape[1])
-        return {"key": self.key[:, :used], "token": self.token[:, :used], "steps": self.steps}
+        key, token = (ring[:, :used].flatten(0, 1) for ring in (self.key, self.token))
+        return {"key": key, "token": token, "steps": self.steps}
 
     @classmethod
     def check_sizes(cls, shape: Sequence[int], sizes: Mapping[str, Sequence[int]]) -> None:
         """Raise `ValueError` unless stored parts of these sizes can be a state of this shape."""
         batch, size, width = shape
-        used = sizes["key"][1]
-        if [sizes[name] for name in cls.parts] != [[batch, used, width], [batch, used], [batch]]:
-            raise ValueError(f"parts of shapes {[sizes[name] for name in cls.parts]}")
-        if used > size:
-            raise ValueError(f"{used} states, but it keeps {size}")
+        (many,) = sizes["token"]
+        found = [sizes[name] for name in cls.parts]
+        if found != [[many, width], [many], [batch]] or many % batch:
+            raise ValueError(f"parts of shapes {found}")
+        if many > batch * size:
+            raise ValueError(f"{many} states, but it keeps {size} for each stream")
 
     @classmethod
     def of_stored(
@@ -183,11 +183,8 @@ class CachedStates(LayerState):
         key, token, steps = (parts[name] for name in cls.parts)
         batch, size, width = shape
         classes = 2**31 if layout is None else layout.classes
-        if layout is None and batch * size * width > LARGEST:
-            raise ValueError(f"room for {size:,} states of {width:,} numbers: name its model")
-        kinds = key.dtype in (torch.float32, torch.float64), token.dtype, steps.dtype
-        if kinds != (True, torch.int64, torch.int64):
-            raise ValueError("other dtypes")
+        require_room(batch * size * (width * key.itemsize + 8))
+        key, token = key.view(batch, -1, width), token.view(batch, -1)
         if (steps < 0).any() or min(int(steps.max()), size) != key.shape[1]:
             raise ValueError("counts that are not those of its states")
         if (token < 0).any() or (token >= classes).any():

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights.base import LayerState
+from sparsemeta.fast_weights.base import FLOATS, LayerState, require_room
 
 START = 64
 """Rows that a growing table begins with."""
@@ -50,6 +50,7 @@ class LayerWeights(LayerState):
 
     layout_type: ClassVar[type] = Layout
     parts: ClassVar[tuple[str, ...]] = ("table.index", "table.rows", "last", "steps")
+    dtypes: ClassVar[Sequence[tuple[str, ...]]] = [("I64", x, x, "I64") for x in FLOATS]
 
     table: Tensor
     last: Tensor
@@ -80,9 +81,11 @@ class LayerWeights(LayerState):
 
         Raises:
             ValueError: the rows are not in order, or are none of the layout's.
-            StateError: they are more than the layout has capacity for.
+            StateError: they are more than the layout has capacity for, or the machine memory.
         """
         (batch, width), (heads, slots, value_width, capacity) = last.shape, layout
+        row = batch * heads * (value_width * rows.element_size() + steps.element_size())
+        require_room(row * (slots if capacity is None else min(START, capacity + 1)))
         if rows.shape != (len(index), value_width) or steps.shape != (batch,):
             raise ValueError("rows or steps of another shape")
         if len(index) and (index[0] < 0 or index[-1] >= batch * heads * slots):
@@ -97,6 +100,7 @@ class LayerWeights(LayerState):
                 f"a head of this memory holds {most} rows, more than memory.capacity = {capacity}: "
                 "raise it"
             )
+        require_room(row * (1 if capacity is None else most + 1))
         made = cls.empty(layout, batch, width, most + 1, device=rows.device, dtype=rows.dtype)
         if made.slot is None:
             made.table.flatten(0, 2)[index] = rows

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import file
 from sparsemeta.fast_weights.base import LayerState
+from sparsemeta.fast_weights.blueprint import Blueprint
 from sparsemeta.fast_weights.cached import CachedStates
 from sparsemeta.fast_weights.file import Origin
 from sparsemeta.fast_weights.layer import LayerWeights
@@ -159,6 +160,10 @@ class FastWeights:
         if shapes != others:
             raise StateError(f"these are not two states of one model: {shapes} and {others}")
 
+    def encode(self, origin: Origin) -> bytes:
+        """What `save` would write: the same bytes whenever it is the same memory."""
+        return file.encode(self.layers, origin)
+
     def save(self, path: str | Path, model: nn.Module | Origin) -> None:
         """Write the touched rows to a safetensors file, aside first, then renamed into place.
 
@@ -174,17 +179,18 @@ class FastWeights:
         file.save(Path(path), self.layers, origin)
 
     @classmethod
-    def load(cls, path: str | Path, model: nn.Module | None) -> Self:
+    def load(cls, path: str | Path, model: nn.Module | Blueprint | None) -> Self:
         """Read a memory back, bit for bit, in the form that the model's layers want.
 
         Args:
             path: the file.
-            model: the model that will use it; None to look at a memory without its model, in the
-                growing form.
+            model: the model that will use it, or its blueprint, which is checked more strictly and
+                without hashing the weights again; None to look at a memory without its model, in
+                the growing form.
 
         Raises:
             StateError: the file is missing, damaged, holds values that are not finite, was made by
-                another model, or is more than `memory.capacity` of this one.
+                another model, or is more than `memory.capacity` of this one or the machine holds.
         """
         return cls(file.load(Path(path), model))
 

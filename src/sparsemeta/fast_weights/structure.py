@@ -9,8 +9,6 @@ from sparsemeta.fast_weights.entries import AT, DISTINCT, LAST, LINK, TOKEN, in_
 
 PARTS = ("key", "weight", "rows", "used", "recent", "theta", "moved", "keep")
 """Of `TableWeights`, in a file."""
-FLOAT, DOUBLE, INT, LONG = torch.float32, torch.float64, torch.int32, torch.int64
-DTYPES = [(LONG, x, INT, LONG, LONG, x, INT, DOUBLE) for x in (FLOAT, DOUBLE)]
 
 
 def check_tables(shape: Sequence[int], parts: Mapping[str, Tensor], classes: int) -> None:
@@ -18,14 +16,13 @@ def check_tables(shape: Sequence[int], parts: Mapping[str, Tensor], classes: int
 
     Args:
         shape: B, H, S and L.
-        parts: by name; their numbers are finite.
+        parts: by name, of the right dtypes; their numbers are finite.
         classes: V, tokens are below.
 
     Raises:
         ValueError: something does not agree with something else.
     """
     key, weight, rows, used, recent, _, moved, keep = (parts[name] for name in PARTS)
-    _require(tuple(parts[name].dtype for name in PARTS) in DTYPES, "other dtypes")
     many = used[:, 0]
     fits = (used >= 0).all() and (many <= len(key)).all() and many.sum() == len(key)
     _require(fits, "counts that are not those of its rows")

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sparsemeta.errors import StateError
-from sparsemeta.fast_weights.base import LayerState
+from sparsemeta.fast_weights.base import FLOATS, LayerState, require_room
 from sparsemeta.fast_weights.entries import (
     AT,
     COLUMNS,
@@ -66,6 +66,9 @@ class TableWeights(LayerState):
 
     layout_type: ClassVar[type] = TableLayout
     parts: ClassVar[tuple[str, ...]] = PARTS
+    dtypes: ClassVar[Sequence[tuple[str, ...]]] = [
+        ("I64", x, "I32", "I64", "I64", x, "I32", "F64") for x in FLOATS
+    ]
 
     key: Tensor
     weight: Tensor
@@ -276,6 +279,8 @@ class TableWeights(LayerState):
     def _holding(self, key: Tensor, weight: Tensor, rows: Tensor, used: Tensor) -> Self:
         """The same with other rows, given as they are stored."""
         room = max(START, int(used[:, 0].max()) + 1)
+        sizes = (stored[:1].nbytes if len(stored) else 0 for stored in (key, weight, rows))
+        require_room(len(used) * room * sum(sizes))
         place = torch.arange(room)
         place = (place > 0) & (place <= used[:, :1])
 

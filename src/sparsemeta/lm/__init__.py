@@ -8,7 +8,7 @@
     reading.py      the one loop: read a segment, score it, and only then learn from it; scores.py
     evaluation/     what may adapt while reading, tuned and compared
     memories.py     models and memories loaded; texts -> a memory file; shown, compared, merged
-    generation.py   a prompt -> text
+    generation.py   a prompt -> text; decoding.py many at a time
     compression/    files packed by a model, and unpacked bit for bit
     harness.py      the model as lm-evaluation-harness sees it; hf/ as transformers does
 

@@ -12,13 +12,14 @@ from .config import (
     TokenizerConfig as TokenizerConfig,
     TrainingConfig as TrainingConfig,
 )
+from .decoding import Decoder as Decoder
 from .evaluation import (
     Arm as Arm,
     Comparison as Comparison,
     compare as compare,
     evaluate as evaluate,
 )
-from .generation import Writer as Writer
+from .generation import Spelling as Spelling, Writer as Writer, choose as choose
 from .memories import load as load, load_memory as load_memory, remember as remember
 from .modelling import LanguageModel as LanguageModel
 from .reading import (

@@ -20,13 +20,13 @@ class AttentionMask(NamedTuple):
 
     Attributes:
         rotation: cosine and sine (2, S, d / 2) of the rotary angles, or (2, B, 1, S, d / 2).
-        visible: (T, S) bool, or (B, 1, T, S), which keys a step attends to.
+        visible: (T, S) bool, or (B, 1, T, S), which keys a step attends to; None is all.
         kept: which keys go on to the next segment; where there was padding, (B, kept) int64.
         real: (B,) int64, how many of them are real, the last ones; None where all are.
     """
 
     rotation: Tensor
-    visible: Tensor
+    visible: Tensor | None
     kept: Tensor | slice
     real: Tensor | None
 
@@ -49,7 +49,7 @@ def attention_mask(
     if mask is None and real is None:
         distance = index[carried:, None] - index
         visible = (distance >= 0) & (distance < config.window)
-        return AttentionMask(_rotation(index, width), visible, slice(total - kept, total), None)
+        return AttentionMask(angles_of(index, width), visible, slice(total - kept, total), None)
 
     mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
     known = mask.new_ones(len(mask), carried)
@@ -62,8 +62,22 @@ def attention_mask(
     visible |= index[carried:, None] == index  # even padding attends to something: itself
     order = known.to(torch.uint8).argsort(dim=1, stable=True)
     count = known.sum(1).clamp(max=kept)
-    rotation, real = _rotation(position, width), None if bool((count == kept).all()) else count
+    rotation, real = angles_of(position, width), None if bool((count == kept).all()) else count
     return AttentionMask(rotation[:, :, None], visible[:, None], order[:, total - kept :], real)
+
+
+class Ring(NamedTuple):
+    """An attention window that is overwritten in turn, a step at a time: all (B, heads, window, d).
+
+    Attributes:
+        keys: as they are carried.
+        turned: the same, rotated by where in the stream they stand.
+        values: beside them.
+    """
+
+    keys: Tensor
+    turned: Tensor
+    values: Tensor
 
 
 class WindowAttention(nn.Module):
@@ -77,21 +91,33 @@ class WindowAttention(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(
-        self, x: Tensor, window: tuple[Tensor, Tensor] | None, mask: AttentionMask
+        self, x: Tensor, window: tuple[Tensor, Tensor] | Ring | None, mask: AttentionMask
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Attend; returns (B, T, D) and the last window - 1 keys and values, for the next call."""
+        """Attend; returns (B, T, D) and the last window - 1 keys and values, for the next call.
+
+        A ring is overwritten at `mask.kept`, and of its own returned.
+        """
         q, k, v = rearrange(self.qkv(x), "b t (n h d) -> n b h t d", n=3, h=self.heads)
         q, k = (rms_norm(part, part.shape[-1:]).to(v.dtype) for part in (q, k))
+        if isinstance(window, Ring):
+            q, turned = turned_by(q, mask.rotation), turned_by(k, mask.rotation)
+            for part, new in zip(window, (k, turned, v), strict=True):
+                part[:, :, mask.kept] = new
+            attended = scaled_dot_product_attention(
+                q, window.turned, window.values, attn_mask=mask.visible
+            )
+            carried = (window.keys, window.values)
+            return self.output(rearrange(attended, "b h t d -> b t (h d)")), carried
         if window is not None:
             pairs = zip(window, (k, v), strict=True)
             k, v = (torch.cat([old.to(new.dtype), new], 2) for old, new in pairs)
-        q, keys = _rotate(q, mask.rotation[..., -q.shape[2] :, :]), _rotate(k, mask.rotation)
+        q, keys = turned_by(q, mask.rotation[..., -q.shape[2] :, :]), turned_by(k, mask.rotation)
         attended = scaled_dot_product_attention(q, keys, v, attn_mask=mask.visible)
         carried = (_take(k, mask.kept), _take(v, mask.kept))
         return self.output(rearrange(attended, "b h t d -> b t (h d)")), carried
 
 
-def _rotation(position: Tensor, width: int) -> Tensor:
+def angles_of(position: Tensor, width: int) -> Tensor:
     """Cosine and sine (2, ..., width / 2) of the rotary angles of positions (...)."""
     # float64: the same distance gives the same angle wherever in a stream it is measured.
     step = torch.arange(0, width, 2, device=position.device, dtype=torch.float64)
@@ -99,7 +125,7 @@ def _rotation(position: Tensor, width: int) -> Tensor:
     return torch.stack([angle.cos(), angle.sin()])
 
 
-def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
+def turned_by(x: Tensor, rotation: Tensor) -> Tensor:
     """Rotate the two halves of every head (B, H, T, d) by its position's angles."""
     cos, sin = rotation.to(x.dtype)
     first, second = x.chunk(2, dim=-1)

@@ -87,27 +87,43 @@ def narrowed(logits: Tensor, sampling: Sampling) -> Tensor:
         probability = likeliest.softmax(-1)
         # The token that crosses the threshold is kept, so one always is.
         left_out = probability.cumsum(-1) - probability >= sampling.top_p
+        left_out[0] = False  # be top_p nothing in float32
         logits = logits.masked_fill(left_out.scatter(0, order, left_out), -torch.inf)
     return logits
+
+
+class Spelling:
+    """Turns tokens into text as they come, in pieces that hold whole characters only.
+
+    The first is spelt in the context of the token `after` which they come, if there is one.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, after: Sequence[int] = ()):
+        self._tokenizer, self._pending = tokenizer, list(after)
+        self._shown = tokenizer.decode(self._pending)
+
+    def push(self, token: int) -> str:
+        """What one more token adds."""
+        self._pending.append(token)
+        text = self._tokenizer.decode(self._pending)
+        whole = text.removesuffix(_INCOMPLETE)
+        piece = whole[len(self._shown) :]
+        if piece:
+            self._shown = whole
+        if whole == text:
+            self._pending = self._pending[-1:]
+            self._shown = self._tokenizer.decode(self._pending)
+        return piece
+
+    def rest(self) -> str:
+        """What is left at the end, be it part of a character."""
+        return self._tokenizer.decode(self._pending)[len(self._shown) :]
 
 
 def as_text(
     tokenizer: Tokenizer, tokens: Iterable[int], after: Sequence[int] = ()
 ) -> Iterator[str]:
-    """Turn tokens into text as they come, in pieces that hold whole characters only.
-
-    The first is spelt in the context of the token `after` which they come, if there is one.
-    """
-    pending = list(after)
-    shown = tokenizer.decode(pending)
-    for token in tokens:
-        pending.append(token)
-        text = tokenizer.decode(pending)
-        whole = text.removesuffix(_INCOMPLETE)
-        if len(whole) > len(shown):
-            yield whole[len(shown) :]
-            shown = whole
-        if whole == text:
-            pending = pending[-1:]
-            shown = tokenizer.decode(pending)
-    yield tokenizer.decode(pending)[len(shown) :]
+    """Turn tokens into text as they come, as `Spelling` does."""
+    spelling = Spelling(tokenizer, after)
+    yield from filter(None, map(spelling.push, tokens))
+    yield spelling.rest()

@@ -16,7 +16,7 @@ from torch.nn.functional import relu, rms_norm, silu
 from torch.utils.checkpoint import checkpoint
 
 from sparsemeta.fast_weights import FastWeights
-from sparsemeta.lm.attention import AttentionMask, WindowAttention, attention_mask
+from sparsemeta.lm.attention import AttentionMask, Ring, WindowAttention, attention_mask
 from sparsemeta.lm.config import ModelConfig
 from sparsemeta.lm.negatives import Negatives
 from sparsemeta.lm.state import LMState
@@ -104,8 +104,31 @@ class LanguageModel(nn.Module):
         hidden, observed, read = self._decode(tokens, state, mask, reset, donate)
         if negatives is not None and targets is not None:
             return negatives.log_p(hidden, self.head, targets), hidden, read
-        given, made, pending = state and state.memory, {}, None
         options: dict[str, Any] = {"mask": mask, "reset": reset, "donate": donate}
+        decoded = (tokens, hidden, observed, read)
+        predicted, after = self.conclude(decoded, state, targets, steps, options)
+        return predicted, hidden, after
+
+    def conclude(
+        self,
+        decoded: tuple[Tensor, Tensor, Tensor, LMState],
+        state: LMState | None,
+        targets: Tensor | None,
+        steps: int,
+        options: dict[str, Any],
+    ) -> tuple[Tensor, LMState]:
+        """Predict from what the blocks made of tokens, and remember it: the end of `predict`.
+
+        Args:
+            decoded: tokens (B, T), hidden states and embedded tokens (B, T, D), and the state of
+                the blocks after them.
+            state: before them.
+            targets: as of `predict`; and steps.
+            steps: how many are predicted.
+            options: mask, reset and donate.
+        """
+        tokens, hidden, observed, read = decoded
+        given, made, pending = state and state.memory, {}, None
         mixes = self.tables is not None and self.tables.enabled
         some = slice(0 if mixes or targets is not None else -steps, None)
         logits = self.head(hidden[:, some])
@@ -122,7 +145,7 @@ class LanguageModel(nn.Module):
         else:
             predicted = logits if targets is None else log_p(logits, targets)
         memory = FastWeights({**read.memory.layers, **FastWeights.join(made).layers})
-        return predicted, hidden, LMState(memory, read.window, read.real, pending)
+        return predicted, LMState(memory, read.window, read.real, pending)
 
     def _decode(
         self,
@@ -196,7 +219,7 @@ class Block(nn.Module):
         x: Tensor,
         observed: Tensor,
         held: FastWeights | None,
-        window: tuple[Tensor, Tensor] | None,
+        window: tuple[Tensor, Tensor] | Ring | None,
         attention_mask: AttentionMask,
         mask: Tensor | None,
         reset: Tensor | None,
