@@ -16,7 +16,6 @@ MEMORY = MemoryConfig(slots=16, active=2, heads=2, key_width=4, value_width=4)
 ROWS = RowsConfig(half_lives=(20.0, 0.0), key_width=4)
 TABLES = TablesConfig(orders=(0, 1, 2), fading_orders=(1,), fading=(0.8,), bytes=())
 FAMILIES = ("GPT2", "Llama", "Qwen2", "Mistral", "GPTNeoX")
-BLOCKS = {"GPT2": "transformer.h.{}", "GPTNeoX": "gpt_neox.layers.{}"}
 
 
 class Recurrent(nn.Module):
@@ -106,9 +105,15 @@ def base_lm(family, seed=3, **others):
     return getattr(transformers, kind)(config).double().eval()
 
 
+def block(family):
+    """The name of its second block."""
+    return {"GPT2": "transformer.h.1", "GPTNeoX": "gpt_neox.layers.1"}.get(family, "model.layers.1")
+
+
 def lm(family="Llama", *, drawn=True, output=(ROWS, TABLES), **others):
     """The same with every kind of memory, none of whose weights is zero."""
-    model = augment(base_lm(family, **others), MEMORY, output=output)
+    base = base_lm(family, **others)
+    model = augment(base, MEMORY, targets=block(family), output=output)
     if drawn:
         draw_zeros(memories(model), 0.8)
     return model

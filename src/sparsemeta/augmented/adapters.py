@@ -20,6 +20,7 @@ from sparsemeta.augmented.sessions import ATTRIBUTE, augmentation
 from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.files import check_folder, writable, write_folder
+from sparsemeta.run import newest
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 KIND = "SPARSEMETA"
@@ -41,15 +42,20 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
     Raises:
         ConfigError: the model is not augmented, or the folder cannot be written.
     """
+    path = Path(folder)
+    with writable(path), write_folder(path) as aside:
+        write_adapter(model, aside)
+
+
+def write_adapter(model: nn.Module, folder: Path) -> None:
+    """Write what makes a folder, which is there, an adapter; digests are the caller's to write."""
     config = to_dict(augmentation(model).config)
     about: dict[str, Any] = {"peft_type": KIND, "base": _names(model), **config}
     weights = {
         name: _whole(x).cpu().contiguous() for name, x in memories(model).state_dict().items()
     }
-    path = Path(folder)
-    with writable(path), write_folder(path) as aside:
-        (aside / CONFIG).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        save_file(weights | {SKETCH: sketch(model)}, aside / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    save_file(weights | {SKETCH: sketch(model)}, folder / WEIGHTS)
 
 
 def load_adapter(model: Model, folder: str | Path) -> Model:
@@ -57,7 +63,8 @@ def load_adapter(model: Model, folder: str | Path) -> Model:
 
     Args:
         model: the base, or the base augmented in the same way.
-        folder: as `save_adapter` wrote it.
+        folder: as `save_adapter` wrote it; or of a run of `sparsemeta augment`: then its newest
+            checkpoint.
 
     Raises:
         CheckpointError: the adapter is missing or damaged, or belongs to another base; the model
@@ -65,6 +72,7 @@ def load_adapter(model: Model, folder: str | Path) -> Model:
         ConfigError: the model is augmented in another way.
     """
     path = Path(folder)
+    path = path if (path / CONFIG).is_file() else newest(path / "checkpoints") or path
     about, weights = _read(path)
     _require_base(path, model, about.pop("base", {}), weights.pop(SKETCH, torch.empty(0)))
     try:
@@ -118,7 +126,10 @@ def _whole(tensor: Any) -> Tensor:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not (path / CONFIG).is_file():
-        raise CheckpointError(f"{path}: no adapter, there is no {CONFIG}. Check the path.")
+        raise CheckpointError(
+            f"{path}: no adapter, there is no {CONFIG}. Give a folder that save_adapter wrote, or "
+            "the folder of a run of `sparsemeta augment`."
+        )
     check_folder(path)
     try:
         about = json.loads((path / CONFIG).read_text(encoding="utf-8"))

@@ -146,7 +146,11 @@ class OutputMemory(nn.Module):
         return {f"/{name}": layer for name, layer in every.items() if layer is not None}
 
     def forward(self, logits: Tensor, head: nn.Module, now: Pass) -> Tensor:
-        """Logits (B, S, V) of the steps that a pass keeps, with what is remembered."""
+        """Logits (B, S, V) of the steps that a pass keeps, with what is remembered.
+
+        They may be overwritten. Where log p of targets is all that is wanted, the pass is told it
+        once tables are mixed in, and the logits are those without.
+        """
         hidden, tokens, kept = now.hidden, now.tokens, now.kept
         assert hidden is not None
         assert tokens is not None
@@ -154,7 +158,7 @@ class OutputMemory(nn.Module):
         mixes = self.tables is not None and self.tables.enabled
         if mixes and logits.shape[1] < tokens.shape[1]:
             logits, kept = _whole(logits, head, hidden, kept), slice(None)
-        logits = logits.to(torch.promote_types(dtype, torch.float32), copy=True)
+        logits = logits.to(torch.promote_types(dtype, torch.float32))
         weights = next(self.parameters()).dtype
         hidden = rms_norm(hidden.to(weights), hidden.shape[-1:])
         if self.rows is not None and self.rows.enabled:
@@ -166,8 +170,11 @@ class OutputMemory(nn.Module):
             before = now.held(key), now.before and now.before.pending
             last = -(now.kept.start or 0) if isinstance(now.kept, slice) else 0
             log_q, now.made[key], now.pending = self.tables(
-                hidden, tokens, logits, *before, steps=last, **options
+                hidden, tokens, logits, *before, targets=now.targets, steps=last, **options
             )
+            if now.targets is not None:
+                now.log_p = log_q
+                return logits.to(dtype)
             logits, log_q = logits[:, now.kept], log_q if last else log_q[:, now.kept]
             # Where nothing is known, log q is log p to the last bit, and the logits stay.
             logits = logits + (log_q - logits.log_softmax(-1))

@@ -36,6 +36,7 @@ from sparsemeta.augmented.steps import as_steps, take_tensor
 from sparsemeta.augmented.targets import Targets, find_targets, width_of
 from sparsemeta.config import MemoryConfig, RowsConfig, TablesConfig
 from sparsemeta.errors import ConfigError, require
+from sparsemeta.nn import AdaptiveLayer
 
 Model = TypeVar("Model", bound=nn.Module)
 Output = str | RowsConfig | TablesConfig
@@ -61,7 +62,8 @@ def augment(
         model: any network; it is changed, and returned.
         memory: settings of each hidden memory.
         targets: the modules that get one, see `find_targets`: names, ends of names, patterns,
-            types; `()` for none. The middle one of its blocks if None.
+            types; `()` for none. If None, the middle one of its blocks; but none of a causal
+            language model, where output memories bring more and cost less.
         output: of a causal language model, the memories where tokens are predicted: "rows" and
             "tables", which are also the default, or their settings; `()` for none.
         feedback: the width of what a session reveals, if that is not the width of each target. A
@@ -73,7 +75,7 @@ def augment(
     """
     _require_plain(model)
     causal: Any = model if is_causal(model) else None
-    found = find_targets(model, targets)
+    found = find_targets(model, () if targets is None and causal is not None else targets)
     rows, tables = _output(output, causal is not None)
     if causal is not None:
         feedback = causal.get_input_embeddings().weight.shape[1]
@@ -94,13 +96,14 @@ def augment(
     for key, (module, child) in made.items():
         _put(module, child, model)
         owner.memories[key], owner.homes[key] = child, module
-        hook = read_output if key == OUTPUT else partial(_read_target, key)
-        told = partial(hook, owner)
-        owner.handles.append(module.register_forward_hook(told))
+        if key != OUTPUT:
+            told = partial(_read_target, key, owner)
+            owner.handles.append(module.register_forward_hook(told))
     if causal is not None:
         shows = (causal.get_input_embeddings(), see_embedding), (causal.base_model, see_hidden)
-        for module, see in shows:
-            owner.handles.append(module.register_forward_hook(partial(see, owner)))
+        for module, see in (*shows, (causal.get_output_embeddings(), read_output)):
+            if module is not None:
+                owner.handles.append(module.register_forward_hook(partial(see, owner)))
     last = model.register_forward_hook(partial(_end, owner), always_call=True)
     owner.handles.append(last)
     setattr(model, ATTRIBUTE, owner)
@@ -146,6 +149,15 @@ def memories(model: nn.Module) -> nn.ModuleDict:
     return nn.ModuleDict(augmentation(model).memories)
 
 
+def named_memories(model: nn.Module) -> dict[str, AdaptiveLayer]:
+    """Every memory of an augmented network, by what it is called in a state.
+
+    Raises:
+        ConfigError: it is not augmented.
+    """
+    return augmentation(model).named_layers
+
+
 def _begin(owner: Augmentation, model: nn.Module, args: tuple, given: dict[str, Any]) -> None:
     """Before the network is called: a pass begins, unless all memories are off."""
     if (broken := end_pass(owner)) is not None:  # by Ctrl-C
@@ -175,7 +187,7 @@ def _end(owner: Augmentation, model: nn.Module, args: tuple, output: Any) -> Non
         f"no memory was reached: none of {', '.join(owner.homes)} was called through its hooks",
     )
     memory = owner.state(now.made, now.before.memory if now.before else None)
-    now.holder.commit(Carried(memory, now.pending))
+    now.holder.commit(Carried(memory, now.pending), now.log_p)
 
 
 def _read_target(key: str, owner: Augmentation, module: nn.Module, args: tuple, output: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm
+from torch.nn.functional import cross_entropy, rms_norm
 
 from sparsemeta.augmented.attached import CHILD, Augmentation
 from sparsemeta.augmented.passes import Pass, current_pass
@@ -69,6 +69,10 @@ def start_causal(owner: Augmentation, model: Any, args: tuple, given: dict[str, 
     _require_streams(now, tokens)
     kept = given.get("logits_to_keep", 0)
     now.kept = kept if isinstance(kept, Tensor) else slice(-kept or None, None)
+    require(
+        now.targets is None or now.kept == slice(None),
+        "targets are those of all steps: leave logits_to_keep out",
+    )
     _require_outside_checkpoints(owner, model)
     return now
 
@@ -88,9 +92,18 @@ def see_hidden(owner: Augmentation, module: nn.Module, args: tuple, output: Any)
 
 
 def read_output(owner: Augmentation, module: nn.Module, args: tuple, logits: Tensor) -> Any:
-    """Let what is remembered speak where tokens are predicted. A hook."""
-    now, memory = current_pass(owner), getattr(module, CHILD)
-    return None if now is None else memory(logits, module, now)
+    """Let what is remembered speak where tokens are predicted, and score targets. A hook."""
+    now = current_pass(owner)
+    if now is None:
+        return None
+    memory = getattr(module, CHILD, None)
+    if memory is not None:
+        logits = memory(logits, module, now)
+    if now.targets is not None and now.log_p is None:
+        flat = logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32))
+        nats = cross_entropy(flat, now.targets.flatten(), reduction="none")
+        now.log_p = -nats.view_as(now.targets)
+    return logits
 
 
 @lru_cache
