@@ -37,8 +37,8 @@ class MemoryCache(DynamicCache):
         targets: (B, T) int64, the token that follows each, where its log p is all that is wanted of
             the next pass: that is cheaper than whole distributions.
         log_p: (B, T) of those targets, after that pass. Its logits are those without tables.
-        emptied: (B, T) bool, True empties the memory, and not the attention window, before a step of
-            the next pass.
+        emptied: (B, T) bool, True empties the memory, and not the attention window, before that
+            step of the next pass.
 
     Raises:
         ConfigError: the model is not augmented.

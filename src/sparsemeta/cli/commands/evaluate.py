@@ -29,7 +29,8 @@ class Evaluate:
     """Files, folders, globs, .jsonl files, `stdlib` or `hf:NAME/CONFIG[:split]`. If left out: what
     the model's recipe held out of training."""
     adapter: Path | None = None
-    """Memories for a model of transformers: a run of `sparsemeta augment`, or an adapter's folder."""
+    """Memories for a model of transformers: the folder of a run of `sparsemeta augment`, or of an
+    adapter."""
     arms: str | None = None
     """Arms, with commas between them, or `all`. If left out: those of one part that need no
     gradients, as far as the model has them."""

@@ -26,7 +26,8 @@ class Generate:
     prompt: str = ""
     """What to go on with; `-` takes it from standard input. If left out: the start of a text."""
     adapter: Path | None = None
-    """Memories for a model of transformers: a run of `sparsemeta augment`, or an adapter's folder."""
+    """Memories for a model of transformers: the folder of a run of `sparsemeta augment`, or of an
+    adapter."""
     memory: Path | None = None
     """What the model remembers at the start. If left out: nothing."""
     out: Path | None = None

@@ -28,7 +28,8 @@ class Read:
     """Files, folders, globs, .jsonl files, `stdlib`, `hf:OWNER/NAME[/CONFIG][:SPLIT]`, or `-` for
     standard input, read in this order."""
     adapter: Path | None = None
-    """Memories for a model of transformers: a run of `sparsemeta augment`, or an adapter's folder."""
+    """Memories for a model of transformers: the folder of a run of `sparsemeta augment`, or of an
+    adapter."""
     memory: Path | None = None
     """The memory to begin with. If left out: an empty one."""
     out: Path | None = None

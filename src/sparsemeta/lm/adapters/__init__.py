@@ -1,8 +1,8 @@
 """Memory for causal language models of transformers: trained by a command, read with by the others.
 
-    config.py    the recipe: which memories, on what text
-    training.py  the memories of a frozen model in training
-    reading.py   a model with an adapter as one that reads
+config.py    the recipe: which memories, on what text
+training.py  the memories of a frozen model in training
+reading.py   a model with an adapter as one that reads
 """
 
 import lazy_loader

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from sparsemeta import run as engine
 from sparsemeta.config import (
-    AtLeast,
     Count,
     MemoryConfig,
     RowsConfig,
