@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sparsemeta.augmented.attached import CHILD, AugmentConfig
 from sparsemeta.augmented.augmenting import augment, memories, strip
-from sparsemeta.augmented.sessions import ATTRIBUTE, augmentation
+from sparsemeta.augmented.sessions import ATTRIBUTE, augmentation, unwrapped
 from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.files import check_folder, writable, write_folder
@@ -26,6 +26,8 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 KIND = "SPARSEMETA"
 SKETCH = "base_model.sketch"
 """What the sketch of the base is called among the weights; no memory is."""
+LORA, LAYER = "lora_", "base_layer"
+"""What the weights that peft adds are called, and what it calls a module inside its own."""
 ENTRIES = 64
 """Of each weight, in the sketch."""
 COARSEST = 2**-7
@@ -79,7 +81,7 @@ def load_adapter(model: Model, folder: str | Path) -> Model:
         config = from_dict(about, AugmentConfig)
     except ConfigError as error:
         raise CheckpointError(f"{path / CONFIG}: {error}") from None
-    new = ATTRIBUTE not in model.__dict__
+    new = ATTRIBUTE not in unwrapped(model).__dict__
     if new:
         output = [given for given in (config.rows, config.tables) if given is not None]
         options: dict[str, Any] = {"targets": config.targets, "feedback": config.feedback}
@@ -110,9 +112,14 @@ def sketch(model: nn.Module) -> Tensor:
 
 
 def _base(model: nn.Module) -> dict[str, Tensor]:
-    """The weights of a network without its memories, by name."""
-    named = sorted(model.named_parameters())
-    return {name: weight for name, weight in named if CHILD not in name.split(".")}
+    """The weights of a network without its memories and those of LoRA, by name."""
+    named = ((name.split("."), weight) for name, weight in unwrapped(model).named_parameters())
+    found = {
+        ".".join(part for part in parts if part != LAYER): weight
+        for parts, weight in named
+        if CHILD not in parts and not any(part.startswith(LORA) for part in parts)
+    }
+    return dict(sorted(found.items()))
 
 
 def _names(model: nn.Module) -> dict[str, list[int]]:

@@ -1,6 +1,7 @@
 """What is added to modules of a network: their memories, and what these have in common."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,13 @@ class AugmentConfig(Settings, section="augment"):
     """Width of what is revealed; None is that of each module."""
 
 
+class Forward(Protocol):
+    """What a network is called by, and how that ends."""
+
+    def remove(self) -> None:
+        """Let it be called as before."""
+
+
 @dataclass(eq=False)
 class Augmentation:
     """What an augmented network and its memories share: it stands for the network.
@@ -45,14 +53,16 @@ class Augmentation:
         memories: what was added, by name in a state; each is a child of its module.
         homes: those modules.
         handles: of all hooks.
-        trained: the names of the parameters that required gradients before.
+        forward: what the network is called by.
+        frozen: the names of its parameters that required gradients before, and do not now.
     """
 
     config: AugmentConfig
     memories: "dict[str, HiddenMemory | OutputMemory]" = field(default_factory=dict)
     homes: dict[str, nn.Module] = field(default_factory=dict)
     handles: list[RemovableHandle] = field(default_factory=list)
-    trained: frozenset[str] = frozenset()
+    forward: "Forward | None" = None
+    frozen: list[str] = field(default_factory=list)
 
     @property
     def named_layers(self) -> dict[str, AdaptiveLayer]:

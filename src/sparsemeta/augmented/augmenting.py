@@ -1,14 +1,14 @@
 """`augment` gives modules of a network a memory, `strip` takes it away again.
 
 Each module gets a child, and a hook that adds what the child remembers to what the module hands
-out; the network itself a hook that begins a pass, and one that ends it. Nothing is replaced, so
-classes, names and weights of the network stay. Hooks find memories through their modules: a copy
-of the network has memories of its own.
+out; the network itself a `Forward`, a pass around its own. No module is replaced, so classes, names
+and weights of the network stay. Hooks find memories through their modules: a copy of the network
+has memories of its own.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +23,21 @@ from sparsemeta.augmented.attached import (
     HiddenMemory,
     OutputMemory,
 )
+from sparsemeta.augmented.calls import Forward
 from sparsemeta.augmented.causal import (
     is_causal,
     read_output,
     see_embedding,
     see_hidden,
-    start_causal,
 )
-from sparsemeta.augmented.passes import Carried, Pass, begin_pass, current_pass, end_pass
-from sparsemeta.augmented.sessions import ATTRIBUTE, FORGOTTEN, augmentation, current_session
+from sparsemeta.augmented.passes import Pass, current_pass
+from sparsemeta.augmented.sessions import (
+    ATTRIBUTE,
+    FORGOTTEN,
+    augmentation,
+    current_session,
+    unwrapped,
+)
 from sparsemeta.augmented.steps import as_steps, take_tensor
 from sparsemeta.augmented.targets import Targets, find_targets, width_of
 from sparsemeta.config import MemoryConfig, RowsConfig, TablesConfig
@@ -59,7 +65,8 @@ def augment(
     transformers also with a `MemoryCache`.
 
     Args:
-        model: any network; it is changed, and returned.
+        model: any network; it is changed, and returned. Of a `PeftModel`, what it wraps: then with
+            frozen=False, if its adapters are to be trained, too.
         memory: settings of each hidden memory.
         targets: the modules that get one, see `find_targets`: names, ends of names, patterns,
             types; `()` for none. If None, the middle one of its blocks; but none of a causal
@@ -73,6 +80,7 @@ def augment(
     Raises:
         ConfigError: a target or an output memory that cannot be, or the network has one already.
     """
+    given, model = model, cast(Model, unwrapped(model))
     _require_plain(model)
     causal: Any = model if is_causal(model) else None
     found = find_targets(model, () if targets is None and causal is not None else targets)
@@ -83,16 +91,15 @@ def augment(
     require(bool(found or rows or tables), "nothing to add: name targets, or output memories")
 
     owner = Augmentation(config)
-    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
-    owner.trained = frozenset(trained)
     made: dict[str, tuple[nn.Module, HiddenMemory | OutputMemory]] = {}
     for name, module in found.items():
         made[name.replace(".", "/") or "/"] = module, _hidden(name, module, model, config)
     if rows or tables:
         made[OUTPUT] = _at_the_output(model, config)
-    if frozen:
-        model.requires_grad_(False)
-    owner.handles.append(model.register_forward_pre_hook(partial(_begin, owner), with_kwargs=True))
+    for name, weight in model.named_parameters() if frozen else ():
+        if weight.requires_grad:
+            owner.frozen.append(name)
+            weight.requires_grad_(False)
     for key, (module, child) in made.items():
         _put(module, child, model)
         owner.memories[key], owner.homes[key] = child, module
@@ -104,10 +111,9 @@ def augment(
         for module, see in (*shows, (causal.get_output_embeddings(), read_output)):
             if module is not None:
                 owner.handles.append(module.register_forward_hook(partial(see, owner)))
-    last = model.register_forward_hook(partial(_end, owner), always_call=True)
-    owner.handles.append(last)
+    owner.forward = model.forward = Forward(model)
     setattr(model, ATTRIBUTE, owner)
-    return model
+    return given
 
 
 def strip(model: Model) -> Model:
@@ -116,15 +122,18 @@ def strip(model: Model) -> Model:
     Raises:
         ConfigError: it is not augmented.
     """
-    owner = augmentation(model)
+    owner, given, model = augmentation(model), model, cast(Model, unwrapped(model))
     for handle in owner.handles:
         handle.remove()
+    if owner.forward is not None:
+        owner.forward.remove()
     for module in owner.homes.values():
         delattr(module, CHILD)
     for name, weight in model.named_parameters():
-        weight.requires_grad_(name in owner.trained)
+        if name in owner.frozen:
+            weight.requires_grad_(True)
     delattr(model, ATTRIBUTE)
-    return model
+    return given
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -156,38 +165,6 @@ def named_memories(model: nn.Module) -> dict[str, AdaptiveLayer]:
         ConfigError: it is not augmented.
     """
     return augmentation(model).named_layers
-
-
-def _begin(owner: Augmentation, model: nn.Module, args: tuple, given: dict[str, Any]) -> None:
-    """Before the network is called: a pass begins, unless all memories are off."""
-    if (broken := end_pass(owner)) is not None:  # by Ctrl-C
-        broken.holder.abandon()
-    if not any(layer.enabled for layer in owner.named_layers.values()):
-        return
-    if is_causal(model):
-        started = start_causal(owner, model, args, given)
-    else:
-        session = current_session(owner)
-        if session is None:
-            raise ConfigError(FORGOTTEN.format(cache=""))
-        started = session.start()
-    begin_pass(owner, started)
-
-
-def _end(owner: Augmentation, model: nn.Module, args: tuple, output: Any) -> None:
-    """After it was called: its session or cache takes over what was learned, if all went well."""
-    now = end_pass(owner)
-    if now is None:
-        return
-    if output is None:
-        now.holder.abandon()
-        return
-    require(
-        bool(now.made),
-        f"no memory was reached: none of {', '.join(owner.homes)} was called through its hooks",
-    )
-    memory = owner.state(now.made, now.before.memory if now.before else None)
-    now.holder.commit(Carried(memory, now.pending), now.log_p)
 
 
 def _read_target(key: str, owner: Augmentation, module: nn.Module, args: tuple, output: Any) -> Any:

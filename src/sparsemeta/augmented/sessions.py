@@ -28,7 +28,7 @@ def augmentation(model: nn.Module) -> Augmentation:
     Raises:
         ConfigError: it is not augmented.
     """
-    found = model.__dict__.get(ATTRIBUTE)
+    found = unwrapped(model).__dict__.get(ATTRIBUTE)
     if found is None:
         raise ConfigError(f"this {type(model).__name__} is not augmented: see `augment`")
     return found
@@ -44,6 +44,12 @@ def taken_over(owner: Augmentation, memory: FastWeights | Carried | None) -> Car
         return None
     before = memory if isinstance(memory, Carried) else Carried(memory)
     return before._replace(memory=owner.own(before.memory))
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A network; of a `PeftModel`, the one that it wraps, whose layers have its adapters."""
+    inside = getattr(model, "get_base_model", None)
+    return inside() if inside else model
 
 
 class Session:
