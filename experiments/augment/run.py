@@ -35,10 +35,10 @@ from sparsemeta.lm.scores import Score
 from sparsemeta.run import Progress
 
 HERE = Path(__file__).parent
-ARMS = ("static", "cache", "dynamic", "document", "carried", "carried+cache")
+ARMS = ("static", "carried", "document", "cache", "carried+cache")
+"""In the order in which they read; then LoRA, and what takes longest."""
+LAST = "dynamic"
 LORA = "LoRA"
-RATES = (1e-3, 3e-3)
-"""Learning rates of LoRA, of which the validation text chooses one."""
 TEXTS = 8
 """A piece of a domain is cut into so many texts, at which one of the memories is emptied."""
 
@@ -60,6 +60,8 @@ class Options:
     """Articles of WikiText-2's test text that are read: all."""
     tune_tokens: int = 10_000
     """Tokens of validation text for each point of a grid."""
+    lora_rates: tuple[float, ...] = (1e-3, 3e-3)
+    """Learning rates of LoRA, of which the validation text chooses one."""
     training: AdapterTraining = field(default_factory=AdapterTraining)
     """Of the memory; LoRA takes streams, segment and steps from it."""
 
@@ -75,8 +77,8 @@ class Options:
 
     @property
     def results(self) -> Path:
-        """What was found so far."""
-        return self.work / f"{self.kind}-results"
+        """What was found so far, of texts of these sizes."""
+        return self.work / f"{self.kind}-results-{self.articles}-{self.most}"
 
 
 def texts(options: Options) -> dict[str, list[Document]]:
@@ -169,7 +171,7 @@ def chosen_arms(options: Options, evaluator: Evaluator, tokenizer: Any) -> dict[
         found = {grid.part: asdict(grid.best.settings) for grid in tuned}
         note(options, "tuned", found)
     settings = [Cache(**found["cache"]), Dynamic(**found["dynamic"])]
-    return {str(arm): arm for arm in choose_arms(",".join(ARMS), True, settings)}
+    return {str(arm): arm for arm in choose_arms(",".join((*ARMS, LAST)), True, settings)}
 
 
 def read(evaluator: Evaluator, arm: Any, texts: list[Any]) -> dict[str, float]:
@@ -193,11 +195,17 @@ def evaluate(options: Options) -> None:
     evaluator = Evaluator(model, tokenizer, training, progress=Progress())
     arms, every = chosen_arms(options, evaluator, tokenizer), texts(options)
     found = {name: passages(tokenizer, documents) for name, documents in every.items()}
-    for name, arm in arms.items():
+
+    def missing(name: str, reader: Evaluator, arm: Any) -> None:
         for where, passage in found.items():
             if noted(options, f"{where}-{name}") is None:
                 print(f"{name} reads {where}", flush=True)
-                note(options, f"{where}-{name}", read(evaluator, arm, passage))
+                note(options, f"{where}-{name}", read(reader, arm, passage))
+
+    for name in ARMS:
+        missing(name, evaluator, arms[name])
+    if noted(options, "cost") is None:
+        note(options, "cost", cost(evaluator, arms, found["wikitext-2"][:2]))
 
     (static,) = choose_arms("static", False)
     valid = [Document("valid", (options.data / "wiki.valid.tokens").read_text()[:200_000])]
@@ -205,16 +213,12 @@ def evaluate(options: Options) -> None:
     if rate is None:
         bits = {
             each: read(Evaluator(lora(options, each), tokenizer), static, tuning)["bits"]
-            for each in RATES
+            for each in options.lora_rates
         }
         rate = {"rate": min(bits, key=lambda each: bits[each]), "bits": list(bits.values())}
         note(options, "lora-rate", rate)
-    beside = Evaluator(lora(options, rate["rate"]), tokenizer)
-    for where, passage in found.items():
-        if noted(options, f"{where}-{LORA}") is None:
-            note(options, f"{where}-{LORA}", read(beside, static, passage))
-    if noted(options, "cost") is None:
-        note(options, "cost", cost(evaluator, arms, found["wikitext-2"][:3]))
+    missing(LORA, Evaluator(lora(options, rate["rate"]), tokenizer), static)
+    missing(LAST, evaluator, arms[LAST])
 
 
 def cost(evaluator: Evaluator, arms: dict[str, Any], texts: list[Any]) -> dict[str, float]:
@@ -231,11 +235,11 @@ def cost(evaluator: Evaluator, arms: dict[str, Any], texts: list[Any]) -> dict[s
 def table(work: Path) -> None:
     """Write results.json and results.md from all bases that were read."""
     every: dict[str, Any] = {}
-    for folder in sorted(work.glob("*-results")):
+    for folder in sorted(work.glob("*-results-*")):
         kept = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-        every[folder.name.removesuffix("-results")] = kept
+        every[folder.name.partition("-")[0]] = kept
     (HERE / "results.json").write_text(json.dumps(every, indent=2) + "\n")
-    columns, lines = (*ARMS[:3], LORA, *ARMS[3:]), []
+    columns, lines = ("static", "cache", LAST, LORA, "document", "carried", "carried+cache"), []
     for kind, kept in every.items():
         where = dict.fromkeys(name.removesuffix("-static") for name in kept if "-static" in name)
         lines += [f"**{kind}**, bits per byte:", "", f"| | {' | '.join(columns)} |"]

@@ -1,7 +1,6 @@
 """Causal language models: a `MemoryCache` carries memory and window, whatever `generate` does."""
 
 import copy
-import threading
 
 import pytest
 import torch
@@ -246,24 +245,6 @@ def test_a_module_inside_a_checkpointed_block_is_refused():
     model.activation_checkpointing_enable()
     with pytest.raises(ConfigError, match="inside a block that is checkpointed"), session(model):
         model(text())
-
-
-@torch.no_grad()
-def test_threads_equal_serial(model):
-    expected, found = [generate(model, text(batch=1, seed=i)) for i in range(4)], {}
-
-    def work(i):
-        with torch.no_grad():
-            found[i] = model.generate(
-                text(batch=1, seed=i), past_key_values=MemoryCache(model), **GREEDY
-            )
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for started in threads:
-        started.start()
-    for started in threads:
-        started.join()
-    assert all(torch.equal(found[i], expected[i]) for i in range(4))
 
 
 @torch.no_grad()

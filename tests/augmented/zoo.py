@@ -52,9 +52,9 @@ PLAIN = {  # how it is made, its targets, and the shape of a step of its input
 """Where the shape begins with None, streams and steps have axes of their own."""
 
 
-def plain(name, *, drawn=True):
+def plain(name, *, drawn=True, seed=1):
     """An augmented network without language, whose feedback is 2 wide."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     make, targets, _ = PLAIN[name]
     model = augment(make().double().eval(), MEMORY, targets=targets, feedback=2)
     if drawn:

@@ -30,7 +30,7 @@ from sparsemeta.augmented.causal import (
     see_embedding,
     see_hidden,
 )
-from sparsemeta.augmented.passes import Pass, current_pass
+from sparsemeta.augmented.passes import Pass, current_pass, uncompiled
 from sparsemeta.augmented.sessions import (
     ATTRIBUTE,
     FORGOTTEN,
@@ -180,7 +180,7 @@ def _read_target(key: str, owner: Augmentation, module: nn.Module, args: tuple, 
     )
     tensor, put = take_tensor(output, key)
     x, back = as_steps(module, tensor, now.streams, key)
-    return put(tensor + back(child(x, key, now)).to(tensor.dtype))
+    return put(tensor + back(uncompiled(child)(x, key, now)).to(tensor.dtype))
 
 
 def _require_pass(owner: Augmentation, key: str) -> Pass:

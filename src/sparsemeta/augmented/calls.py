@@ -25,6 +25,7 @@ class Forward:
 
     def __init__(self, model: nn.Module):
         self.model, self.before = model, model.__dict__.get("forward")
+        self._names = tuple(self.__signature__.parameters)
 
     @property
     def __signature__(self) -> Signature:
@@ -41,7 +42,8 @@ class Forward:
         owner = self.model.__dict__.get(ATTRIBUTE)
         if owner is None or not any(layer.enabled for layer in owner.named_layers.values()):
             return self.own(*args, **given)
-        now = _start(owner, self.model, args, given)
+        named = dict(zip(self._names, args, strict=False)) | given
+        now = _start(owner, self.model, named)
         begin_pass(owner, now)
         try:
             output = self.own(*args, **given)
@@ -67,9 +69,9 @@ class Forward:
                 self.model.forward = self.before
 
 
-def _start(owner: Augmentation, model: nn.Module, args: tuple, given: dict[str, Any]) -> Pass:
+def _start(owner: Augmentation, model: nn.Module, given: dict[str, Any]) -> Pass:
     if is_causal(model):
-        return start_causal(owner, model, args, given)
+        return start_causal(owner, model, given)
     session = current_session(owner)
     if session is None:
         raise ConfigError(FORGOTTEN.format(cache=""))

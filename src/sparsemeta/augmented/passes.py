@@ -4,13 +4,13 @@ A pass is found by the model that it belongs to, in a context variable: threads 
 have their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsemeta.errors import ConfigError
 from sparsemeta.fast_weights import FastWeights
@@ -133,3 +133,10 @@ def end_pass(model: object) -> Pass | None:
     ended = running.pop(model, None)
     _passes.set(running)
     return ended
+
+
+def uncompiled(module: nn.Module) -> Callable[..., Any]:
+    """A memory, which `torch.compile` of the network around it leaves as it is."""
+    if torch.compiler.is_compiling():
+        return torch._dynamo.disable(module)
+    return module
