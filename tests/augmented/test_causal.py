@@ -1,7 +1,6 @@
 """Causal language models: a `MemoryCache` carries memory and window, whatever `generate` does."""
 
 import copy
-import threading
 
 import pytest
 import torch
@@ -165,6 +164,56 @@ def test_what_was_taken_out_is_never_overwritten(model):
     assert place() == before  # nobody else has it: no copy for each token
 
 
+@pytest.mark.parametrize("kinds", [(), ["tables"], ["rows", "tables"]])
+def test_scores_are_those_of_whole_distributions(model, kinds):
+    """Also their gradients, whoever holds the memory; the next pass has whole distributions."""
+    tokens, came = text(), text(seed=4)
+    model, held = copy.deepcopy(model), read(model, text(seed=5))[1].detach()
+    with memory_off(model, kinds):
+        logits, after = read(model, tokens, held)
+        expected = logits.log_softmax(-1).gather(-1, came[..., None])[..., 0]
+        expected.sum().backward()
+        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad()
+        cache = MemoryCache(model, held)
+        cache.targets = came
+        model(tokens, past_key_values=cache)
+        with session(model, held) as s:
+            s.targets = came
+            model(tokens)
+            s.log_p.sum().backward()
+            torch.testing.assert_close(s.log_p, expected)
+        torch.testing.assert_close(cache.log_p, expected)
+        same(cache.memory, after)
+        assert gradients
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(model.get_parameter(name).grad, gradient)
+        model(tokens, past_key_values=cache)
+        assert cache.log_p is None
+        cache.targets = came
+        with pytest.raises(ConfigError, match="leave logits_to_keep out"):
+            model(tokens, past_key_values=cache, logits_to_keep=1)
+        cache.targets = came[:, :3]
+        with pytest.raises(ConfigError, match="targets is of shape"):
+            model(tokens, past_key_values=cache)
+
+
+@torch.no_grad()
+def test_a_memory_is_emptied_and_the_window_stays(model):
+    tokens = text()
+    reset = torch.zeros_like(tokens).bool()
+    reset[:, 0] = True
+    cache, other = MemoryCache(model), MemoryCache(model)
+    with memory_off(model, ["hidden"]):  # which is in the window
+        model(tokens, past_key_values=cache)
+        other.layers = copy.deepcopy(cache.layers)
+        cache.emptied = reset
+        found = model(tokens, past_key_values=cache).logits
+        torch.testing.assert_close(found, model(tokens, past_key_values=other).logits)
+        assert cache.emptied is None
+        same(cache.memory, other.memory)
+
+
 def test_training_by_the_labels_of_transformers(model):
     model, tokens = copy.deepcopy(model).train(), text()
     with session(model) as s:
@@ -196,24 +245,6 @@ def test_a_module_inside_a_checkpointed_block_is_refused():
     model.activation_checkpointing_enable()
     with pytest.raises(ConfigError, match="inside a block that is checkpointed"), session(model):
         model(text())
-
-
-@torch.no_grad()
-def test_threads_equal_serial(model):
-    expected, found = [generate(model, text(batch=1, seed=i)) for i in range(4)], {}
-
-    def work(i):
-        with torch.no_grad():
-            found[i] = model.generate(
-                text(batch=1, seed=i), past_key_values=MemoryCache(model), **GREEDY
-            )
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for started in threads:
-        started.start()
-    for started in threads:
-        started.join()
-    assert all(torch.equal(found[i], expected[i]) for i in range(4))
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from sparsemeta import MemoryCache, augment, memory_off, session, strip, trainable_parameters
 from sparsemeta.fast_weights import fingerprint
 
-from .zoo import BLOCKS, FAMILIES, MEMORY, PLAIN, ROWS, TABLES, base_lm, call, lm, stream, text
+from .zoo import FAMILIES, MEMORY, PLAIN, ROWS, TABLES, base_lm, block, call, lm, stream, text
 
 
 def identity(model):
@@ -56,8 +56,7 @@ def test_causal(family):
     base, tokens = base_lm(family), text()
     before, expected = identity(base), base(tokens).logits
     names = [n for n, _ in base.named_parameters()]
-    model = augment(base, MEMORY, output=[ROWS])
-    assert model._augmentation.config.targets == (BLOCKS.get(family, "model.layers.{}").format(1),)
+    model = augment(base, MEMORY, targets=block(family), output=[ROWS])
     assert [n for n, _ in model.named_parameters() if "fast_memory" not in n] == names
     with session(model) as s:
         assert torch.equal(model(tokens).logits, expected)
@@ -92,7 +91,7 @@ def test_tables_that_know_nothing_change_no_bit():
 def test_half_precision(dtype):
     base, tokens = base_lm("Llama").to(dtype), text()
     expected = base(tokens).logits
-    model = augment(base, MEMORY, output=[ROWS])
+    model = augment(base, MEMORY, targets=block("Llama"), output=[ROWS])
     assert {p.dtype for p in trainable_parameters(model).values()} == {torch.float32}
     with session(model) as s:
         assert torch.equal(model(tokens).logits, expected)

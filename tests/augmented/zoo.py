@@ -16,7 +16,6 @@ MEMORY = MemoryConfig(slots=16, active=2, heads=2, key_width=4, value_width=4)
 ROWS = RowsConfig(half_lives=(20.0, 0.0), key_width=4)
 TABLES = TablesConfig(orders=(0, 1, 2), fading_orders=(1,), fading=(0.8,), bytes=())
 FAMILIES = ("GPT2", "Llama", "Qwen2", "Mistral", "GPTNeoX")
-BLOCKS = {"GPT2": "transformer.h.{}", "GPTNeoX": "gpt_neox.layers.{}"}
 
 
 class Recurrent(nn.Module):
@@ -53,9 +52,9 @@ PLAIN = {  # how it is made, its targets, and the shape of a step of its input
 """Where the shape begins with None, streams and steps have axes of their own."""
 
 
-def plain(name, *, drawn=True):
+def plain(name, *, drawn=True, seed=1):
     """An augmented network without language, whose feedback is 2 wide."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     make, targets, _ = PLAIN[name]
     model = augment(make().double().eval(), MEMORY, targets=targets, feedback=2)
     if drawn:
@@ -106,9 +105,15 @@ def base_lm(family, seed=3, **others):
     return getattr(transformers, kind)(config).double().eval()
 
 
+def block(family):
+    """The name of its second block."""
+    return {"GPT2": "transformer.h.1", "GPTNeoX": "gpt_neox.layers.1"}.get(family, "model.layers.1")
+
+
 def lm(family="Llama", *, drawn=True, output=(ROWS, TABLES), **others):
     """The same with every kind of memory, none of whose weights is zero."""
-    model = augment(base_lm(family, **others), MEMORY, output=output)
+    base = base_lm(family, **others)
+    model = augment(base, MEMORY, targets=block(family), output=output)
     if drawn:
         draw_zeros(memories(model), 0.8)
     return model

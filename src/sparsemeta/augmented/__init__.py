@@ -1,6 +1,7 @@
 """Memory for a network that you already have: its modules stay, and are listened to.
 
     augmenting.py  `augment` and `strip`: hooks on modules, and what they do
+    calls.py       a call of the whole network, where a pass begins and ends
     targets.py     which modules, by name, pattern or type; how wide they are
     steps.py       what a module hands out, as steps of streams
     attached.py    what is added to a module: `HiddenMemory`, `OutputMemory`; `Augmentation`

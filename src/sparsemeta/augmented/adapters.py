@@ -16,15 +16,18 @@ from torch import Tensor, nn
 
 from sparsemeta.augmented.attached import CHILD, AugmentConfig
 from sparsemeta.augmented.augmenting import augment, memories, strip
-from sparsemeta.augmented.sessions import ATTRIBUTE, augmentation
+from sparsemeta.augmented.sessions import ATTRIBUTE, augmentation, unwrapped
 from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.files import check_folder, writable, write_folder
+from sparsemeta.run import newest
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 KIND = "SPARSEMETA"
 SKETCH = "base_model.sketch"
 """What the sketch of the base is called among the weights; no memory is."""
+LORA, LAYER = "lora_", "base_layer"
+"""What the weights that peft adds are called, and what it calls a module inside its own."""
 ENTRIES = 64
 """Of each weight, in the sketch."""
 COARSEST = 2**-7
@@ -41,15 +44,20 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
     Raises:
         ConfigError: the model is not augmented, or the folder cannot be written.
     """
+    path = Path(folder)
+    with writable(path), write_folder(path) as aside:
+        write_adapter(model, aside)
+
+
+def write_adapter(model: nn.Module, folder: Path) -> None:
+    """Write what makes a folder, which is there, an adapter; digests are the caller's to write."""
     config = to_dict(augmentation(model).config)
     about: dict[str, Any] = {"peft_type": KIND, "base": _names(model), **config}
     weights = {
         name: _whole(x).cpu().contiguous() for name, x in memories(model).state_dict().items()
     }
-    path = Path(folder)
-    with writable(path), write_folder(path) as aside:
-        (aside / CONFIG).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        save_file(weights | {SKETCH: sketch(model)}, aside / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    save_file(weights | {SKETCH: sketch(model)}, folder / WEIGHTS)
 
 
 def load_adapter(model: Model, folder: str | Path) -> Model:
@@ -57,7 +65,8 @@ def load_adapter(model: Model, folder: str | Path) -> Model:
 
     Args:
         model: the base, or the base augmented in the same way.
-        folder: as `save_adapter` wrote it.
+        folder: as `save_adapter` wrote it; or of a run of `sparsemeta augment`: then its newest
+            checkpoint.
 
     Raises:
         CheckpointError: the adapter is missing or damaged, or belongs to another base; the model
@@ -65,13 +74,14 @@ def load_adapter(model: Model, folder: str | Path) -> Model:
         ConfigError: the model is augmented in another way.
     """
     path = Path(folder)
+    path = path if (path / CONFIG).is_file() else newest(path / "checkpoints") or path
     about, weights = _read(path)
     _require_base(path, model, about.pop("base", {}), weights.pop(SKETCH, torch.empty(0)))
     try:
         config = from_dict(about, AugmentConfig)
     except ConfigError as error:
         raise CheckpointError(f"{path / CONFIG}: {error}") from None
-    new = ATTRIBUTE not in model.__dict__
+    new = ATTRIBUTE not in unwrapped(model).__dict__
     if new:
         output = [given for given in (config.rows, config.tables) if given is not None]
         options: dict[str, Any] = {"targets": config.targets, "feedback": config.feedback}
@@ -102,9 +112,14 @@ def sketch(model: nn.Module) -> Tensor:
 
 
 def _base(model: nn.Module) -> dict[str, Tensor]:
-    """The weights of a network without its memories, by name."""
-    named = sorted(model.named_parameters())
-    return {name: weight for name, weight in named if CHILD not in name.split(".")}
+    """The weights of a network without its memories and those of LoRA, by name."""
+    named = ((name.split("."), weight) for name, weight in unwrapped(model).named_parameters())
+    found = {
+        ".".join(part for part in parts if part != LAYER): weight
+        for parts, weight in named
+        if CHILD not in parts and not any(part.startswith(LORA) for part in parts)
+    }
+    return dict(sorted(found.items()))
 
 
 def _names(model: nn.Module) -> dict[str, list[int]]:
@@ -118,7 +133,10 @@ def _whole(tensor: Any) -> Tensor:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not (path / CONFIG).is_file():
-        raise CheckpointError(f"{path}: no adapter, there is no {CONFIG}. Check the path.")
+        raise CheckpointError(
+            f"{path}: no adapter, there is no {CONFIG}. Give a folder that save_adapter wrote, or "
+            "the folder of a run of `sparsemeta augment`."
+        )
     check_folder(path)
     try:
         about = json.loads((path / CONFIG).read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """What is added to modules of a network: their memories, and what these have in common."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,13 @@ class AugmentConfig(Settings, section="augment"):
     """Width of what is revealed; None is that of each module."""
 
 
+class Forward(Protocol):
+    """What a network is called by, and how that ends."""
+
+    def remove(self) -> None:
+        """Let it be called as before."""
+
+
 @dataclass(eq=False)
 class Augmentation:
     """What an augmented network and its memories share: it stands for the network.
@@ -45,14 +53,16 @@ class Augmentation:
         memories: what was added, by name in a state; each is a child of its module.
         homes: those modules.
         handles: of all hooks.
-        trained: the names of the parameters that required gradients before.
+        forward: what the network is called by.
+        frozen: the names of its parameters that required gradients before, and do not now.
     """
 
     config: AugmentConfig
     memories: "dict[str, HiddenMemory | OutputMemory]" = field(default_factory=dict)
     homes: dict[str, nn.Module] = field(default_factory=dict)
     handles: list[RemovableHandle] = field(default_factory=list)
-    trained: frozenset[str] = frozenset()
+    forward: "Forward | None" = None
+    frozen: list[str] = field(default_factory=list)
 
     @property
     def named_layers(self) -> dict[str, AdaptiveLayer]:
@@ -146,7 +156,11 @@ class OutputMemory(nn.Module):
         return {f"/{name}": layer for name, layer in every.items() if layer is not None}
 
     def forward(self, logits: Tensor, head: nn.Module, now: Pass) -> Tensor:
-        """Logits (B, S, V) of the steps that a pass keeps, with what is remembered."""
+        """Logits (B, S, V) of the steps that a pass keeps, with what is remembered.
+
+        They may be overwritten. Where log p of targets is all that is wanted, the pass is told it
+        once tables are mixed in, and the logits are those without.
+        """
         hidden, tokens, kept = now.hidden, now.tokens, now.kept
         assert hidden is not None
         assert tokens is not None
@@ -154,7 +168,7 @@ class OutputMemory(nn.Module):
         mixes = self.tables is not None and self.tables.enabled
         if mixes and logits.shape[1] < tokens.shape[1]:
             logits, kept = _whole(logits, head, hidden, kept), slice(None)
-        logits = logits.to(torch.promote_types(dtype, torch.float32), copy=True)
+        logits = logits.to(torch.promote_types(dtype, torch.float32))
         weights = next(self.parameters()).dtype
         hidden = rms_norm(hidden.to(weights), hidden.shape[-1:])
         if self.rows is not None and self.rows.enabled:
@@ -166,8 +180,11 @@ class OutputMemory(nn.Module):
             before = now.held(key), now.before and now.before.pending
             last = -(now.kept.start or 0) if isinstance(now.kept, slice) else 0
             log_q, now.made[key], now.pending = self.tables(
-                hidden, tokens, logits, *before, steps=last, **options
+                hidden, tokens, logits, *before, targets=now.targets, steps=last, **options
             )
+            if now.targets is not None:
+                now.log_p = log_q
+                return logits.to(dtype)
             logits, log_q = logits[:, now.kept], log_q if last else log_q[:, now.kept]
             # Where nothing is known, log q is log p to the last bit, and the logits stay.
             logits = logits + (log_q - logits.log_softmax(-1))

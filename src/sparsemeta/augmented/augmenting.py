@@ -1,14 +1,14 @@
 """`augment` gives modules of a network a memory, `strip` takes it away again.
 
 Each module gets a child, and a hook that adds what the child remembers to what the module hands
-out; the network itself a hook that begins a pass, and one that ends it. Nothing is replaced, so
-classes, names and weights of the network stay. Hooks find memories through their modules: a copy
-of the network has memories of its own.
+out; the network itself a `Forward`, a pass around its own. No module is replaced, so classes, names
+and weights of the network stay. Hooks find memories through their modules: a copy of the network
+has memories of its own.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,19 +23,26 @@ from sparsemeta.augmented.attached import (
     HiddenMemory,
     OutputMemory,
 )
+from sparsemeta.augmented.calls import Forward
 from sparsemeta.augmented.causal import (
     is_causal,
     read_output,
     see_embedding,
     see_hidden,
-    start_causal,
 )
-from sparsemeta.augmented.passes import Carried, Pass, begin_pass, current_pass, end_pass
-from sparsemeta.augmented.sessions import ATTRIBUTE, FORGOTTEN, augmentation, current_session
+from sparsemeta.augmented.passes import Pass, current_pass, uncompiled
+from sparsemeta.augmented.sessions import (
+    ATTRIBUTE,
+    FORGOTTEN,
+    augmentation,
+    current_session,
+    unwrapped,
+)
 from sparsemeta.augmented.steps import as_steps, take_tensor
 from sparsemeta.augmented.targets import Targets, find_targets, width_of
 from sparsemeta.config import MemoryConfig, RowsConfig, TablesConfig
 from sparsemeta.errors import ConfigError, require
+from sparsemeta.nn import AdaptiveLayer
 
 Model = TypeVar("Model", bound=nn.Module)
 Output = str | RowsConfig | TablesConfig
@@ -58,10 +65,12 @@ def augment(
     transformers also with a `MemoryCache`.
 
     Args:
-        model: any network; it is changed, and returned.
+        model: any network; it is changed, and returned. Of a `PeftModel`, what it wraps: then with
+            frozen=False, if its adapters are to be trained, too.
         memory: settings of each hidden memory.
         targets: the modules that get one, see `find_targets`: names, ends of names, patterns,
-            types; `()` for none. The middle one of its blocks if None.
+            types; `()` for none. If None, the middle one of its blocks; but none of a causal
+            language model, where output memories bring more and cost less.
         output: of a causal language model, the memories where tokens are predicted: "rows" and
             "tables", which are also the default, or their settings; `()` for none.
         feedback: the width of what a session reveals, if that is not the width of each target. A
@@ -71,9 +80,10 @@ def augment(
     Raises:
         ConfigError: a target or an output memory that cannot be, or the network has one already.
     """
+    given, model = model, cast(Model, unwrapped(model))
     _require_plain(model)
     causal: Any = model if is_causal(model) else None
-    found = find_targets(model, targets)
+    found = find_targets(model, () if targets is None and causal is not None else targets)
     rows, tables = _output(output, causal is not None)
     if causal is not None:
         feedback = causal.get_input_embeddings().weight.shape[1]
@@ -81,30 +91,29 @@ def augment(
     require(bool(found or rows or tables), "nothing to add: name targets, or output memories")
 
     owner = Augmentation(config)
-    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
-    owner.trained = frozenset(trained)
     made: dict[str, tuple[nn.Module, HiddenMemory | OutputMemory]] = {}
     for name, module in found.items():
         made[name.replace(".", "/") or "/"] = module, _hidden(name, module, model, config)
     if rows or tables:
         made[OUTPUT] = _at_the_output(model, config)
-    if frozen:
-        model.requires_grad_(False)
-    owner.handles.append(model.register_forward_pre_hook(partial(_begin, owner), with_kwargs=True))
+    for name, weight in model.named_parameters() if frozen else ():
+        if weight.requires_grad:
+            owner.frozen.append(name)
+            weight.requires_grad_(False)
     for key, (module, child) in made.items():
         _put(module, child, model)
         owner.memories[key], owner.homes[key] = child, module
-        hook = read_output if key == OUTPUT else partial(_read_target, key)
-        told = partial(hook, owner)
-        owner.handles.append(module.register_forward_hook(told))
+        if key != OUTPUT:
+            told = partial(_read_target, key, owner)
+            owner.handles.append(module.register_forward_hook(told))
     if causal is not None:
         shows = (causal.get_input_embeddings(), see_embedding), (causal.base_model, see_hidden)
-        for module, see in shows:
-            owner.handles.append(module.register_forward_hook(partial(see, owner)))
-    last = model.register_forward_hook(partial(_end, owner), always_call=True)
-    owner.handles.append(last)
+        for module, see in (*shows, (causal.get_output_embeddings(), read_output)):
+            if module is not None:
+                owner.handles.append(module.register_forward_hook(partial(see, owner)))
+    owner.forward = model.forward = Forward(model)
     setattr(model, ATTRIBUTE, owner)
-    return model
+    return given
 
 
 def strip(model: Model) -> Model:
@@ -113,15 +122,18 @@ def strip(model: Model) -> Model:
     Raises:
         ConfigError: it is not augmented.
     """
-    owner = augmentation(model)
+    owner, given, model = augmentation(model), model, cast(Model, unwrapped(model))
     for handle in owner.handles:
         handle.remove()
+    if owner.forward is not None:
+        owner.forward.remove()
     for module in owner.homes.values():
         delattr(module, CHILD)
     for name, weight in model.named_parameters():
-        weight.requires_grad_(name in owner.trained)
+        if name in owner.frozen:
+            weight.requires_grad_(True)
     delattr(model, ATTRIBUTE)
-    return model
+    return given
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -146,36 +158,13 @@ def memories(model: nn.Module) -> nn.ModuleDict:
     return nn.ModuleDict(augmentation(model).memories)
 
 
-def _begin(owner: Augmentation, model: nn.Module, args: tuple, given: dict[str, Any]) -> None:
-    """Before the network is called: a pass begins, unless all memories are off."""
-    if (broken := end_pass(owner)) is not None:  # by Ctrl-C
-        broken.holder.abandon()
-    if not any(layer.enabled for layer in owner.named_layers.values()):
-        return
-    if is_causal(model):
-        started = start_causal(owner, model, args, given)
-    else:
-        session = current_session(owner)
-        if session is None:
-            raise ConfigError(FORGOTTEN.format(cache=""))
-        started = session.start()
-    begin_pass(owner, started)
+def named_memories(model: nn.Module) -> dict[str, AdaptiveLayer]:
+    """Every memory of an augmented network, by what it is called in a state.
 
-
-def _end(owner: Augmentation, model: nn.Module, args: tuple, output: Any) -> None:
-    """After it was called: its session or cache takes over what was learned, if all went well."""
-    now = end_pass(owner)
-    if now is None:
-        return
-    if output is None:
-        now.holder.abandon()
-        return
-    require(
-        bool(now.made),
-        f"no memory was reached: none of {', '.join(owner.homes)} was called through its hooks",
-    )
-    memory = owner.state(now.made, now.before.memory if now.before else None)
-    now.holder.commit(Carried(memory, now.pending))
+    Raises:
+        ConfigError: it is not augmented.
+    """
+    return augmentation(model).named_layers
 
 
 def _read_target(key: str, owner: Augmentation, module: nn.Module, args: tuple, output: Any) -> Any:
@@ -191,7 +180,7 @@ def _read_target(key: str, owner: Augmentation, module: nn.Module, args: tuple, 
     )
     tensor, put = take_tensor(output, key)
     x, back = as_steps(module, tensor, now.streams, key)
-    return put(tensor + back(child(x, key, now)).to(tensor.dtype))
+    return put(tensor + back(uncompiled(child)(x, key, now)).to(tensor.dtype))
 
 
 def _require_pass(owner: Augmentation, key: str) -> Pass:

@@ -9,8 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from sparsemeta.augmented.passes import Carried, Pass
-from sparsemeta.augmented.sessions import augmentation
+from sparsemeta.augmented.passes import Carried, Pass, begin_pass, end_pass
+from sparsemeta.augmented.sessions import augmentation, taken_over
 from sparsemeta.errors import MissingExtra, StateError
 from sparsemeta.fast_weights import FastWeights
 
@@ -30,8 +30,15 @@ class MemoryCache(DynamicCache):
 
     Args:
         model: the augmented model.
-        memory: what it begins with; None is an empty memory.
+        memory: what it begins with, or what a session `carried`; None is an empty memory.
         write: whether what comes is written, or for which of the streams (B,) bool.
+
+    Attributes:
+        targets: (B, T) int64, the token that follows each, where its log p is all that is wanted of
+            the next pass: that is cheaper than whole distributions.
+        log_p: (B, T) of those targets, after that pass. Its logits are those without tables.
+        emptied: (B, T) bool, True empties the memory, and not the attention window, before that
+            step of the next pass.
 
     Raises:
         ConfigError: the model is not augmented.
@@ -39,15 +46,22 @@ class MemoryCache(DynamicCache):
     """
 
     def __init__(
-        self, model: Any, memory: FastWeights | None = None, *, write: bool | Tensor = True
+        self,
+        model: Any,
+        memory: FastWeights | Carried | None = None,
+        *,
+        write: bool | Tensor = True,
     ):
         owner = augmentation(model)
         super().__init__(config=model.config)
         self.write = write
-        self._carried = None if memory is None else Carried(owner.own(memory))
+        self.targets: Tensor | None = None
+        self.log_p: Tensor | None = None
+        self.emptied: Tensor | None = None
+        self._carried = taken_over(owner, memory)
         self._shared = True  # what is carried is somebody else's too: not to be overwritten
         self._failed = False
-        self._ended: Tensor | None = None  # (B,) bool, which streams have read what ends them
+        self._ended: list[bool] | None = None  # which streams have read what ends them
 
     @property
     def memory(self) -> FastWeights | None:
@@ -65,15 +79,41 @@ class MemoryCache(DynamicCache):
         self._expand(tokens)
         donate = not self._shared and not torch.is_grad_enabled()
         mask = self._running(model, tokens, mask)
-        return Pass(self, self._carried, len(tokens), mask=mask, write=self.write, donate=donate)
+        told: dict[str, Any] = {"mask": mask, "write": self.write, "targets": self.targets}
+        told |= {"reset": self.emptied, "donate": donate}
+        return Pass(self, self._carried, len(tokens), **told)
 
-    def commit(self, after: Carried) -> None:
+    def commit(self, after: Carried, log_p: Tensor | None) -> None:
         """Take over what a pass has left."""
         self._carried, self._shared = after, False
+        self.log_p, self.targets, self.emptied = log_p, None, None
 
     def abandon(self) -> None:
         """Be of no more use: some layers have read a step and others not."""
         self._failed = True
+
+    def detach(self) -> None:
+        """Go on from the same memory without its gradients; keys and values stay as they are."""
+        self._carried = self._carried and self._carried.detach()
+
+    @torch.no_grad()
+    def slide(self, model: Any, tokens: Tensor) -> None:
+        """Let the attention window be these tokens alone.
+
+        They were read before, and are not learned again: for models whose window has an end.
+
+        Args:
+            model: the augmented model.
+            tokens: (B, T), the last ones that were read.
+        """
+        owner, window = augmentation(model), DynamicCache(config=model.config)
+        now = Pass(self, self._carried, len(tokens), write=False, tokens=tokens)
+        begin_pass(owner, now)
+        try:
+            model.base_model(input_ids=tokens, past_key_values=window, use_cache=True)
+        finally:
+            end_pass(owner)
+        self.layers = window.layers
 
     def _expand(self, tokens: Tensor) -> None:
         """One stream for each of the sequences that `generate` makes of it."""
@@ -94,26 +134,25 @@ class MemoryCache(DynamicCache):
     def _running(self, model: Any, tokens: Tensor, mask: Tensor | None) -> Tensor | None:
         """The mask without what pads a stream that has ended, as `generate` goes on with others."""
         config = model.generation_config
-        ends, pad = config.eos_token_id, config.pad_token_id
-        if ends is None or tokens.shape[1] > 1:
+        ends, pad = _listed(config.eos_token_id), _listed(config.pad_token_id)
+        if not ends or tokens.shape[1] > 1:
             self._ended = None
             return mask
-        ends = torch.as_tensor(ends, device=tokens.device)
-        pads = ends if pad is None else torch.as_tensor(pad, device=tokens.device)
-        token = tokens[:, 0]
-        ended = torch.zeros_like(token, dtype=torch.bool) if self._ended is None else self._ended
-        padding = ended & torch.isin(token, pads)
-        self._ended = padding | torch.isin(token, ends)
-        if not padding.any():
+        came = tokens[:, 0].tolist()
+        ended = self._ended or [False] * len(came)
+        padding = [was and token in (pad or ends) for was, token in zip(ended, came, strict=True)]
+        self._ended = [was or token in ends for was, token in zip(padding, came, strict=True)]
+        if not any(padding):
             return mask
-        return ~padding[:, None] if mask is None else mask & ~padding[:, None]
+        real = ~torch.tensor(padding, device=tokens.device)[:, None]
+        return real if mask is None else mask & real
 
     def _select(self, rows: Tensor) -> None:
         if self._carried is not None:
             self._carried, self._shared = self._carried.select(rows), False
         if isinstance(self.write, Tensor):
             self.write = self.write[rows.to(self.write.device)]
-        self._ended = None if self._ended is None else self._ended[rows]
+        self._ended = self._ended and [self._ended[row] for row in rows.tolist()]
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Go on with other streams, for beam search."""
@@ -159,3 +198,9 @@ class MemoryCache(DynamicCache):
         made._carried = self._carried and self._carried.clone()
         made._shared = False
         return made
+
+
+def _listed(token: Any) -> list[int]:
+    """Token ids, which may be one, several or none, also as a tensor."""
+    found = token.tolist() if isinstance(token, Tensor) else token
+    return [] if found is None else list(found) if isinstance(found, (list, tuple)) else [found]

@@ -4,16 +4,14 @@ Its hooks: the model itself begins a pass; the embedding shows what was observed
 the output layer reads; the output layer is where tokens are predicted.
 """
 
-from functools import lru_cache
-from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm
+from torch.nn.functional import cross_entropy, rms_norm
 
 from sparsemeta.augmented.attached import CHILD, Augmentation
-from sparsemeta.augmented.passes import Pass, current_pass
+from sparsemeta.augmented.passes import Pass, current_pass, uncompiled
 from sparsemeta.augmented.sessions import FORGOTTEN, current_session
 from sparsemeta.augmented.steps import take_tensor
 from sparsemeta.errors import ConfigError, StateError, require
@@ -27,15 +25,14 @@ def is_causal(model: nn.Module) -> bool:
     return bool(getattr(model, "can_generate", bool)()) and not perhaps.config.is_encoder_decoder
 
 
-def start_causal(owner: Augmentation, model: Any, args: tuple, given: dict[str, Any]) -> Pass:
-    """A pass of a causal language model, by the arguments that it was called with.
+def start_causal(owner: Augmentation, model: Any, given: dict[str, Any]) -> Pass:
+    """A pass of a causal language model, by the arguments that it was called with, by name.
 
     Raises:
         ConfigError: nobody has said whose memory it is, or it would be lost.
     """
     from sparsemeta.augmented.cache import MemoryCache
 
-    given = dict(zip(_names(type(model)), args, strict=False)) | given
     session, held = current_session(owner), given.get("past_key_values")
     cache = held if isinstance(held, MemoryCache) else None
     if session is None and cache is None:
@@ -69,6 +66,10 @@ def start_causal(owner: Augmentation, model: Any, args: tuple, given: dict[str, 
     _require_streams(now, tokens)
     kept = given.get("logits_to_keep", 0)
     now.kept = kept if isinstance(kept, Tensor) else slice(-kept or None, None)
+    require(
+        now.targets is None or now.kept == slice(None),
+        "targets are those of all steps: leave logits_to_keep out",
+    )
     _require_outside_checkpoints(owner, model)
     return now
 
@@ -88,15 +89,18 @@ def see_hidden(owner: Augmentation, module: nn.Module, args: tuple, output: Any)
 
 
 def read_output(owner: Augmentation, module: nn.Module, args: tuple, logits: Tensor) -> Any:
-    """Let what is remembered speak where tokens are predicted. A hook."""
-    now, memory = current_pass(owner), getattr(module, CHILD)
-    return None if now is None else memory(logits, module, now)
-
-
-@lru_cache
-def _names(kind: type) -> tuple[str, ...]:
-    """What a model's positional arguments are called."""
-    return tuple(signature(kind.forward).parameters)[1:]
+    """Let what is remembered speak where tokens are predicted, and score targets. A hook."""
+    now = current_pass(owner)
+    if now is None:
+        return None
+    memory = getattr(module, CHILD, None)
+    if memory is not None:
+        logits = uncompiled(memory)(logits, module, now)
+    if now.targets is not None and now.log_p is None:
+        flat = logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32))
+        nats = cross_entropy(flat, now.targets.flatten(), reduction="none")
+        now.log_p = -nats.view_as(now.targets)
+    return logits
 
 
 def _real(attention_mask: Any, tokens: Tensor) -> Tensor | None:

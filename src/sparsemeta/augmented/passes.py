@@ -4,13 +4,13 @@ A pass is found by the model that it belongs to, in a context variable: threads 
 have their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsemeta.errors import ConfigError
 from sparsemeta.fast_weights import FastWeights
@@ -46,8 +46,8 @@ class Carried(NamedTuple):
 class Holder(Protocol):
     """Whose memory a pass reads and writes."""
 
-    def commit(self, after: Carried) -> None:
-        """Take over what a pass has left."""
+    def commit(self, after: Carried, log_p: Tensor | None) -> None:
+        """Take over what a pass has left, and log p of the targets that it was given."""
 
     def abandon(self) -> None:
         """A pass that began has failed."""
@@ -65,12 +65,14 @@ class Pass:
         mask: (B, T) bool, True where a step is real.
         reset: (B, T) bool, True empties the memory before a step.
         write: whether what comes is written, or for which of the streams (B,).
+        targets: (B, T) int64, what follows each token, if its log p is all that is wanted.
         donate: whether what was carried may be overwritten.
         made: the memories after the pass, of those that were reached.
         pending: what tables expect of the next token.
         tokens: (B, T) int64, those of a language model.
         hidden: (B, T, D), what its output layer reads.
         kept: the steps of which it makes logits.
+        log_p: (B, T), of the targets.
     """
 
     holder: Holder
@@ -80,12 +82,14 @@ class Pass:
     mask: Tensor | None = None
     reset: Tensor | None = None
     write: bool | Tensor = True
+    targets: Tensor | None = None
     donate: bool = False
     made: dict[str, FastWeights] = field(default_factory=dict)
     pending: Pending | None = None
     tokens: Tensor | None = None
     hidden: Tensor | None = None
     kept: slice | Tensor = field(default_factory=lambda: slice(None))
+    log_p: Tensor | None = None
 
     def held(self, key: str) -> FastWeights | None:
         """What one memory held before; None is nothing."""
@@ -94,7 +98,7 @@ class Pass:
     def options(self, x: Tensor) -> dict[str, Any]:
         """What every memory is told of a segment x (B, T, ...)."""
         shape = x.shape[:2]
-        for name in ("feedback", "mask", "reset", "write"):
+        for name in ("feedback", "mask", "reset", "write", "targets"):
             given = getattr(self, name)
             if isinstance(given, Tensor) and given.shape[:2] != shape[: given.dim()]:
                 raise ConfigError(
@@ -129,3 +133,10 @@ def end_pass(model: object) -> Pass | None:
     ended = running.pop(model, None)
     _passes.set(running)
     return ended
+
+
+def uncompiled(module: nn.Module) -> Callable[..., Any]:
+    """A memory, which `torch.compile` of the network around it leaves as it is."""
+    if torch.compiler.is_compiling():
+        return torch._dynamo.disable(module)
+    return module

@@ -13,6 +13,8 @@ from sparsemeta.fast_weights import FastWeights
 
 ATTRIBUTE = "_augmentation"
 """Of an augmented network: what it shares with its memories."""
+TOLD = ("feedback", "mask", "reset", "write", "targets")
+"""What a session tells a pass."""
 FORGOTTEN = (
     "this model has a memory, and nobody has said whose: it would be lost. Call it inside "
     "`with session(model, memory) as s:` and go on with s.memory{cache}; or inside "
@@ -26,10 +28,28 @@ def augmentation(model: nn.Module) -> Augmentation:
     Raises:
         ConfigError: it is not augmented.
     """
-    found = model.__dict__.get(ATTRIBUTE)
+    found = unwrapped(model).__dict__.get(ATTRIBUTE)
     if found is None:
         raise ConfigError(f"this {type(model).__name__} is not augmented: see `augment`")
     return found
+
+
+def taken_over(owner: Augmentation, memory: FastWeights | Carried | None) -> Carried | None:
+    """What a memory's new holder carries, each part of it where it is used.
+
+    Raises:
+        StateError: it is another network's.
+    """
+    if memory is None:
+        return None
+    before = memory if isinstance(memory, Carried) else Carried(memory)
+    return before._replace(memory=owner.own(before.memory))
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A network; of a `PeftModel`, the one that it wraps, whose layers have its adapters."""
+    inside = getattr(model, "get_base_model", None)
+    return inside() if inside else model
 
 
 class Session:
@@ -43,40 +63,46 @@ class Session:
         write: whether what comes is written, or for which of the streams (B,) bool.
         streams: B, for modules where streams and steps share an axis; that of the memory, or else
             as many as there are rows, if None.
+        targets: of a causal language model, (B, T) int64, the token that follows each, where its
+            log p is all that is wanted of the next pass: that is cheaper than whole distributions.
+        log_p: (B, T) of those targets, after that pass. Its logits are those without tables.
+        carried: `memory`, and what tables expect of the next token, by which their gate learns.
+            Another session, or cache, that is given it goes on exactly.
     """
 
-    def __init__(self, owner: Augmentation, memory: FastWeights | None):
-        self._owner, self._carried = owner, None
+    def __init__(self, owner: Augmentation, memory: FastWeights | Carried | None):
+        self._owner, self.carried = owner, taken_over(owner, memory)
         self.feedback: Tensor | None = None
         self.mask: Tensor | None = None
         self.reset: Tensor | None = None
         self.write: bool | Tensor = True
         self.streams: int | None = None
-        self.memory = memory
+        self.targets: Tensor | None = None
+        self.log_p: Tensor | None = None
 
     @property
     def memory(self) -> FastWeights | None:
         """What the streams have taught the model; None before anything was read."""
-        return self._carried and self._carried.memory
+        return self.carried and self.carried.memory
 
     @memory.setter
     def memory(self, memory: FastWeights | None) -> None:
-        self._carried = None if memory is None else Carried(self._owner.own(memory))
+        self.carried = taken_over(self._owner, memory)
 
     def detach(self) -> None:
         """Go on from the same memory without its gradients: the end of a truncated segment."""
-        self._carried = self._carried and self._carried.detach()
+        self.carried = self.carried and self.carried.detach()
 
     def start(self) -> Pass:
         """A pass of the model, as this session stands."""
-        before = self._carried
+        before = self.carried
         known = self.streams or (before.memory.batch if before else None)
-        told = {name: getattr(self, name) for name in ("feedback", "mask", "reset", "write")}
+        told = {name: getattr(self, name) for name in TOLD}
         return Pass(self, before, known, **told)
 
-    def commit(self, after: Carried) -> None:
+    def commit(self, after: Carried, log_p: Tensor | None) -> None:
         """Take over what a pass has left."""
-        self._carried = after
+        self.carried, self.log_p, self.targets = after, log_p, None
 
     def abandon(self) -> None:
         """Stay as it was before a pass that has failed."""
@@ -93,7 +119,7 @@ def current_session(owner: Augmentation) -> Session | None:
 @contextmanager
 def session(
     model: nn.Module,
-    memory: FastWeights | None = None,
+    memory: FastWeights | Carried | None = None,
     *,
     feedback: Tensor | None = None,
     mask: Tensor | None = None,
@@ -108,7 +134,7 @@ def session(
 
     Args:
         model: the model, which is called itself, and not a part of it.
-        memory: what it begins with; None is an empty memory.
+        memory: what it begins with, or what another session `carried`; None is an empty memory.
         feedback: this and the others are the attributes of the `Session`, which may be set anew
             before each pass.
         mask: as there.

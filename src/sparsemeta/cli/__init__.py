@@ -16,6 +16,7 @@ from sparsemeta.errors import ConfigError, SparseMetaError
 
 COMMANDS = {
     "train": "train an adaptive language model by a recipe, or go on training it",
+    "augment": "train a memory for a language model that you have already",
     "evaluate": "let a model read texts once, and measure how well it predicts them",
     "read": "let a model read texts, and keep what it learned from them in a memory",
     "generate": "let a model go on with a prompt, and with what its memory holds",

@@ -70,7 +70,7 @@ class FastWeights:
     @property
     def batch(self) -> int:
         """How many streams it holds (B)."""
-        return len(next(iter(self.tensors().values())))
+        return next(iter(self.layers.values())).shape[0]
 
     @property
     def nbytes(self) -> int:

@@ -1,4 +1,5 @@
 from . import insight as insight, memories as memories
+from .adapters import AugmentRecipe as AugmentRecipe, train_adapter as train_adapter
 from .checkpoint import find_model as find_model, load_model as load_model, save_model as save_model
 from .compression import (
     Packed as Packed,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sparsemeta.fast_weights import Entries, FastWeights, TableWeights
-from sparsemeta.lm.modelling import ROWS, TABLES, LanguageModel
+from sparsemeta.lm.modelling import ROWS, TABLES
 from sparsemeta.lm.text import Tokenizer
 from sparsemeta.nn import RowMemory, TableMemory, memory_off
 from sparsemeta.ops import BYTES, belief, by_evidence, number_all, trust
@@ -31,21 +31,22 @@ MUCH = 0.5
 
 
 @torch.inference_mode()
-def insight(memory: FastWeights, model: LanguageModel, tokenizer: Tokenizer) -> dict[str, Any]:
+def insight(memory: FastWeights, model: Any, tokenizer: Tokenizer) -> dict[str, Any]:
     """What a memory has learned, ready for JSON; `told` puts it in words.
 
     Args:
         memory: of this model; if it is of several streams, the first is looked at.
-        model: on the CPU.
+        model: on the CPU: a `LanguageModel`, or one of transformers with an adapter.
         tokenizer: the model's.
     """
     memory, found = memory.select([0]), {}
-    if model.rows is not None:
-        found[ROWS] = _rows(model.rows, memory.child(ROWS), tokenizer)
-    if model.tables is not None:
-        layers = memory.child(TABLES).layers.values()
-        (layer,) = (layer for layer in layers if isinstance(layer, TableWeights))
-        found[TABLES] = _tables(model, model.tables, layer, tokenizer)
+    for name, held in model.memories():
+        if isinstance(held, RowMemory):
+            found[ROWS] = _rows(held, memory.child(name), tokenizer)
+        elif isinstance(held, TableMemory):
+            layers = memory.child(name).layers.values()
+            (layer,) = (layer for layer in layers if isinstance(layer, TableWeights))
+            found[TABLES] = _tables(model, held, layer, tokenizer)
     return found
 
 
@@ -113,7 +114,7 @@ def _rows(rows: RowMemory, memory: FastWeights, tokenizer: Tokenizer) -> dict[st
 
 
 def _tables(
-    model: LanguageModel, tables: TableMemory, layer: TableWeights, tokenizer: Tokenizer
+    model: Any, tables: TableMemory, layer: TableWeights, tokenizer: Tokenizer
 ) -> dict[str, Any]:
     """How far the gate trusts each head, and the contexts that it would trust most."""
     heads, listed, steps = tables.heads, layer.entries(), int(layer.steps)
@@ -148,14 +149,14 @@ def _tables(
     return {"model": weights[0], "heads": found}
 
 
-def _slow(model: LanguageModel, tables: TableMemory, read: Tensor) -> Tensor:
+def _slow(model: Any, tables: TableMemory, read: Tensor) -> Tensor:
     """(T, H), what the trained part of the gate adds after each of some tokens, newest first."""
-    latest = read[read >= 0].flip(0)[None]
+    latest = read[read >= 0].flip(0)[-(model.longest or LATEST) :]
     if not latest.numel():
         return tables.start.new_zeros(1, len(tables.start))
     with memory_off(model):
-        _, hidden, _ = model.predict(latest, targets=latest)
-    return tables.slow(hidden)[0]
+        _, hidden, _ = model.read(latest, None, targets=latest)
+    return tables.slow(hidden)
 
 
 class _Past:

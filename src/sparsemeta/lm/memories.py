@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from sparsemeta.errors import StateError
 from sparsemeta.fast_weights import FastWeights, Origin, fingerprint, read_origin
@@ -28,7 +29,10 @@ SAVE_EVERY = 60.0
 
 
 def load(
-    path: str | Path, device: str | torch.device | None = None
+    path: str | Path,
+    device: str | torch.device | None = None,
+    *,
+    adapter: str | Path | None = None,
 ) -> "tuple[LanguageModel | PretrainedModel, Tokenizer]":
     """A model and its tokenizer.
 
@@ -36,6 +40,8 @@ def load(
         path: a model folder, or the folder of a run: then its best checkpoint; or a local folder of
             any causal language model of the transformers library. No code from it is run.
         device: where the model is put; cuda, if there is one, if None.
+        adapter: memories for a model of transformers, as `sparsemeta augment` or `save_adapter`
+            wrote them; or the folder of a run: then its newest checkpoint.
     """
     try:
         config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
@@ -47,6 +53,10 @@ def load(
         model, tokenizer = load_pretrained(Path(path))
     else:
         model, tokenizer = load_model(path)
+    if adapter is not None:
+        from sparsemeta.lm.adapters.reading import with_adapter
+
+        model = with_adapter(model, Path(adapter))
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
 
 
@@ -55,9 +65,14 @@ def load_memory(
 ) -> tuple[FastWeights | None, Origin]:
     """A memory of a model, and where it comes from; None is an empty one."""
     if path is None:
-        return None, Origin(fingerprint(model))
+        return None, Origin(fingerprint(keeper(model)))
     require_memory(model)
-    return FastWeights.load(path, model), read_origin(path)
+    return FastWeights.load(path, keeper(model)), read_origin(path)
+
+
+def keeper(model: Any) -> nn.Module:
+    """What a memory is saved for: a model, or of one that has an adapter, the adapter."""
+    return getattr(model, "keeper", model)
 
 
 def remember(
@@ -152,7 +167,7 @@ def open_memories(*paths: Path) -> list[tuple[FastWeights, Origin]]:
     return found
 
 
-def describe(path: Path, model: tuple[LanguageModel, Tokenizer] | None = None) -> dict[str, Any]:
+def describe(path: Path, model: tuple[Any, Tokenizer] | None = None) -> dict[str, Any]:
     """All that a file says, for JSON.
 
     With a model, `fits` is whether the memory belongs to it, and then `learned` what `insight` says
@@ -163,7 +178,7 @@ def describe(path: Path, model: tuple[LanguageModel, Tokenizer] | None = None) -
         name: stats | {"bytes": sum(part.nbytes for part in memory.layers[name].stored().values())}
         for name, stats in memory.stats().items()
     }
-    fits = origin.fingerprint == fingerprint(model[0]) if model else None
+    fits = origin.fingerprint == fingerprint(keeper(model[0])) if model else None
     learned = insight(memory, *model) if model and fits else {}
     about = {"file": str(path), "size": path.stat().st_size, "model": origin.fingerprint}
     read = {"streams": memory.batch, "texts": origin.texts, "bytes": origin.bytes}

@@ -255,5 +255,6 @@ def require_memory(model: Model) -> None:
     require(
         model.has_memory,
         "this model has no memory: there is nothing to keep of what it reads. "
-        "Train one with model.memory_layers or model.output.",
+        "Train one with model.memory_layers or model.output; or, of a model of transformers, "
+        "name an --adapter, which `sparsemeta augment` trains.",
     )

@@ -28,6 +28,9 @@ class Evaluate:
     texts: tyro.conf.Positional[tuple[str, ...]] = ()
     """Files, folders, globs, .jsonl files, `stdlib` or `hf:NAME/CONFIG[:split]`. If left out: what
     the model's recipe held out of training."""
+    adapter: Path | None = None
+    """Memories for a model of transformers: the folder of a run of `sparsemeta augment`, or of an
+    adapter."""
     arms: str | None = None
     """Arms, with commas between them, or `all`. If left out: those of one part that need no
     gradients, as far as the model has them."""
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
 
     delivery, progress = Delivery(command.json, command.plot, extra="lm"), Progress()
     gate = Delivery(None, command.gate, extra="lm")
-    model, tokenizer = load(command.model)
+    model, tokenizer = load(command.model, adapter=command.adapter)
     texts = scored_text(command.model, command.texts)
     models = {str(command.model): (model, tokenizer)}
     for path in command.baseline:

@@ -25,6 +25,9 @@ class Generate:
     """A model folder, or the folder of a run: then its best checkpoint."""
     prompt: str = ""
     """What to go on with; `-` takes it from standard input. If left out: the start of a text."""
+    adapter: Path | None = None
+    """Memories for a model of transformers: the folder of a run of `sparsemeta augment`, or of an
+    adapter."""
     memory: Path | None = None
     """What the model remembers at the start. If left out: nothing."""
     out: Path | None = None
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     with kept:
         from sparsemeta.lm import Writer, load, load_memory, require_memory
 
-        model, tokenizer = load(command.model)
+        model, tokenizer = load(command.model, adapter=command.adapter)
         memory, origin = load_memory(command.memory, model)
         if out:
             require_memory(model)

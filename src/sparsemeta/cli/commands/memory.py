@@ -28,7 +28,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def show(
-    files: Positional[tuple[Path, ...]], *, model: Path | None = None, as_json: AsJson = False
+    files: Positional[tuple[Path, ...]],
+    *,
+    model: Path | None = None,
+    adapter: Path | None = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what memories hold: what is in use of each layer, norms of rows, and the age of it all.
 
@@ -39,10 +43,12 @@ def show(
     Args:
         files: memories, as `sparsemeta read` saves them.
         model: also say whether they belong to this model and, of those that do, what they learned.
+        adapter: the memories of that model, if it is one of transformers.
         as_json: print JSON.
     """
     require(bool(files), "name a memory: sparsemeta memory show FILE...")
-    loaded = lm.load_model(model) if model else None
+    require(adapter is None or model is not None, "--adapter goes with the --model that it is for")
+    loaded = lm.load(model, "cpu", adapter=adapter) if model else None
     found = [lm.memories.describe(path, loaded) for path in files]
     if as_json:
         print(json.dumps(found, indent=2, allow_nan=False))

@@ -27,6 +27,9 @@ class Read:
     texts: tyro.conf.Positional[tuple[str, ...]]
     """Files, folders, globs, .jsonl files, `stdlib`, `hf:OWNER/NAME[/CONFIG][:SPLIT]`, or `-` for
     standard input, read in this order."""
+    adapter: Path | None = None
+    """Memories for a model of transformers: the folder of a run of `sparsemeta augment`, or of an
+    adapter."""
     memory: Path | None = None
     """The memory to begin with. If left out: an empty one."""
     out: Path | None = None
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
         from sparsemeta.lm import Reader, load, load_memory, passages, remember, require_memory
         from sparsemeta.run import Progress
 
-        model, tokenizer = load(command.model)
+        model, tokenizer = load(command.model, adapter=command.adapter)
         require_memory(model)
         memory, origin = load_memory(command.memory, model)
         reader = Reader(model, memory, segment=command.segment, precision=command.precision)

@@ -5,7 +5,7 @@ from .corpus import (
     split_holdout as split_holdout,
 )
 from .streams import Episodes as Episodes, Streams as Streams
-from .tokenised import tokenise as tokenise
+from .tokenised import Tokenised as Tokenised, tokenise as tokenise
 from .tokenizer import (
     EOS as EOS,
     UNK as UNK,
