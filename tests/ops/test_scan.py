@@ -260,7 +260,7 @@ def test_a_stream_that_is_cut_into_segments_keeps_none_of_them(backend):
 
 def test_without_gradients_nothing_is_saved(monkeypatch):
     """Not even where weights that could learn are among the inputs."""
-    monkeypatch.setattr("sparsemeta.ops.update.native._NativeScan", None)
+    monkeypatch.setattr("sparsemeta.ops.update.inplace._InPlace", None)
     case = segment()
     with torch.no_grad():
         replace(case, value=case.value.clone().requires_grad_()).scan(backend="native")
@@ -283,7 +283,7 @@ def test_bad_input_is_refused_by_name():
         replace(case, slots=4, initial=case.initial[:, :, :4]).scan()
     with pytest.raises(ScanError, match="initial has shape"):
         replace(case, initial=case.initial[:, :, :4]).scan()
-    with pytest.raises(ScanError, match=r"rate is torch.float32 but value is torch.float64"):
+    with pytest.raises(ScanError, match=r"rate is torch.float32 but the memory is torch.float64"):
         replace(case, rate=case.rate.float()).scan()
     with pytest.raises(ScanError, match="no steps"):
         case.part(3, 3, case.initial).scan()

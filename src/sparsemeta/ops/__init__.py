@@ -48,9 +48,5 @@ from sparsemeta.ops.output.types import (
 )
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Function as Function, Segment as Segment
-from sparsemeta.ops.update.scan import (
-    BACKENDS as BACKENDS,
-    Backend as Backend,
-    checked as checked,
-    scan as scan,
-)
+from sparsemeta.ops.update.backends import BACKENDS as BACKENDS, Backend as Backend
+from sparsemeta.ops.update.scan import checked as checked, scan as scan

@@ -25,7 +25,15 @@ Array = Tensor | np.ndarray
 
 def usable(x: Tensor) -> bool:
     """Whether compiled loops serve this tensor: it is on a CPU, and numba is installed."""
-    return x.is_cpu and installed("numba")
+    return at_hand(x) and installed("numba")
+
+
+def at_hand(x: Tensor) -> bool:
+    """Whether the numbers of this tensor can be looked at.
+
+    Elsewhere than on a CPU one would have to wait for them, and a traced graph has none.
+    """
+    return x.is_cpu and not torch.compiler.is_compiling()
 
 
 def compiled(loop: Any) -> Any:
