@@ -53,7 +53,7 @@ def test_a_backend_that_there_is_not_is_refused():
 
 
 def test_the_native_form_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr("sparsemeta.errors.installed", lambda package: False)
+    monkeypatch.setattr("sparsemeta.ops.compiled.installed", lambda package: False)
     with pytest.raises(MissingExtra, match=r"needs numba.*sparsemeta\[fast\]"):
         segment().scan(backend="native")
 

@@ -44,7 +44,7 @@ def test_kernels_compile_for_an_h100(rule, state):
     coarse = "*bf16" if state == "fp32" else table
     given = (index, table, coarse, table, table, index, table)
     types = {"given": given, "tensors": (table,) * 4, "saved": (table,) * 3, "made": (table,) * 5}
-    fixed = {"sizes": (8, 8, 5, 8, 64), "BV": 32, "delta": rule == "delta", "save": True}
+    fixed = {"sizes": (8, 8, 5, 8, 64), "BV": 16, "delta": rule == "delta", "save": True}
     for kernel in (kernels.forward, kernels.backward):
         names = kernel.arg_names
         types |= {"d_rows": table, "shape": ("i32",) * (3 + (kernel is kernels.backward))}
@@ -74,6 +74,6 @@ def test_on_a_cpu_they_are_refused_with_a_remedy():
 
 
 def test_they_say_what_they_need(monkeypatch):
-    monkeypatch.setattr("sparsemeta.errors.installed", lambda package: False)
+    monkeypatch.setattr("sparsemeta.ops.compiled.installed", lambda package: False)
     with pytest.raises(MissingExtra, match=r"needs triton.*sparsemeta\[gpu\]"):
         segment().scan(backend="triton")

@@ -23,9 +23,15 @@ WORTH_A_THREAD = 4096
 Array = Tensor | np.ndarray
 
 
+@torch.compiler.assume_constant_result
+def there(package: str) -> bool:
+    """Whether an optional package is installed, also while a graph is traced."""
+    return installed(package)
+
+
 def usable(x: Tensor) -> bool:
     """Whether compiled loops serve this tensor: it is on a CPU, and numba is installed."""
-    return at_hand(x) and installed("numba")
+    return at_hand(x) and there("numba")
 
 
 def at_hand(x: Tensor) -> bool:

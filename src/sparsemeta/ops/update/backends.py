@@ -1,16 +1,19 @@
 """The forms of the update as a table: a new one is a row here and a file beside this one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from sparsemeta.errors import ScanError, installed, require_installed
-from sparsemeta.ops.compiled import usable
+from sparsemeta.errors import MissingExtra, ScanError
+from sparsemeta.ops.compiled import there
 from sparsemeta.ops.types import Segment
 from sparsemeta.ops.update.chunked import scan_chunked
 from sparsemeta.ops.update.compact import Form, over_rows
-from sparsemeta.ops.update.inplace import run_in_place
+from sparsemeta.ops.update.inplace import Loop, run_in_place
+from sparsemeta.ops.update.operator import LOOPS, run_traced
 from sparsemeta.ops.update.reference import scan_reference
 
 LOOPED_ROWS = 32
@@ -54,34 +57,39 @@ def _fine(form: Form) -> Form:
 def _looped(segment: Segment) -> bool:
     _, time, _, active = segment.write.index.shape
     few = active + segment.read.index.shape[3] <= LOOPED_ROWS or time <= LOOPED_STEPS
-    return few and usable(segment.value)
-
-
-def _native(segment: Segment, table: Tensor, rule: str) -> tuple[Tensor, Tensor]:
-    from sparsemeta.ops.update.native import LOOP
-
-    return run_in_place(LOOP, segment, table, rule)
+    return few and segment.value.is_cpu and there("numba")
 
 
 def _walked(segment: Segment) -> bool:
     active = segment.write.index.shape[3] + segment.read.index.shape[3]
-    return active <= WALKED_ROWS and segment.value.is_cuda and installed("triton")
+    return active <= WALKED_ROWS and segment.value.is_cuda and there("triton")
 
 
-def _triton(segment: Segment, table: Tensor, rule: str) -> tuple[Tensor, Tensor]:
-    from sparsemeta.ops.update.triton import WALK, interpreted
+def _native() -> Loop:
+    from sparsemeta.ops.update.native import LOOP
 
-    if not (segment.value.is_cuda or interpreted()):
-        raise ScanError(
-            f"backend is 'triton', which runs on GPUs, but the segment is on the "
-            f"{segment.value.device.type}: choose auto, or move it and its memory to a GPU"
-        )
-    return run_in_place(WALK, segment, table, rule)
+    return LOOP
 
 
+def _triton() -> Loop:
+    from sparsemeta.ops.update.triton import WALK
+
+    return WALK
+
+
+LOOPS |= {"native": _native, "triton": _triton}
+
+
+def _in_place(name: str, segment: Segment, table: Tensor, rule: str) -> tuple[Tensor, Tensor]:
+    if torch.compiler.is_compiling():
+        return run_traced(name, segment, table, rule)
+    return run_in_place(LOOPS[name](), segment, table, rule)
+
+
+_native_form, _triton_form = (partial(_in_place, name) for name in LOOPS)
 BACKENDS = {
-    "native": Backend(_fine(over_rows(_native, whole=True)), _looped, ("numba", "fast")),
-    "triton": Backend(over_rows(_triton, whole=True), _walked, ("triton", "gpu")),
+    "native": Backend(_fine(over_rows(_native_form, whole=True)), _looped, ("numba", "fast")),
+    "triton": Backend(over_rows(_triton_form, whole=True), _walked, ("triton", "gpu")),
     "chunked": Backend(_fine(over_rows(scan_chunked, whole=False))),
     "reference": Backend(_fine(scan_reference)),
 }
@@ -99,6 +107,7 @@ def choose(name: str, segment: Segment) -> str:
         return next(name for name, row in BACKENDS.items() if row.usable(segment))
     if name not in BACKENDS:
         raise ScanError(f"backend is {name!r}; choose auto, {', '.join(BACKENDS)}")
-    if needed := BACKENDS[name].package:
-        require_installed(*needed)
+    needed = BACKENDS[name].package
+    if needed and not there(needed[0]):
+        raise MissingExtra(*needed)
     return name

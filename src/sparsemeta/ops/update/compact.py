@@ -46,7 +46,8 @@ def over_rows(
             reset = None
         _, time, _, active = segment.write.index.shape
         few = table.shape[2] <= time * (active + segment.read.index.shape[3])
-        if reset is None and (whole or few):
+        # In a traced graph nothing is in place: a whole table would be copied.
+        if reset is None and (few or (whole and not torch.compiler.is_compiling())):
             return form(segment, table, rule)
         rows = compact(segment.write, segment.read, reset, table.shape[2])
         held = torch.where(rows.opened[..., None], 0, take(table, rows.slot))

@@ -1,47 +1,43 @@
-"""The update as one operator of torch: what a traced graph holds of it, whatever its form.
+"""A form that works in place as one operator of torch: what a traced graph holds of it.
 
 `sparsemeta::scan` changes nothing that it is given, and keeps nothing else for its backward pass:
-the rows before the segment, not those of each step, which are computed once more. Where nothing is
-traced the forms are called as they are, and may work in place.
+the rows before the segment, not those of each step, which are computed once more. Forms that are
+made of torch's operations are traced as they are.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparsemeta.ops.types import Address, Segment
-from sparsemeta.ops.update.backends import BACKENDS, choose
-from sparsemeta.ops.update.compact import Form, over_rows
+from sparsemeta.ops.types import Segment
+from sparsemeta.ops.update.inplace import Inputs, Loop, inputs_of
+
+LOOPS: dict[str, Callable[[], Loop]] = {}
+"""By name; what makes a loop imports what it needs."""
 
 
-def form_of(name: str, segment: Segment) -> Form:
-    """A form as it is to be called here: through the operator if a graph is traced."""
-    if torch.compiler.is_compiling():
-        return over_rows(partial(_traced, name), whole=False)
-    return BACKENDS[choose(name, segment)].function
+def run_traced(name: str, segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
+    """Run a segment over rows (B, H, U, V), as `run_in_place` does, in a graph."""
+    return _scan(name, rule, list(inputs_of(segment)), rows)
 
 
-def _traced(name: str, segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
-    write, value, rate, kept, read = segment
-    given = [*write, value, rate, *read, *([] if kept is None else [kept])]
-    return _scan(name, rule, given, rows)
-
-
-def _run(name: str, rule: str, given: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
-    written, weight, value, rate, seen, read_weight, *kept = given
-    write, read = Address(written, weight), Address(seen, read_weight)
-    segment = Segment(write, value, rate, kept[0] if kept else None, read)
+def _forward(
+    name: str, rule: str, given: Sequence[Tensor], rows: Tensor, save: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows = rows.clone(memory_format=torch.contiguous_format)
-    return BACKENDS[choose(name, segment)].function(segment, rows, None, None, rule)
+    return rows, *LOOPS[name]().forward(_contiguous(given), rows, rule, save)
+
+
+def _contiguous(given: Sequence[Tensor]) -> Inputs:
+    return tuple(x.contiguous() for x in given)
 
 
 @torch.library.custom_op("sparsemeta::scan", mutates_args=())
 def _scan(name: str, rule: str, given: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a segment over rows (B, H, U, V), without masks and resets."""
-    return _run(name, rule, given, rows)
+    after, read, _, _ = _forward(name, rule, given, rows, save=False)
+    return read, after
 
 
 @torch.library.custom_op("sparsemeta::scan_back", mutates_args=())
@@ -49,11 +45,10 @@ def _back(
     name: str, rule: str, given: Sequence[Tensor], rows: Tensor, d_made: Sequence[Tensor]
 ) -> list[Tensor]:
     """The gradients of the floats that a segment was given, and of the rows, in their order."""
-    leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in (*given, rows)]
-    with torch.enable_grad():
-        made = _run(name, rule, leaves[:-1], leaves[-1])
-    floats = [x for x in leaves if x.requires_grad]
-    return [x.contiguous() for x in torch.autograd.grad(made, floats, list(d_made))]
+    _, _, *saved = _forward(name, rule, given, rows, save=True)
+    d_read, d_rows = d_made[0].contiguous(), d_made[1].clone(memory_format=torch.contiguous_format)
+    walk = _contiguous(given), (saved[0], saved[1]), d_read, d_rows, rows.shape[2], rule
+    return [*LOOPS[name]().backward(*walk), d_rows]
 
 
 @_scan.register_fake
@@ -75,9 +70,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _differentiate(ctx: Any, *d_made: Tensor) -> tuple[Any, ...]:
     *given, rows = ctx.saved_tensors
-    found = iter(_back(ctx.name, ctx.rule, given, rows, list(d_made)))
-    d_given = [next(found) if x.is_floating_point() else None for x in given]
-    return None, None, d_given, next(found)
+    *d_given, d_rows = _back(ctx.name, ctx.rule, given, rows, list(d_made))
+    found = iter(d_given)
+    return None, None, [next(found) if x.is_floating_point() else None for x in given], d_rows
 
 
 _scan.register_autograd(_differentiate, setup_context=_keep)

@@ -10,9 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sparsemeta.errors import ScanError
-from sparsemeta.ops.compiled import at_hand
 from sparsemeta.ops.types import Segment
-from sparsemeta.ops.update.operator import form_of
+from sparsemeta.ops.update.backends import BACKENDS, choose
 
 
 def scan(
@@ -70,7 +69,7 @@ def scan(
         empty = segment.value.new_zeros(batch, heads, slots, width, dtype=dtype)
         initial, donate = empty, True
     _check(segment, slots, initial, mask, rule)
-    form = form_of(backend, segment)
+    form = BACKENDS[choose(backend, segment)].function
     if not donate or (initial.requires_grad and initial.is_leaf):  # a learned memory is kept
         initial = initial.clone(memory_format=torch.contiguous_format)
     return form(segment, initial, mask, reset, rule)
@@ -117,15 +116,16 @@ def _check(segment: Segment, slots: int, initial: Tensor, mask: Tensor | None, r
             )
     if rule not in ("delta", "hebbian"):
         raise ScanError(f"rule is {rule!r}; choose 'delta' or 'hebbian'")
-    look = at_hand(value) or (_checked.get() and not torch.compiler.is_compiling())
-    for name, address in (("write", write), ("read", read)) if look else ():
+    if torch.compiler.is_compiling() or not (value.is_cpu or _checked.get()):
+        return
+    for name, address in (("write", write), ("read", read)):
         low, high = (int(bound) for bound in address.index.aminmax())
         if low < 0 or high >= slots:
             raise ScanError(
                 f"{name}.index holds slots {low} to {high}, outside [0, {slots}): "
                 "pass slots= as large as the addresses need"
             )
-    if look and _checked.get():
+    if _checked.get():
         floats = {name: tensor for name, (tensor, _) in expected.items()}
         _check_values({**floats, "log_retention": log_retention}, mask)
 

@@ -7,13 +7,14 @@ import torch
 import triton
 from torch import Tensor
 
+from sparsemeta.errors import ScanError
 from sparsemeta.ops.types import Address
 from sparsemeta.ops.update.compact import compact, put, take
 from sparsemeta.ops.update.inplace import Inputs, Loop, Saved
 from sparsemeta.ops.update.triton import kernels
 
-COLUMNS = 32
-"""BV, columns of a program: a row is then 128 bytes, what a GPU fetches at once."""
+COLUMNS = 16
+"""BV, columns of a program: more programs and shorter steps, and what they fetch is 64 bytes."""
 NUMBERS = 1024
 """Of a tile of rows, A + R by BV, for each warp: more would not stay in its registers."""
 
@@ -47,6 +48,11 @@ def _layout(inputs: Inputs) -> tuple[tuple[int, int], tuple[int, ...], dict[str,
 
 def forward(inputs: Inputs, table: Tensor, rule: str, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Walk over a segment, on the table in place; see `Loop`."""
+    if not (table.is_cuda or interpreted()):
+        raise ScanError(
+            f"backend is 'triton', which runs on GPUs, but the segment is on the "
+            f"{table.device.type}: choose auto, or move it and its memory to a GPU"
+        )
     grid, sizes, options = _layout(inputs)
     time, heads, width = inputs[2].shape[1:]
     kept = width if save else 0
