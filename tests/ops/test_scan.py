@@ -64,6 +64,16 @@ def test_strong_decay_on_hot_slots_does_not_overflow(backend):
 
 
 @pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize(("slots", "resets"), [(6, 0.2), (4096, 0.2), (4096, 0.0)])
+def test_equals_reference_where_one_does_not_look(backend, slots, resets, monkeypatch):
+    """On a GPU nobody asks how many rows there are, nor whether anything is reset."""
+    for module in ("compact", "chunked"):
+        monkeypatch.setattr(f"sparsemeta.ops.update.{module}.at_hand", lambda x: False)
+    case = segment(slots=slots, resets=resets)
+    assert worst_error(run(case, backend=backend), run(case, backend="reference")) < TOLERANCE
+
+
+@pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("rule", ["delta", "hebbian"])
 def test_gradcheck(backend, rule):
     case = segment(batch=1, time=5, heads=1, width=2, slots=4, rule=rule)

@@ -17,10 +17,10 @@ from sparsemeta.ops.address.kinds import (
     signed_address as signed_address,
     topk_address as topk_address,
 )
-from sparsemeta.ops.compiled import usable as usable
+from sparsemeta.ops.compiled import at_hand as at_hand, usable as usable
 from sparsemeta.ops.output.gate_reference import EVIDENCE as EVIDENCE, SETS as SETS
 from sparsemeta.ops.output.heads import BYTES as BYTES, LEARNED as LEARNED, Heads as Heads
-from sparsemeta.ops.output.rows import run_rows as run_rows
+from sparsemeta.ops.output.rows import run_all_rows as run_all_rows, run_rows as run_rows
 from sparsemeta.ops.output.tables import (
     check_tokens as check_tokens,
     predict as predict,

@@ -103,6 +103,8 @@ class Engine:
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any of the processes."""
+        if self.world == 1:
+            return flag
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     def gather(self, value: T) -> list[T]:

@@ -41,7 +41,7 @@ def both(case: Case, **options) -> float:
     rule=st.sampled_from(["delta", "hebbian"]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_equals_the_loop_whatever_the_shape(**shape):
     case = segment(batch=1, **shape)
     if shape["resets"] == 0:
