@@ -2,7 +2,7 @@
 
     python experiments/wikitext2-gpu/run.py --minutes 8
 
-trains the four recipes beside this file (the text in data/wikitext-2), each where the last call left
+trains the four recipes beside this file (text in data/wikitext-2), each where the last call left
 it, and when one is done lets it read the test text: results.json. It stops, saved, when the minutes
 are over; run it again to go on.
 """
@@ -26,8 +26,8 @@ ARMS = {
     "memory-frozen": ("carried", "carried+cache"),
 }
 """By recipe, in the order in which they need each other."""
-STOPPED = 130
-"""What a training that was asked to stop exits with."""
+STOPPED = 130, -signal.SIGTERM
+"""What a training that was asked to stop exits with, the latter before it had begun."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ def within(command: list[str], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
         code = process.wait()
-    if code not in (0, STOPPED):
+    if code not in (0, *STOPPED):
         raise SystemExit(code)
     return code == 0
 
