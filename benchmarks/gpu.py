@@ -74,8 +74,8 @@ def start_fla() -> Ask | None:
 
 def touched(backward: bool) -> int:
     """Bytes that a step of a head must move, all rows new to it (`ops/update/triton/README.md`)."""
-    rows, inputs = ACTIVE * WIDTH * 4, 4 * WIDTH + 4 * ACTIVE * 6 + 8
-    return 4 * rows + inputs + 4 * WIDTH + (4 * rows + 2 * inputs if backward else 0)
+    rows, others = ACTIVE * WIDTH * 4, 8 * WIDTH + 24 * ACTIVE + 8
+    return 8 * rows + 2 * others if backward else 2 * rows + others
 
 
 def segment(batch: int, time: int, slots: int, device: str) -> Segment:

@@ -1,4 +1,4 @@
-"""Four processes that torchrun starts, one of them killed: begun again, they learn what one does."""
+"""Four processes of torchrun, one of them killed: begun again, they learn what one does."""
 
 import os
 import subprocess

@@ -74,8 +74,8 @@ class Engine:
     ):
         require(
             _launched() in (0, devices),
-            f"training.devices = {devices}, but torchrun started {_launched()} processes: give both "
-            "the same number",
+            f"training.devices = {devices}, but torchrun started {_launched()} processes: give "
+            "both the same number",
         )
         self.rank, self.world, self._precision = _rank(), devices, precision
         self.strategy = None if devices == 1 else strategy.replace("auto", "ddp")

@@ -1,7 +1,8 @@
 """Launching the kernels: how a segment is laid over programs, and which rows the way back sums."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 import triton
@@ -24,9 +25,11 @@ def interpreted() -> bool:
     return not isinstance(kernels.forward, triton.JITFunction)
 
 
-def _device(x: Tensor) -> AbstractContextManager[object]:
-    """Kernels run where Triton finds itself, which need not be where the tensors are."""
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
+def _launch(kernel: Any, grid: tuple[int, int], table: Tensor, *given: Any, **options: Any) -> None:
+    """Run a kernel where the table is; on the meta device, where shapes are all, there is none."""
+    if not table.is_meta:
+        with torch.cuda.device(table.device) if table.is_cuda else nullcontext():
+            kernel[grid](*given, **options)
 
 
 def _power(count: int) -> int:
@@ -48,7 +51,7 @@ def _layout(inputs: Inputs) -> tuple[tuple[int, int], tuple[int, ...], dict[str,
 
 def forward(inputs: Inputs, table: Tensor, rule: str, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Walk over a segment, on the table in place; see `Loop`."""
-    if not (table.is_cuda or interpreted()):
+    if not (table.is_cuda or table.is_meta or interpreted()):
         raise ScanError(
             f"backend is 'triton', which runs on GPUs, but the segment is on the "
             f"{table.device.type}: choose auto, or move it and its memory to a GPU"
@@ -59,8 +62,7 @@ def forward(inputs: Inputs, table: Tensor, rule: str, save: bool) -> tuple[Tenso
     old, seen = (table.new_empty(*inputs[i].shape, kept) for i in (0, 5))
     read = table.new_empty(inputs[2].shape)
     walk = inputs, (table, read, old, seen), (time, heads, table.shape[2]), sizes
-    with _device(table):
-        kernels.forward[grid](*walk, delta=rule == "delta", save=save, **options)
+    _launch(kernels.forward, grid, table, *walk, delta=rule == "delta", save=save, **options)
     return read, old, seen
 
 
@@ -84,8 +86,7 @@ def backward(
     made = tuple(new(x.shape if x is value else (grid[1], *x.shape)) for x in like)
     given = written, weights, value, rate, kept, seen, read_weights
     walk = given, (d_read, *saved), d_rows, made, (time, heads, slots, batch * heads), sizes
-    with _device(d_rows):
-        kernels.backward[grid](*walk, delta=rule == "delta", **options)
+    _launch(kernels.backward, grid, d_rows, *walk, delta=rule == "delta", **options)
     if rows is not None and d_table is not None:
         put(d_table, rows, d_rows)
     sums = (x if x.shape == given.shape else x.sum(0) for x, given in zip(made, like, strict=True))
