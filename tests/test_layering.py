@@ -38,6 +38,7 @@ BESIDE_THE_DOOR = ("sparsemeta.lm.config", "sparsemeta.rl.config")
 HOMES = {
     "lightning": ("run/fabric.py",),
     "lightning_fabric": ("run/fabric.py",),
+    "triton": ("ops/update/triton/",),
     "transformers": ("lm/", "augmented/"),
     "tokenizers": ("lm/",),
     "constriction": ("lm/compression/",),

@@ -1,8 +1,10 @@
 """Every recipe parses, and what is compared is of one size."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from sparsemeta.config import read_toml
 from sparsemeta.lm.config import Recipe
@@ -37,6 +39,20 @@ def test_a_control_differs_in_its_memory_only(control):
     for field in ("steps", "streams", "segment", "seed", "precision", "validate_every"):
         assert getattr(main.training, field) == getattr(other.training, field)
     assert abs(parameters(other) - parameters(main)) < 1e-3 * parameters(main)
+
+
+def test_recipes_for_a_gpu_are_of_one_size_and_stand_on_each_other():
+    folder = FOLDER.parent / "experiments" / "wikitext2-gpu"
+    found = {path.stem: read_toml(path, Recipe) for path in folder.glob("*.toml")}
+    with torch.device("meta"):
+        sizes = {name: parameters(recipe) for name, recipe in found.items()}
+    assert {f"wikitext2-gpu-{name}" for name in found} == {r.name for r in found.values()}
+    assert 24e6 < sizes["static"] < 35e6
+    assert abs(sizes["memory"] - sizes["static"]) < 1e-3 * sizes["static"]
+    for name in ("static", "memory"):
+        base, frozen = found[name], found[f"{name}-frozen"]
+        assert frozen.training.base == f"runs/{base.name}"
+        assert replace(frozen.model, output=(), tables=base.model.tables) == base.model
 
 
 def test_there_is_a_recipe_for_each_tokenizer():

@@ -50,6 +50,15 @@ def test_a_model_without_memory_trains_and_resumes_too(recipe, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_what_blocks_compute_again_changes_no_weight(recipe, tmp_path):
+    train(recipe, tmp_path / "kept")
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "again", progress=Signal(4, signal.SIGINT))
+    train(changed(recipe, recompute=True), tmp_path / "again")  # also in the middle of a run
+    assert begun(changed(recipe, recompute=True), tmp_path / "other").model.recompute
+    assert_same_run(tmp_path / "kept", tmp_path / "again")
+
+
 def test_the_loss_falls_and_the_log_says_so(recipe, tmp_path, capfd):
     recipe = changed(recipe, steps=60, checkpoint_every=100)
     folder = train(recipe, tmp_path / "run")

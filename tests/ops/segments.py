@@ -34,7 +34,7 @@ class Case:
         read = Address(self.read_index, self.read_weight)
         return Segment(write, self.value, self.rate, self.log_retention, read)
 
-    def scan(self, chunk=64, **options):
+    def scan(self, chunk=64, scan=scan, **options):
         given = {"initial": self.initial, "mask": self.mask, "reset": self.reset, "rule": self.rule}
         with mock.patch("sparsemeta.ops.update.chunked.CHUNK", chunk):
             return scan(self.segment, slots=self.slots, **given | options)

@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from torch.nn.functional import pad
 
 from sparsemeta.ops import Outcomes, Scores
+from sparsemeta.ops.output.rows import run_all_rows
 from sparsemeta.ops.output.rows_chunked import rows_chunked
 from sparsemeta.ops.output.types import EPOCH, Rows
 from tests.ops.outcomes import added, case, chunked, reference, rows_of, run, run_chunked
@@ -149,6 +150,24 @@ def test_the_clock_counts_real_steps_since_the_last_reset_and_rows_their_last_wr
     assert after.clock.tolist() == [2]
     assert after.stamp.tolist() == [[0, 0, 2, 1]]
     assert not after.table[0, :2].any()
+
+
+@pytest.mark.parametrize("looks", [True, False])
+@pytest.mark.parametrize(("masked", "resets"), [(0.2, 0.1), (0.9, 0.0), (1.0, 0.0), (0.0, 0.6)])
+def test_rows_of_all_classes_are_the_loop_whether_one_may_look_at_them(
+    looks, masked, resets, monkeypatch
+):
+    monkeypatch.setattr("sparsemeta.ops.output.rows_chunked.at_hand", lambda x: looks)
+
+    def all_rows(given):
+        rows = rows_of(given.memory)
+        scores, rows = run_all_rows(given.outcomes, rows, given.mask, given.reset)
+        return added(scores, 5), rows.now(given.outcomes.log_retention)
+
+    given = case(masked=masked, resets=resets)
+    found, expected = run(all_rows, given), run(reference, given)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor)
 
 
 def test_streams_do_not_touch():

@@ -64,6 +64,16 @@ def test_strong_decay_on_hot_slots_does_not_overflow(backend):
 
 
 @pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize(("slots", "resets"), [(6, 0.2), (4096, 0.2), (4096, 0.0)])
+def test_equals_reference_where_one_does_not_look(backend, slots, resets, monkeypatch):
+    """On a GPU nobody asks how many rows there are, nor whether anything is reset."""
+    for module in ("compact", "chunked"):
+        monkeypatch.setattr(f"sparsemeta.ops.update.{module}.at_hand", lambda x: False)
+    case = segment(slots=slots, resets=resets)
+    assert worst_error(run(case, backend=backend), run(case, backend="reference")) < TOLERANCE
+
+
+@pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("rule", ["delta", "hebbian"])
 def test_gradcheck(backend, rule):
     case = segment(batch=1, time=5, heads=1, width=2, slots=4, rule=rule)
@@ -260,7 +270,7 @@ def test_a_stream_that_is_cut_into_segments_keeps_none_of_them(backend):
 
 def test_without_gradients_nothing_is_saved(monkeypatch):
     """Not even where weights that could learn are among the inputs."""
-    monkeypatch.setattr("sparsemeta.ops.update.native._NativeScan", None)
+    monkeypatch.setattr("sparsemeta.ops.update.inplace._InPlace", None)
     case = segment()
     with torch.no_grad():
         replace(case, value=case.value.clone().requires_grad_()).scan(backend="native")
@@ -283,7 +293,7 @@ def test_bad_input_is_refused_by_name():
         replace(case, slots=4, initial=case.initial[:, :, :4]).scan()
     with pytest.raises(ScanError, match="initial has shape"):
         replace(case, initial=case.initial[:, :, :4]).scan()
-    with pytest.raises(ScanError, match=r"rate is torch.float32 but value is torch.float64"):
+    with pytest.raises(ScanError, match=r"rate is torch.float32 but the memory is torch.float64"):
         replace(case, rate=case.rate.float()).scan()
     with pytest.raises(ScanError, match="no steps"):
         case.part(3, 3, case.initial).scan()

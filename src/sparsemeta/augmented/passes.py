@@ -40,7 +40,8 @@ class Carried(NamedTuple):
 
     def detach(self) -> Self:
         """The same values, cut off from the graph."""
-        return type(self)(self.memory.detach(), self.pending)
+        pending = self.pending and Pending(*(x.detach() for x in self.pending))
+        return type(self)(self.memory.detach(), pending)
 
 
 class Holder(Protocol):

@@ -41,8 +41,8 @@ class MemoryConfig(Settings, section="memory"):
     """Rows held in memory per head at most, in a table that grows with what is written. If left
     out, there is no bound, and up to 16,384 slots there is a row for every slot from the start."""
     backend: str = "auto"
-    """The form in which the memory is updated, of equal results: native, a compiled loop for CPUs;
-    chunked, parallel over time; reference, a plain loop; auto takes what is fastest."""
+    """The form of the memory's update: native, a loop compiled for CPUs; triton, kernels for
+    GPUs; chunked, parallel over time; reference, a plain loop; auto takes what is fastest."""
 
     @override
     def check(self) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
 from sparsemeta.lm.config import ModelConfig
+from sparsemeta.ops import at_hand
 
 
 class AttentionMask(NamedTuple):
@@ -62,7 +63,8 @@ def attention_mask(
     visible |= index[carried:, None] == index  # even padding attends to something: itself
     order = known.to(torch.uint8).argsort(dim=1, stable=True)
     count = known.sum(1).clamp(max=kept)
-    rotation, real = angles_of(position, width), None if bool((count == kept).all()) else count
+    all_real = at_hand(count) and bool((count == kept).all())
+    rotation, real = angles_of(position, width), None if all_real else count
     return AttentionMask(rotation[:, :, None], visible[:, None], order[:, total - kept :], real)
 
 

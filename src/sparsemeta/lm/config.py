@@ -114,7 +114,7 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
     """Truncated back-propagation over parallel streams, the memory carried across segments."""
 
     free: ClassVar[frozenset[str]] = engine.TrainingConfig.free | {
-        *("steps", "checkpoint_every", "patience", "devices", "strategy")
+        *("steps", "checkpoint_every", "patience", "devices", "strategy", "recompute")
     }
 
     streams: Count = 16
@@ -153,6 +153,9 @@ class TrainingConfig(engine.TrainingConfig, section="training"):
     are emptied again: the slow weights are wrong there, as they are in a strange domain."""
     accumulate: Count = 1
     """Segments of every stream whose gradients make one optimizer step."""
+    recompute: bool = False
+    """Whether the blocks keep no activations for the backward pass but compute them once more: less
+    memory, more time, the same gradients."""
     validate_every: engine.Steps = 0
     """Steps between readings of `corpus.validation`; 0 never reads it. The best is kept."""
     patience: engine.Steps = 0

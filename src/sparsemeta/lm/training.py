@@ -108,6 +108,7 @@ class Learner(engine.Learner[LanguageModel, TrainingConfig]):
             episodes=episodes,
         )
         model = LanguageModel(recipe.model, self._tokenizer.vocab_size, config.dropout)
+        model.recompute = config.recompute
         if model.tables is not None:
             endings = self._tokenizer.endings(model.tables.spelling.shape[1])
             model.tables.spell(torch.from_numpy(endings))

@@ -12,7 +12,7 @@ from sparsemeta.fast_weights import FastWeights, LayerWeights, Layout
 from sparsemeta.nn.adaptive import AdaptiveLayer
 from sparsemeta.nn.predecessors import predecessors, take_steps
 from sparsemeta.nn.sparse_memory import NAME
-from sparsemeta.ops import Held, Outcomes, Rows, Scores, run_rows
+from sparsemeta.ops import Held, Outcomes, Rows, Scores, run_all_rows, run_rows
 
 
 class RowMemory(AdaptiveLayer):
@@ -40,7 +40,6 @@ class RowMemory(AdaptiveLayer):
     """
 
     kind = "rows"
-    forgets: Tensor
 
     def __init__(self, width: int, classes: int, config: RowsConfig):
         super().__init__()
@@ -59,9 +58,13 @@ class RowMemory(AdaptiveLayer):
 
     @property
     def layout(self) -> Layout:
-        """The shape and form of its state: a slot is a class, a row ends with its stamp."""
+        """The shape and form of its state: a slot is a class, a row ends with its stamp.
+
+        On a CPU it holds the rows that were written; elsewhere all, as to grow is to wait.
+        """
         width = len(self.config.half_lives) * self.config.key_width + 1
-        return Layout(1, self.classes, width, capacity=self.classes)
+        capacity = self.classes if self.query.weight.is_cpu else None
+        return Layout(1, self.classes, width, capacity)
 
     def initial_state(self, batch: int) -> FastWeights:
         """An empty memory for B streams."""
@@ -104,7 +107,7 @@ class RowMemory(AdaptiveLayer):
         """
         if state is None:
             state, donate = self.initial_state(len(hidden)), True
-        before, held = self._own(state, len(hidden))
+        before = self._own(state, len(hidden))
         if not self.enabled:
             return Scores((), ()), state
 
@@ -123,8 +126,13 @@ class RowMemory(AdaptiveLayer):
             self._query(hidden).to(dtype),
             self.log_retention().to(dtype),
         )
-        scores, held, steps = run_rows(outcomes, held, before.steps, mask, reset, donate=donate)
         last = take_steps(context, follows.last)[:, -1].to(before.last.dtype)
+        if before.slot is None:
+            rows = Rows(before.table[:, 0], before.steps)
+            scores, (table, steps) = run_all_rows(outcomes, rows, mask, reset, donate=donate)
+            return scores, FastWeights({NAME: LayerWeights(table[:, None], last, steps)})
+        held = Held(before.table, before.slot, before.bucket)
+        scores, held, steps = run_rows(outcomes, held, before.steps, mask, reset, donate=donate)
         return scores, FastWeights({NAME: LayerWeights(held.table, last, steps, *held[1:])})
 
     @torch.no_grad()
@@ -137,7 +145,7 @@ class RowMemory(AdaptiveLayer):
         Raises:
             StateError: the state does not fit this layer, or is of several streams.
         """
-        layer, _ = self._own(state, 1)
+        layer = self._own(state, 1)
         classes, rows = layer.touched()
         now = Rows(rows[None], layer.steps).now(self.log_retention().to(rows))
         return classes, now[0]
@@ -160,21 +168,25 @@ class RowMemory(AdaptiveLayer):
 
     def log_retention(self) -> Tensor:
         r"""What a row keeps over a step: $\log \lambda$ (H,)."""
-        forgets = [half_life > 0 for half_life in self.config.half_lives]
-        mask = self.log_half_life.new_tensor(forgets)
-        return -math.log(2) * torch.exp(-self.log_half_life) * mask
+        kept = -math.log(2) * torch.exp(-self.log_half_life)
+        # Not by a mask made of numbers here: to copy them to a device is to wait for it.
+        forgets = (half_life > 0 for half_life in self.config.half_lives)
+        return torch.stack([one * int(does) for one, does in zip(kept, forgets, strict=True)])
 
-    def _own(self, state: FastWeights, batch: int) -> tuple[LayerWeights, Held]:
-        """This layer's part of a state, checked, and its rows."""
+    def _own(self, state: FastWeights, batch: int) -> LayerWeights:
+        """This layer's part of a state, checked."""
         found = list(state.layers)
         if found != [NAME]:
             raise StateError(f"expected the state of one RowMemory, got layers {found}")
         layer = state.layers[NAME]
-        expected = (batch, *self.layout[:3])
-        if not isinstance(layer, LayerWeights) or layer.shape != expected or layer.slot is None:
+        *shape, capacity = self.layout
+        expected, dense = (batch, *shape), capacity is None
+        fits = isinstance(layer, LayerWeights) and dense == (layer.slot is None)
+        if not fits or layer.shape != expected:
+            which = "a row for every class" if dense else "only rows that were written"
             raise StateError(
                 f"the state's table is {layer.shape} but this layer reads {expected} "
-                "(streams, heads, classes, width), and only rows that were written. Pass the state "
+                f"(streams, heads, classes, width), and {which}. Pass the state "
                 "that this layer returned for the same streams, or None to start empty."
             )
-        return layer, Held(layer.table, layer.slot, layer.bucket)
+        return layer

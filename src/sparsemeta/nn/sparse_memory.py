@@ -73,7 +73,8 @@ class SparseMemory(AdaptiveLayer):
     def layout(self) -> Layout:
         """The shape and form of its state."""
         config, capacity = self.config, self.config.capacity
-        if config.slots > DENSE_SLOTS and config.addressing != "dense":
+        many = config.slots > DENSE_SLOTS and config.addressing != "dense"
+        if many and self.output.weight.is_cpu:  # elsewhere to grow is to wait for the device
             capacity = capacity or config.slots
         return Layout(config.heads, config.slots, config.value_width, capacity)
 

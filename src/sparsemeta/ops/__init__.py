@@ -18,12 +18,12 @@ from sparsemeta.ops.address.kinds import (
     signed_address as signed_address,
     topk_address as topk_address,
 )
-from sparsemeta.ops.compiled import usable as usable
+from sparsemeta.ops.compiled import at_hand as at_hand, usable as usable
 from sparsemeta.ops.logits import fine as fine, log_p as log_p
 from sparsemeta.ops.output.cache import recall_one as recall_one
 from sparsemeta.ops.output.gate_reference import EVIDENCE as EVIDENCE, SETS as SETS
 from sparsemeta.ops.output.heads import BYTES as BYTES, Heads as Heads
-from sparsemeta.ops.output.rows import run_rows as run_rows
+from sparsemeta.ops.output.rows import run_all_rows as run_all_rows, run_rows as run_rows
 from sparsemeta.ops.output.tables import (
     check_tokens as check_tokens,
     predict as predict,
@@ -52,9 +52,5 @@ from sparsemeta.ops.output.types import (
 )
 from sparsemeta.ops.table.slots import Held as Held, locate as locate
 from sparsemeta.ops.types import Address as Address, Function as Function, Segment as Segment
-from sparsemeta.ops.update.scan import (
-    BACKENDS as BACKENDS,
-    Backend as Backend,
-    checked as checked,
-    scan as scan,
-)
+from sparsemeta.ops.update.backends import BACKENDS as BACKENDS, Backend as Backend
+from sparsemeta.ops.update.scan import checked as checked, scan as scan

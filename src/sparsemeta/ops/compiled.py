@@ -23,9 +23,23 @@ WORTH_A_THREAD = 4096
 Array = Tensor | np.ndarray
 
 
+@torch.compiler.assume_constant_result
+def there(package: str) -> bool:
+    """Whether an optional package is installed, also while a graph is traced."""
+    return installed(package)
+
+
 def usable(x: Tensor) -> bool:
     """Whether compiled loops serve this tensor: it is on a CPU, and numba is installed."""
-    return x.is_cpu and installed("numba")
+    return at_hand(x) and there("numba")
+
+
+def at_hand(x: Tensor) -> bool:
+    """Whether the numbers of this tensor can be looked at.
+
+    Elsewhere than on a CPU one would have to wait for them, and a traced graph has none.
+    """
+    return x.is_cpu and not torch.compiler.is_compiling()
 
 
 def compiled(loop: Any) -> Any:

@@ -21,8 +21,24 @@ T = TypeVar("T")
 _MEETING = "SPARSEMETA_MEETING"
 
 
+def _place(name: str, alone: int = 0) -> int:
+    """This process's place among others, as the environment has it."""
+    return int(os.environ.get(name, alone))
+
+
 def _rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", 0))
+    return _place("RANK", _place("LOCAL_RANK"))
+
+
+def _launched() -> int:
+    """How many processes torchrun started, on all machines; 0 if it started none."""
+    return _place("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else 0
+
+
+def wait_for_main() -> None:
+    """Wait until the main process has prepared what all read; for those that torchrun started."""
+    if _launched() and not is_main():
+        _join(_rank(), _launched(), _device(_launched()))
 
 
 def is_main() -> bool:
@@ -33,8 +49,8 @@ def is_main() -> bool:
 class Engine:
     """A device, a precision, and the processes that train together.
 
-    With several devices the running command is started once more for each further process. In all
-    of them, every method must be called in the same order.
+    With several devices the running command is started once more for each further process, if
+    torchrun has not started them. In all of them, every method must be called in the same order.
 
     Args:
         precision: bf16-mixed runs the forward pass under autocast; weights stay float32.
@@ -56,9 +72,14 @@ class Engine:
         strategy: Strategy = "auto",
         seed: int = 0,
     ):
+        require(
+            _launched() in (0, devices),
+            f"training.devices = {devices}, but torchrun started {_launched()} processes: give "
+            "both the same number",
+        )
         self.rank, self.world, self._precision = _rank(), devices, precision
         self.strategy = None if devices == 1 else strategy.replace("auto", "ddp")
-        self.device = _device(self.rank, devices)
+        self.device = _device(devices)
         if devices > 1 and not distributed.is_initialized():
             _join(self.rank, devices, self.device)
         torch.manual_seed(seed)
@@ -103,6 +124,8 @@ class Engine:
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any of the processes."""
+        if self.world == 1:
+            return flag
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     def gather(self, value: T) -> list[T]:
@@ -146,8 +169,9 @@ def share(tensor: Tensor, parameter: Tensor) -> Tensor:
     return distribute_tensor(tensor.to(parameter.device), mesh, placements)
 
 
-def _device(rank: int, devices: int) -> torch.device:
+def _device(devices: int) -> torch.device:
     """The process's own device of the machine's best kind; any number of processes share a CPU."""
+    rank, devices = _place("LOCAL_RANK"), _place("LOCAL_WORLD_SIZE", devices)
     best = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if best is None:
         return torch.device("cpu")
@@ -161,21 +185,22 @@ def _device(rank: int, devices: int) -> torch.device:
 
 
 def _join(rank: int, world: int, device: torch.device) -> None:
-    """Meet the other processes by a file; the main one starts them."""
-    if rank == 0:
+    """Meet the other processes: where torchrun says, or by a file, and the main one starts them."""
+    if _launched():
+        where = "env://"
+    elif rank == 0:
         meeting = tempfile.mkdtemp(prefix="sparsemeta-")
         atexit.register(shutil.rmtree, meeting, ignore_errors=True)
         _start_others(world, meeting)
+        where = f"file://{meeting}/store"
     else:
-        meeting = os.environ[_MEETING]
+        where = f"file://{os.environ[_MEETING]}/store"
     backend = "gloo"
     if device.type != "cpu":
         torch.accelerator.set_device_index(device.index)
         own = distributed.get_default_backend_for_device(device.type)
         backend = f"cpu:gloo,{device.type}:{own}"
-    distributed.init_process_group(
-        backend, init_method=f"file://{meeting}/store", rank=rank, world_size=world
-    )
+    distributed.init_process_group(backend, init_method=where, rank=rank, world_size=world)
     atexit.register(distributed.destroy_process_group)
 
 

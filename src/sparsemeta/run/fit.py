@@ -19,7 +19,7 @@ from sparsemeta.errors import ConfigError, TrainingError, require
 from sparsemeta.files import write_text
 from sparsemeta.run import checkpoints
 from sparsemeta.run.config import REMEDY, TrainingConfig
-from sparsemeta.run.engine import is_main
+from sparsemeta.run.engine import is_main, wait_for_main
 from sparsemeta.run.learner import Learner
 from sparsemeta.run.log import JsonlLog, Progress, TensorBoardLog
 
@@ -66,6 +66,7 @@ def fit(
         Interrupted: Ctrl-C or SIGTERM; what was done is saved.
     """
     folder, progress = Path(folder), progress or Progress(quiet=True)
+    wait_for_main()
     with locked(folder) if is_main() else nullcontext():
         found = checkpoints.newest(folder / "checkpoints") if resume else None
         saved = checkpoints.Checkpoint.read(found) if found else None

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from sparsemeta.ops.compiled import at_hand
 from sparsemeta.ops.output.types import EPOCH, Outcomes, Rows, Scores
 
 
@@ -90,11 +91,15 @@ def _carried(reach: Tensor, before: Rows, classes: Tensor, log_retention: Tensor
     """Scores of the rows of classes (B, N) by queries (B, T, H, K).
 
     What a head has forgotten, but for less than rounding, is not read; most rows are old. The
-    heads that know a row are those of the longest memory, so rows are grouped by how many.
+    heads that know a row are those of the longest memory, so rows are grouped by how many; where
+    the sizes of groups would have to be waited for, all is one.
     """
     heads, most = len(log_retention), classes.max() + 1
     idle = before.clock[:, None] - before.stamp[:, : classes.shape[1]]
     left = _decay(log_retention, idle)
+    if not at_hand(left):
+        contents = before.contents(heads)[:, : classes.shape[1]] * left[..., None]
+        return Scores((reach.flatten(2) @ contents.flatten(2).mT,), (classes,))
     known = (left > torch.finfo(left.dtype).eps).sum(-1).amax(0)
     # In order of classes within a group: scores are then added to logits from left to right.
     classes, order = (classes + known * most).sort()
@@ -128,12 +133,31 @@ def _after(
 ) -> Rows:
     """The rows as the last step that wrote each has left it, emptied by resets."""
     table = before.table
-    if reset.any():
+    if not at_hand(reset) or reset.any():
         table = torch.where(reset.any(1)[:, None, None], 0, table)
     elif not donate:
         table = table.clone()
     clock = clock - torch.where(reset, clock - mask.long(), 0).amax(1, keepdim=True)
     stamp = (clock / EPOCH).to(written.dtype)
+    rows = torch.cat([written.flatten(2), stamp[..., None]], dim=-1)
+    if not at_hand(last):
+        return Rows(_put_last(table, row, rows, last), clock.amax(1))
     stream, step = last.nonzero(as_tuple=True)
-    rows = torch.cat([written.flatten(2), stamp[..., None]], dim=-1)[stream, step]
-    return Rows(table.index_put_((stream, row[stream, step]), rows), clock.amax(1))
+    rows, row = rows[stream, step], row[stream, step]
+    return Rows(table.index_put_((stream, row), rows), clock.amax(1))
+
+
+def _put_last(table: Tensor, row: Tensor, rows: Tensor, last: Tensor) -> Tensor:
+    """Put the rows (B, T, W) of some steps in place, without asking which these are.
+
+    What the others put is what one of these does, or where there is none what was there. A
+    gradient goes through one of equals.
+    """
+    stream = torch.arange(len(row), device=row.device)[:, None]
+    step = last.long().argmax(1, keepdim=True)
+    spare, any_last = row.gather(1, step), last.any(1, keepdim=True)
+    there = table[stream, spare]
+    again = torch.where(any_last[..., None], rows[stream, step], there).detach()
+    again = torch.where(last[..., None], rows, again.expand_as(rows))
+    again = torch.cat([torch.where(any_last[..., None], again[:, :1], there), again[:, 1:]], 1)
+    return table.index_put_((stream, torch.where(last, row, spare)), again)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from sparsemeta.ops.compiled import at_hand
 from sparsemeta.ops.types import Address, Function, Segment
 from sparsemeta.ops.update.compact import compact
 
@@ -116,7 +117,7 @@ def _decayed_products(x: Tensor, y: Tensor, log_decay: Tensor | None) -> Tensor:
     length = x.shape[-2]
     first = log_decay[..., :1, :]
     span = first - log_decay[..., -1:, :]
-    if length == 1 or float(span.detach().max()) < 30.0:
+    if length == 1 or (at_hand(span) and float(span.detach().max()) < 30.0):
         return (x * (log_decay - first).exp()) @ (y * (first - log_decay).exp()).mT
     half = length // 2
     border = log_decay[..., half - 1 : half, :]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from sparsemeta.ops.compiled import at_hand
 from sparsemeta.ops.types import Address, Segment
 
 Form = Callable[[Segment, Tensor, Tensor | None, Tensor | None, str], tuple[Tensor, Tensor]]
@@ -41,20 +42,28 @@ def over_rows(
     ) -> tuple[Tensor, Tensor]:
         if mask is not None:
             segment = _silent(segment, mask)
-        if reset is not None and not reset.any():
+        if reset is not None and at_hand(reset) and not reset.any():
             reset = None
         _, time, _, active = segment.write.index.shape
         few = table.shape[2] <= time * (active + segment.read.index.shape[3])
-        if reset is None and (whole or few):
+        # In a traced graph nothing is in place: a whole table would be copied.
+        if reset is None and (few or (whole and not torch.compiler.is_compiling())):
             return form(segment, table, rule)
         rows = compact(segment.write, segment.read, reset, table.shape[2])
         held = torch.where(rows.opened[..., None], 0, take(table, rows.slot))
         read, held = form(segment._replace(write=rows.write, read=rows.read), held, rule)
         if reset is not None:
-            table = table.index_fill_(0, reset.any(1).nonzero().squeeze(1), 0)
+            table = _emptied(table, reset.any(1))
         return read, put(table, rows, held)
 
     return run
+
+
+def _emptied(table: Tensor, streams: Tensor) -> Tensor:
+    """A table without the rows of some streams, in place."""
+    if at_hand(table):
+        return table.index_fill_(0, streams.nonzero().squeeze(1), 0)
+    return table.masked_fill_(streams[:, None, None, None], 0)
 
 
 def _silent(segment: Segment, mask: Tensor) -> Segment:
@@ -79,7 +88,10 @@ def compact(write: Address, read: Address, reset: Tensor | None, slots: int) -> 
     named = both.transpose(1, 2).flatten(2)  # (B, H, T * (A + R))
     key, order = named.sort(dim=-1)
     rank = pad(key.diff().ne(0).cumsum(-1), (1, 0))
-    width = int(rank[..., -1].max()) + 1
+    if at_hand(rank):
+        width = int(rank[..., -1].max()) + 1
+    else:  # as many as there can be
+        width = named.shape[-1] if reset is not None else min(named.shape[-1], slots)
     rows = torch.empty_like(named).scatter_(-1, order, rank)
     rows = rows.unflatten(2, (both.shape[1], both.shape[3])).transpose(1, 2)
     key = torch.full((*key.shape[:2], width), -1, device=key.device).scatter_(-1, rank, key)
@@ -101,5 +113,10 @@ def take(table: Tensor, rows: Tensor) -> Tensor:
 
 def put(table: Tensor, rows: Rows, values: Tensor) -> Tensor:
     """Overwrite the kept rows of a table (B, H, N, V) with `values` (B, H, U, V); return it."""
-    b, h, u = rows.kept.nonzero(as_tuple=True)
-    return table.index_put_((b, h, rows.slot[b, h, u]), values[b, h, u])
+    batch = torch.arange(table.shape[0], device=table.device)[:, None, None]
+    head = torch.arange(table.shape[1], device=table.device)[:, None]
+    # What is not kept puts the last row once more: it is named in the last step, so it is kept.
+    last = (rows.slot < table.shape[2]).sum(-1, keepdim=True) - 1
+    again = values.detach().gather(2, last[..., None].expand(-1, -1, -1, values.shape[3]))
+    slot = rows.slot.where(rows.kept, rows.slot.gather(-1, last))
+    return table.index_put_((batch, head, slot), values.where(rows.kept[..., None], again))

@@ -13,28 +13,11 @@ from torch import Tensor
 
 from sparsemeta.ops.compiled import FAST, spread
 from sparsemeta.ops.table.hashing import number
-from sparsemeta.ops.types import Function, Segment
+from sparsemeta.ops.update.inplace import Inputs, Loop, Saved
 
 
-def scan_native(segment: Segment, rows: Tensor, rule: str) -> tuple[Tensor, Tensor]:
-    """Run a segment over a table, in place, as `scan_chunked` does over a new one."""
-    write, value, rate, log_retention, read = segment
-    if log_retention is None:
-        log_retention = torch.zeros_like(rate)
-    inputs = tuple(x.contiguous() for x in (*write, value, rate, log_retention, *read))
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (*inputs, rows)):
-        output, rows_after = _NativeScan.apply(*inputs, rows, rule)
-    else:
-        (output, _, _), rows_after = _run(inputs, rows, rule, save=False), rows
-    if not rows.is_inference():
-        torch.autograd.graph.increment_version(rows)  # whoever needs it as it was must be told
-    return output, rows_after
-
-
-def _run(
-    inputs: tuple[Tensor, ...], rows: Tensor, rule: str, save: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What is read, and, if they are to be saved, the rows before each write and at each read."""
+def forward(inputs: Inputs, rows: Tensor, rule: str, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The loop, on a table in place; see `Loop`."""
     w_index, _, value, _, _, r_index, _ = inputs
     batch, _, heads, width = value.shape
     read = torch.empty_like(value)
@@ -43,34 +26,19 @@ def _run(
     return read, old, seen
 
 
-class _NativeScan(Function):
-    @staticmethod
-    def forward(ctx, *args):
-        *inputs, rows, rule = args
-        read, old, seen = _run(tuple(inputs), rows, rule, save=True)
-        ctx.save_for_backward(*inputs, old, seen)
-        ctx.set_materialize_grads(False)
-        ctx.rule, ctx.slots = rule, rows.shape[2]
-        # The same memory as another tensor: mark_dirty refuses views, and a detached state is one.
-        return read, rows.data
+def backward(
+    inputs: Inputs, saved: Saved, d_read: Tensor, d_rows: Tensor | None, slots: int, rule: str
+) -> Inputs:
+    """The loop back; see `Loop`. It numbers the touched rows, however many slots there are."""
+    batch, _, heads, width = d_read.shape
+    d_rows = d_read.new_zeros(batch, heads, 0, width) if d_rows is None else d_rows
+    made = tuple(torch.empty_like(inputs[i]) for i in (1, 2, 3, 4, 6))
+    arrays = (inputs, d_read, saved, (*made, d_rows))
+    spread(_backward, batch * heads, arrays, rule == "delta")
+    return made
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, d_read, d_rows):
-        *inputs, old, seen = ctx.saved_tensors
-        value = inputs[2]
-        batch, _, heads, width = value.shape
-        *d_written, d_read_weight = (torch.empty_like(inputs[i]) for i in (1, 2, 3, 4, 6))
-        d_read = torch.zeros_like(value) if d_read is None else d_read.contiguous()
-        learned = ctx.needs_input_grad[7]
-        if d_rows is not None:
-            d_rows = d_rows.clone(memory_format=torch.contiguous_format)
-        else:  # nothing looks back at the rows left; does anything look at those found?
-            d_rows = value.new_zeros(batch, heads, ctx.slots if learned else 0, width)
-        made = (*d_written, d_read_weight, d_rows)
-        arrays = (tuple(inputs), d_read, (old, seen), made)
-        spread(_backward, batch * heads, arrays, ctx.rule == "delta")
-        return None, *d_written, None, d_read_weight, d_rows if learned else None, None
+
+LOOP = Loop(forward, backward)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

@@ -1,63 +1,17 @@
-"""`scan`: the one entry to the memory update. Checks its input, then runs a form of it.
+"""`scan`: the one entry to the memory update. Checks its input, then runs a form of it."""
 
-The forms are a table: a new one is a row here and a file beside this one.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sparsemeta.errors import ScanError, require_installed
-from sparsemeta.ops.compiled import usable
+from sparsemeta.errors import ScanError
 from sparsemeta.ops.types import Segment
-from sparsemeta.ops.update.chunked import scan_chunked
-from sparsemeta.ops.update.compact import Form, over_rows
-from sparsemeta.ops.update.reference import scan_reference
-
-LOOPED_ROWS = 32
-"""Up to this many rows a step (A + R) the compiled loop beats matrix products on a CPU."""
-LOOPED_STEPS = 4
-"""Up to this many steps it does whatever the number of rows."""
-
-
-class Backend(NamedTuple):
-    """One form of the update.
-
-    Attributes:
-        function: called with a segment, the table before it, which it may overwrite, the mask and
-            the resets, (B, T) bool or None, and the rule; returns what `scan` does.
-        usable: whether it serves a segment well.
-        package: what it needs that may not be installed, of the extra `fast`.
-    """
-
-    function: Form
-    usable: Callable[[Segment], bool] = lambda _: True
-    package: str | None = None
-
-
-def _looped(segment: Segment) -> bool:
-    _, time, _, active = segment.write.index.shape
-    few = active + segment.read.index.shape[3] <= LOOPED_ROWS or time <= LOOPED_STEPS
-    return few and usable(segment.value)
-
-
-def _native(segment: Segment, table: Tensor, rule: str) -> tuple[Tensor, Tensor]:
-    from sparsemeta.ops.update.native import scan_native
-
-    return scan_native(segment, table, rule)
-
-
-BACKENDS = {
-    "native": Backend(over_rows(_native, whole=True), _looped, "numba"),
-    "chunked": Backend(over_rows(scan_chunked, whole=False)),
-    "reference": Backend(scan_reference),
-}
-"""By name; `auto` takes the first that is usable."""
+from sparsemeta.ops.update.backends import BACKENDS, choose
 
 
 def scan(
@@ -90,14 +44,16 @@ def scan(
             the table is copied. Use only what is returned afterwards. A leaf that requires a
             gradient is copied all the same.
         backend: auto takes the compiled loop (native) for few rows or a few steps on a CPU where
-            numba is installed, else the chunked form; reference is the plain loop.
+            numba is installed, kernels (triton) on a GPU where Triton is, else the chunked form;
+            reference is the plain loop.
 
     Returns:
-        What was read, unspecified at masked steps, and the memory after the segment.
+        What was read, unspecified at masked steps, and the memory after the segment; both in the
+        dtype of the memory, which may be finer than that of the segment.
 
     Raises:
         ScanError: shapes or slot indices do not fit; inside `checked`, also values.
-        MissingExtra: the native form is asked for and numba is not installed.
+        MissingExtra: a form is asked for and what it needs is not installed.
 
     >>> from sparsemeta.ops import Address
     >>> address = Address(torch.tensor([[[[2]]]]), torch.ones(1, 1, 1, 1))
@@ -108,23 +64,15 @@ def scan(
     """
     if initial is None:
         batch, _, heads, width = segment.value.shape
-        initial, donate = segment.value.new_zeros(batch, heads, slots, width), True
+        # Never coarser than float32, however coarse the values: a memory in bf16 drifts.
+        dtype = torch.promote_types(segment.value.dtype, torch.float32)
+        empty = segment.value.new_zeros(batch, heads, slots, width, dtype=dtype)
+        initial, donate = empty, True
     _check(segment, slots, initial, mask, rule)
-    form = _choose(backend, segment)
+    form = BACKENDS[choose(backend, segment)].function
     if not donate or (initial.requires_grad and initial.is_leaf):  # a learned memory is kept
         initial = initial.clone(memory_format=torch.contiguous_format)
     return form(segment, initial, mask, reset, rule)
-
-
-def _choose(name: str, segment: Segment) -> Form:
-    if name == "auto":
-        return next(row.function for row in BACKENDS.values() if row.usable(segment))
-    if name not in BACKENDS:
-        raise ScanError(f"backend is {name!r}; choose auto, {', '.join(BACKENDS)}")
-    backend = BACKENDS[name]
-    if backend.package:
-        require_installed(backend.package, "fast")
-    return backend.function
 
 
 _checked: ContextVar[bool] = ContextVar("checked", default=False)
@@ -134,8 +82,9 @@ _checked: ContextVar[bool] = ContextVar("checked", default=False)
 def checked() -> Iterator[None]:
     """Inside this block `scan` also looks at the values that it is given.
 
-    Shapes and slot indices are always checked. NaN, infinity, rates outside [0, 1] and retentions
-    above 1 are not: looking costs a pass over every input.
+    Shapes are always checked, and slot indices on a CPU; elsewhere one would have to wait for them.
+    NaN, infinity, rates outside [0, 1] and retentions above 1 are not: looking costs a pass over
+    every input.
     """
     token = _checked.set(True)
     try:
@@ -160,10 +109,15 @@ def _check(segment: Segment, slots: int, initial: Tensor, mask: Tensor | None, r
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
             raise ScanError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
-        if tensor.dtype != value.dtype:
-            raise ScanError(f"{name} is {tensor.dtype} but value is {value.dtype}; use one dtype")
+        fine = torch.promote_types(tensor.dtype, torch.float32)
+        if initial.dtype not in (tensor.dtype, fine):
+            raise ScanError(
+                f"{name} is {tensor.dtype} but the memory is {initial.dtype}; use one dtype"
+            )
     if rule not in ("delta", "hebbian"):
         raise ScanError(f"rule is {rule!r}; choose 'delta' or 'hebbian'")
+    if torch.compiler.is_compiling() or not (value.is_cpu or _checked.get()):
+        return
     for name, address in (("write", write), ("read", read)):
         low, high = (int(bound) for bound in address.index.aminmax())
         if low < 0 or high >= slots:
