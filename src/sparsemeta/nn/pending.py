@@ -57,9 +57,8 @@ def newest(
     # Only the state is learned from later on: it is kept by a cache.
     said, before = (x._replace(**_cut_off(x)) for x in (predicted, before))
     if mask is None:
-        found = Pending(*(x[:, -1] for x in said))
-        # Of many steps, a view of the last would keep all of them.
-        return Pending(*(x.clone() for x in found._replace(log_p=_of_all(found.log_p))))
+        # Copies: a view of the last of many steps would keep all of them.
+        return Pending(_of_all(said.log_p[:, -1]), *(x[:, -1].clone() for x in said[1:]))
     last = _positions(mask)[:, -1]
     emptied = torch.zeros_like(last) if reset is None else _positions(reset)[:, -1]
     stream = torch.arange(len(last), device=last.device)

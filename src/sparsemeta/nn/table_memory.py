@@ -183,10 +183,13 @@ class TableMemory(AdaptiveLayer):
         )
         pending = pending or nothing(predicted)
         after = newest(predicted, pending, mask, reset)
-        if targets is not None:
-            said = log_p(logits, targets).to(dtype)
+        if came.shape[1] == 1 and mask is None and not torch.is_grad_enabled():  # it is known
+            said = after.log_p[:, None] if targets is None else after.log_p.gather(-1, targets)
+        elif targets is not None:
+            said = log_p(logits, targets)
         else:
             said = logits[:, -steps:].log_softmax(-1, dtype=dtype)
+        said = said.to(dtype)
         if not self.enabled:
             return said, state, after
 
