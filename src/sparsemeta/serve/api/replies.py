@@ -108,6 +108,7 @@ async def answered(turns: Turns, metrics: Metrics, request: Request) -> Items:
     async with turns.alone(request.memory) if request.memory else nullcontext():
         turn = await request.plan()
         known = await turns.replay(turn, retry) if retry else None
+        turns.require_room()
         yield START
         for frame in shape.begin():
             yield frame

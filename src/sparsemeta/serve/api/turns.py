@@ -14,9 +14,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from sparsemeta.lm import Sampling
+from sparsemeta.serve.api.errors import ApiError
 from sparsemeta.serve.api.positions import Position, Positions
 from sparsemeta.serve.engine import Engine, Event, Finished, Snapshot, Task
 from sparsemeta.serve.store import Done, Retry, Step, Store, Version
+
+WAITING = 4096
+"""Tasks that the engine may have at once."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,12 @@ class Turns:
     def __init__(self, store: Store, engine: Engine, positions: Positions):
         self.store, self.engine, self.positions = store, engine, positions
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def require_room(self) -> None:
+        """Raise `ApiError` if so many wait that another would wait long."""
+        if self.engine.waiting >= WAITING:
+            message = "Too many requests are being answered. Try again in a moment."
+            raise ApiError(503, message, headers={"retry-after": "1"})
 
     @asynccontextmanager
     async def alone(self, memory: str) -> AsyncIterator[None]:

@@ -106,12 +106,11 @@ class Scheduler:
             jobs = self._next()
             try:
                 found = self._together(jobs) if len(jobs) > 1 else [self._alone(jobs[0])]
-                costs = any(job.own for job in jobs)
                 for job, tokens in zip(jobs, found, strict=True):
                     told += self._go_on(job, tokens)
             except Exception as error:
                 return [*told, *((job.task, error) for job in jobs)]
-            if costs:
+            if any(job.own for job in jobs):  # the model was asked
                 break
         return told
 
@@ -121,7 +120,8 @@ class Scheduler:
         if not first.together:
             return [first]
         alike = [job for job in self._readers if job.together == first.together]
-        alike = alike[: TOGETHER - 1]
+        most = 4 * BESIDE // first.left if self._cohorts else TOGETHER
+        alike = alike[: min(most, TOGETHER) - 1] if most else []
         for job in alike:
             self._readers.remove(job)
         return [first, *alike]
