@@ -5,7 +5,7 @@ version before as it was.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -58,14 +58,14 @@ class Kept:
 
     Attributes:
         about: numbers for people.
-        bytes: size of the text that was read and written, in UTF-8.
+        size: of the text that was read and written, in UTF-8.
         result: what a retry is answered.
         response: the name of the answer, if it has one.
         retry: by what the request is known again.
     """
 
     about: Mapping[str, float]
-    bytes: int
+    size: int
     result: bytes
     response: str | None
     retry: Retry
@@ -97,7 +97,7 @@ class Turns:
         async with lock:
             yield
 
-    async def take(self, turn: Turn) -> AsyncIterator[Event]:
+    async def take(self, turn: Turn) -> AsyncGenerator[Event]:
         """Read and write: yields what the engine tells."""
         begin = await asyncio.to_thread(self._begin, turn)
         tokens = np.asarray(turn.tokens, np.int64)
@@ -123,7 +123,7 @@ class Turns:
     def _keep(self, turn: Turn, done: Finished, kept: Kept) -> Done:
         origin, memory = self.positions.at(turn.owner, turn.parent).origin, done.after.state.memory
         texts = origin.texts + (turn.ledger != "extend")
-        origin = origin._replace(texts=texts, bytes=origin.bytes + kept.bytes)
+        origin = origin._replace(texts=texts, bytes=origin.bytes + kept.size)
         step = Step(
             parent=turn.parent.id,
             content=memory.encode(origin),
