@@ -70,7 +70,7 @@ def test_download_upload_and_go_on_elsewhere(http, server):
         made = other.put(f"{MEMORIES}/default/content", content=content)
         assert made.status_code == 200
         assert other.post("/v1/completions", json=body).json()["choices"] == here
-        damaged = content[:-9] + bytes(9)
+        damaged = content[:-9] + bytes(byte ^ 1 for byte in content[-9:])
         refused = other.put(f"{MEMORIES}/default/content", content=damaged)
         assert refused.status_code == 400
         assert other.get(f"{MEMORIES}/default").json() == made.json()
