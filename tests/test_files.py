@@ -14,6 +14,7 @@ from sparsemeta.files import (
     require_writable,
     write_file,
     write_folder,
+    write_new,
     write_text,
 )
 
@@ -204,3 +205,19 @@ def test_what_another_machine_is_writing_is_left_alone(tmp_path):
         left.touch()
     write_text(tmp_path / "a.txt", "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == [theirs.name, "a.txt"]
+
+
+def test_files_named_by_what_they_hold_are_written_once(tmp_path, monkeypatch):
+    write_new(tmp_path, {"a": b"1", "b": b"2"})
+    before = (tmp_path / "a").stat().st_mtime_ns
+    write_new(tmp_path, {"a": b"1"})
+    assert (tmp_path / "a").stat().st_mtime_ns == before
+    assert [(tmp_path / name).read_bytes() for name in sorted(os.listdir(tmp_path))] == [b"1", b"2"]
+
+    def fail(path):
+        raise RuntimeError
+
+    monkeypatch.setattr(files, "sync", fail)
+    with pytest.raises(RuntimeError):
+        write_new(tmp_path, {"c": b"3"})
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]

@@ -83,9 +83,10 @@ def load(path: Path, model: nn.Module | Blueprint | None) -> dict[str, LayerStat
     known = layouts(model) if isinstance(model, nn.Module) else blueprint and blueprint.layouts
     layers = {}
     with _opened(path) as (header, file):
-        if model is not None:
-            owner = blueprint.fingerprint if blueprint else fingerprint(model)
-            _check_owner(path, header, owner)
+        if isinstance(model, Blueprint):
+            _check_owner(path, header, model.fingerprint)
+        elif model is not None:
+            _check_owner(path, header, fingerprint(model))
         claims = _claims(header, file)
         if blueprint:
             _check_alike(blueprint, claims, file)

@@ -103,11 +103,26 @@ def test_a_kill_between_deleting_and_scrubbing_leaves_nothing_after_the_next_sta
     with open_store(tmp_path) as store:
         marks = fill(store, 30)
         with monkeypatch.context() as without:
-            without.setattr(Database, "scrub", lambda self: None)
+            without.setattr(Database, "erased", lambda self: None)
             for name in sorted(marks)[:9]:
                 store.delete("ann", name)
         assert store._database.fact(ERASED) is not None
+        monkeypatch.setattr(Database, "_scrub", lambda self: None)  # as if it was not closed
+    monkeypatch.undo()
     with open_store(tmp_path) as store:
         assert store._database.fact(ERASED) is None
         found = everything(tmp_path)
         assert not [mark for name in sorted(marks)[:9] for mark in marks[name] if mark in found]
+
+
+def test_a_large_database_is_scrubbed_when_it_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr("sparsemeta.serve.store.database.LARGE", 0)
+    with open_store(tmp_path) as store:
+        marks = fill(store, 30)
+        for name in sorted(marks)[:9]:
+            store.delete("ann", name)
+        found = b"".join(path.read_bytes() for path in (tmp_path / "blobs").iterdir())
+        assert not [mark for name in sorted(marks)[:9] for mark in marks[name] if mark in found]
+        assert (tmp_path / "store.db-wal").stat().st_size == 0
+    found = everything(tmp_path)
+    assert not [mark for name in sorted(marks)[:9] for mark in marks[name] if mark in found]

@@ -51,7 +51,9 @@ def test_a_refused_upload_leaves_nothing(tmp_path):
 
 def test_what_a_bad_upload_says_of_itself_is_told_in_short(tmp_path):
     header = b'{"__metadata__":{"format":"%s"}}' % (b"x" * 10_000)
+    upload = len(header).to_bytes(8, "little") + header
     with open_store(tmp_path) as store:
+        memory = store.default("ann").id
         with pytest.raises(StateError, match="not a memory of this version") as error:
-            store.upload("ann", store.default("ann").id, len(header).to_bytes(8, "little") + header)
+            store.upload("ann", memory, upload)
     assert len(str(error.value)) < 600

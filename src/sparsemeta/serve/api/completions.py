@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Request as HttpRequest, Response
 from fastapi.responses import JSONResponse
@@ -43,8 +43,12 @@ class CompletionBody(Stopped):
     @property
     def prompts(self) -> list[str] | list[list[int]]:
         """One or several."""
-        several = not isinstance(self.prompt, str) and not isinstance(self.prompt[0], int)
-        return self.prompt if several else [self.prompt]
+        given = self.prompt
+        if isinstance(given, str):
+            return [given]
+        if isinstance(given[0], int):
+            return [cast(list[int], given)]
+        return cast(list[str] | list[list[int]], given)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,14 +91,14 @@ class Request:
         shape: of the answer.
         plan: says what is to be done, once nobody else moves the head.
         memory: whose head moves, by its id; None if none does.
-        bytes: size of the text that is read, in UTF-8.
+        size: of the text that is read, in UTF-8.
         retry: by what the request is known again; None if nothing is kept of it.
     """
 
     shape: Shape
     plan: Callable[[], Awaitable[Turn]]
     memory: str | None
-    bytes: int
+    size: int
     retry: Retry | None
 
 
@@ -108,6 +108,7 @@ async def answered(turns: Turns, metrics: Metrics, request: Request) -> Items:
     async with turns.alone(request.memory) if request.memory else nullcontext():
         turn = await request.plan()
         known = await turns.replay(turn, retry) if retry else None
+        turns.require_room()
         yield START
         for frame in shape.begin():
             yield frame
@@ -117,7 +118,7 @@ async def answered(turns: Turns, metrics: Metrics, request: Request) -> Items:
                 yield frame
             whole = shape.whole(turn, reply)
             if retry and reply.done:
-                size = request.bytes + len(reply.text.encode())
+                size = request.size + len(reply.text.encode())
                 about = {"nats": reply.nats, "scored": float(len(reply.read))}
                 result = dumps(whole).encode()
                 kept = Kept(about, size, result, shape.response, retry)
@@ -133,7 +134,7 @@ async def answered(turns: Turns, metrics: Metrics, request: Request) -> Items:
 
 async def _told(
     turns: Turns, metrics: Metrics, turn: Turn, shape: Shape, reply: Reply
-) -> AsyncIterator[Frame]:
+) -> AsyncGenerator[Frame]:
     async for event in turns.take(turn):
         metrics.told(event)
         for frame in shape.tell(event, reply.add(event)):

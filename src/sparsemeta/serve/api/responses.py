@@ -197,7 +197,11 @@ async def respond_to(
 def _memory(service: Service, owner: str, body: ResponseBody) -> str:
     """The id of the memory that is meant."""
     if body.previous_response_id:
-        return service.store.response(owner, body.previous_response_id).memory
+        memory = service.store.response(owner, body.previous_response_id).memory
+        if memory is None:
+            message = "The memory of this answer was deleted. Go on in a fork: name it as `memory`."
+            raise ApiError(404, message, param="previous_response_id")
+        return memory
     return service.chosen(owner, body.goes_on or body.memory).id
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 
@@ -40,7 +40,7 @@ class Whole(NamedTuple):
 START = Frame("")
 """Comes first: whatever fails from here on has been accepted."""
 
-Items = AsyncIterator[Frame | Whole]
+Items = AsyncGenerator[Frame | Whole]
 
 
 def dumps(data: Any) -> str:

@@ -5,7 +5,7 @@ version before as it was.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,9 +14,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from sparsemeta.lm import Sampling
+from sparsemeta.serve.api.errors import ApiError
 from sparsemeta.serve.api.positions import Position, Positions
 from sparsemeta.serve.engine import Engine, Event, Finished, Snapshot, Task
 from sparsemeta.serve.store import Done, Retry, Step, Store, Version
+
+WAITING = 4096
+"""Tasks that the engine may have at once."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,14 @@ class Kept:
 
     Attributes:
         about: numbers for people.
-        bytes: size of the text that was read and written, in UTF-8.
+        size: of the text that was read and written, in UTF-8.
         result: what a retry is answered.
         response: the name of the answer, if it has one.
         retry: by what the request is known again.
     """
 
     about: Mapping[str, float]
-    bytes: int
+    size: int
     result: bytes
     response: str | None
     retry: Retry
@@ -80,6 +84,12 @@ class Turns:
         self.store, self.engine, self.positions = store, engine, positions
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def require_room(self) -> None:
+        """Raise `ApiError` if so many wait that another would wait long."""
+        if self.engine.waiting >= WAITING:
+            message = "Too many requests are being answered. Try again in a moment."
+            raise ApiError(503, message, headers={"retry-after": "1"})
+
     @asynccontextmanager
     async def alone(self, memory: str) -> AsyncIterator[None]:
         """While nobody else moves the head of a memory, by its id."""
@@ -87,7 +97,7 @@ class Turns:
         async with lock:
             yield
 
-    async def take(self, turn: Turn) -> AsyncIterator[Event]:
+    async def take(self, turn: Turn) -> AsyncGenerator[Event]:
         """Read and write: yields what the engine tells."""
         begin = await asyncio.to_thread(self._begin, turn)
         tokens = np.asarray(turn.tokens, np.int64)
@@ -113,7 +123,7 @@ class Turns:
     def _keep(self, turn: Turn, done: Finished, kept: Kept) -> Done:
         origin, memory = self.positions.at(turn.owner, turn.parent).origin, done.after.state.memory
         texts = origin.texts + (turn.ledger != "extend")
-        origin = origin._replace(texts=texts, bytes=origin.bytes + kept.bytes)
+        origin = origin._replace(texts=texts, bytes=origin.bytes + kept.size)
         step = Step(
             parent=turn.parent.id,
             content=memory.encode(origin),

@@ -4,7 +4,7 @@ tasks.py      what is asked, and what is answered
 engine.py     the thread of the model, and the way to it from an event loop
 scheduler.py  which tokens are read next
 jobs.py       a task while it is being done; spelling.py its text
-cohort.py     jobs that write side by side
+cohort.py     jobs that write side by side; joining.py those that read so
 """
 
 from sparsemeta.serve.engine.engine import Engine as Engine

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from queue import Empty, SimpleQueue
 from typing import Self
 
@@ -52,7 +52,7 @@ class Engine:
         """Whether tasks will be done."""
         return self._thread.is_alive()
 
-    async def run(self, task: Task) -> AsyncIterator[Event]:
+    async def run(self, task: Task) -> AsyncGenerator[Event]:
         """Do a task: yields what is told of it, `Finished` as the last.
 
         Whoever stops listening cancels the task. Close it, by `contextlib.aclosing`, lest that be

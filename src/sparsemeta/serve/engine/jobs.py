@@ -9,6 +9,9 @@ from sparsemeta.lm import LMState, Spelling, Tokenizer, choose
 from sparsemeta.serve.engine.spelling import Reply
 from sparsemeta.serve.engine.tasks import Choice, Event, Finished, Reason, Snapshot, Task, Wrote
 
+SHORT = 64
+"""Tokens of texts that are read together: of longer ones that brings little."""
+
 
 @dataclass(eq=False)
 class Job:
@@ -46,6 +49,24 @@ class Job:
     def left(self) -> int:
         """How many tokens are to be read before the last, after which one may be chosen."""
         return len(self.task.tokens) - 1 - self.position
+
+    @property
+    def together(self) -> tuple[int, ...]:
+        """Jobs of the same may read together; empty where it has to read alone."""
+        if self.state is None or self.task.top or not 0 < self.left <= SHORT:
+            return ()
+        size, predicted = self.state.nbytes.bit_length() // 2, self.state.pending is not None
+        return self.left.bit_length(), size, predicted
+
+    def opening(self) -> list[Choice]:
+        """The first token, if nothing was read yet, and how likely it was where it began."""
+        task = self.task
+        if self.position or not len(task.tokens):
+            return []
+        first, begin = int(task.tokens[0]), task.begin
+        if begin is None or begin.log_p is None:
+            return [Choice(first, None)]
+        return [choice(first, begin.log_p, task.top)]
 
     @property
     def next(self) -> int:

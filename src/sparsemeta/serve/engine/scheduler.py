@@ -14,10 +14,14 @@ from sparsemeta.errors import ConfigError
 from sparsemeta.lm import LanguageModel, Tokenizer
 from sparsemeta.serve.engine.cohort import Cohort
 from sparsemeta.serve.engine.jobs import Job, choice
+from sparsemeta.serve.engine.joining import joined, parted
 from sparsemeta.serve.engine.tasks import Choice, Event, Read, Task
 
 ALONE, BESIDE = 256, 32
 """Tokens of a segment while nobody writes, and beside somebody who waits for his next token."""
+
+TOGETHER = 8
+"""Readers of short texts who read at once."""
 
 Told = list[tuple[Task, Event | Exception]]
 
@@ -53,12 +57,7 @@ class Scheduler:
         for queue in (self._readers, self._ready):
             for job in [job for job in queue if job.task.cancelled]:
                 queue.remove(job)
-        if self._readers:
-            job = self._readers.popleft()
-            try:
-                told += self._read(job)
-            except Exception as error:
-                told.append((job.task, error))
+        told += self._read()
         self._gather()
         for kin, cohort in list(self._cohorts.items()):
             try:
@@ -100,17 +99,38 @@ class Scheduler:
         cohort.leave(done)
         return told
 
-    def _read(self, job: Job) -> Told:
-        """A segment of one reader, but for the last token: that is read with those who write."""
-        task, found = job.task, []
+    def _read(self) -> Told:
+        """A segment of the next reader, or of several whose texts are short."""
+        told: Told = []
+        while self._readers:
+            jobs = self._next()
+            try:
+                found = self._together(jobs) if len(jobs) > 1 else [self._alone(jobs[0])]
+                for job, tokens in zip(jobs, found, strict=True):
+                    told += self._go_on(job, tokens)
+            except Exception as error:
+                return [*told, *((job.task, error) for job in jobs)]
+            if any(job.own for job in jobs):  # the model was asked
+                break
+        return told
+
+    def _next(self) -> list[Job]:
+        """The next reader, and others whose texts are about as short."""
+        first = self._readers.popleft()
+        if not first.together:
+            return [first]
+        alike = [job for job in self._readers if job.together == first.together]
+        most = 4 * BESIDE // first.left if self._cohorts else TOGETHER
+        alike = alike[: min(most, TOGETHER) - 1] if most else []
+        for job in alike:
+            self._readers.remove(job)
+        return [first, *alike]
+
+    def _go_on(self, job: Job, found: list[Choice]) -> Told:
+        """What comes after a segment: the last token is read with those who write."""
+        task = job.task
         if not len(task.tokens):
             return self._heard(job, _known(task))
-        if job.position == 0 and task.begin is not None and task.begin.log_p is not None:
-            found.append(choice(int(task.tokens[0]), task.begin.log_p, task.top))
-        elif job.position == 0:
-            found.append(Choice(int(task.tokens[0]), None))
-        if job.left:
-            found += self._segment(job, BESIDE if self._cohorts else ALONE)
         told: Told = [(task, Read(tuple(found)))]
         if job.left:
             self._readers.append(job)
@@ -120,6 +140,30 @@ class Scheduler:
             last = torch.as_tensor(task.tokens[-1:], dtype=torch.int64)
             told += self._heard(job, self._advance(job, last, steps=1)[-1])
         return told
+
+    def _alone(self, job: Job) -> list[Choice]:
+        """How likely the tokens of a segment were, with the first of all."""
+        found = job.opening()
+        if job.left > 0:
+            found += self._segment(job, BESIDE if self._cohorts else ALONE)
+        return found
+
+    def _together(self, jobs: list[Job]) -> list[list[Choice]]:
+        """The same of several, whose texts are read to the last token but one."""
+        sizes = [job.left for job in jobs]
+        tokens = torch.zeros(len(jobs), max(sizes) + 1, dtype=torch.int64)
+        for row, job, many in zip(tokens, jobs, sizes, strict=True):
+            row[: many + 1] = torch.as_tensor(job.task.tokens[job.position :])
+        real = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
+        begin = joined([job.state for job in jobs if job.state is not None])
+        options = {"targets": tokens[:, 1:], "mask": real, "donate": True}
+        log_p, _, state = self._model.predict(tokens[:, :-1], begin, **options)
+        found = []
+        for i, (job, many) in enumerate(zip(jobs, sizes, strict=True)):
+            scored = zip(tokens[i, 1 : many + 1].tolist(), log_p[i, :many].tolist(), strict=True)
+            found.append([*job.opening(), *(Choice(*one) for one in scored)])
+            job.state, job.own, job.position = parted(state, i), True, job.position + many
+        return found
 
     def _segment(self, job: Job, most: int) -> list[Choice]:
         """Read tokens: how likely each was that comes after one of them."""

@@ -3,7 +3,7 @@
     store.py      what can be done with memories: views.py ask, growing.py read on, all else here
     types.py      what there is, as values; rows.py the same in the database; steps.py made
     keys.py       who may
-    ledgers.py    what versions have read, so that a prefix is found quickly
+    ledgers.py    what versions have read, and lineage.py what they grew from: both found quickly
     blobs.py      files named by what they hold; database.py everything else, and the lock
 
 A version is immutable and a memory is a name that moves from version to version, as a branch does

@@ -19,7 +19,9 @@ from sparsemeta.files import write_file
 
 VERSION = 1
 ERASED = "erased"
-"""Of facts: something was deleted, and copies of it may still be in the files."""
+"""Of facts: something was deleted, and copies of it may still be in the database."""
+LARGE = 2**26
+"""Bytes of a database that is not scrubbed while it serves: that takes a second or more."""
 SCHEMA = f"""
 BEGIN;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -51,6 +53,8 @@ CREATE TABLE versions (
     memory TEXT REFERENCES memories (id) ON DELETE SET NULL,
     parent TEXT REFERENCES versions (id),
     base TEXT NOT NULL,
+    depth INTEGER NOT NULL,
+    jump TEXT NOT NULL,
     kind TEXT NOT NULL,
     mode TEXT NOT NULL,
     created REAL NOT NULL,
@@ -169,7 +173,7 @@ class Database:
                 "back from a copy."
             )
         if self.fact(ERASED) is not None:
-            self.scrub()
+            self._scrub()
 
     def mac(self, purpose: str, data: bytes = b"") -> str:
         """What only who knows the secret can compute from some data: HMAC-SHA256, hex."""
@@ -205,25 +209,37 @@ class Database:
             sql.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
         return self.fact(name) or ""
 
-    def scrub(self) -> None:
-        """Leave nothing of what was deleted in any file.
+    def erased(self) -> None:
+        """Something was deleted: leave nothing of it in any file.
 
-        `secure_delete` alone does not: copies of rows stay where pages were split. A transaction
-        that erases sets the fact `ERASED`; if a kill comes before this, it is done at the opening.
+        `secure_delete` alone does not: copies of rows stay where pages were split. But everybody
+        waits for a scrub, so that of a large database is put off until it is closed, or opened if
+        a kill comes first; what is in it are names and numbers, and no text that was read.
         """
         with self.lock:
-            try:
-                self._connection.execute("VACUUM")
-                self._connection.execute("DELETE FROM facts WHERE name = ?", (ERASED,))
+            if (self.folder / "store.db").stat().st_size <= LARGE:
+                self._scrub()
+            else:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.Error as error:
-                raise self._unusable(error) from None
 
     def close(self) -> None:
         """Let others open it."""
         with self.lock:
-            self._connection.close()
-            self._file.release()
+            try:
+                with suppress(sqlite3.ProgrammingError):  # it was closed before
+                    if self.fact(ERASED) is not None:
+                        self._scrub()
+            finally:
+                self._connection.close()
+                self._file.release()
+
+    def _scrub(self) -> None:
+        try:
+            self._connection.execute("VACUUM")
+            self._connection.execute("DELETE FROM facts WHERE name = ?", (ERASED,))
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
 
     def _unusable(self, error: Exception) -> StoreError:
         return StoreError(

@@ -7,11 +7,11 @@ from typing import Any
 
 from sparsemeta.errors import TooLargeError
 from sparsemeta.serve.store.ledgers import unpack
+from sparsemeta.serve.store.lineage import placed, version_of
 from sparsemeta.serve.store.rows import (
     insert,
     memory_row,
     memory_value,
-    version_of,
     version_row,
     version_value,
 )
@@ -135,7 +135,7 @@ class Growing(Views):
     ) -> None:
         """Add a version, and the event that it is."""
         whose = {"owner": owner, "memory": memory, "created": self._clock()}
-        insert(sql, "versions", made | whose)
+        insert(sql, "versions", made | whose | placed(sql, made["id"], made["parent"]))
         self._note(sql, memory, made["kind"], made["id"], made["about"])
 
     def _note(

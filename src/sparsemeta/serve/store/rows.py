@@ -14,15 +14,6 @@ COLUMNS = (
 )
 """Of a version, as a value."""
 
-LINE = """
-WITH RECURSIVE line (id) AS (
-    VALUES (:start)
-    UNION ALL
-    SELECT parent FROM versions JOIN line USING (id) WHERE parent IS NOT NULL AND seq > :least
-)
-"""
-"""A version and what it grew from, as far back as to the `seq` least."""
-
 UNUSED = """
 WITH RECURSIVE kept (id) AS (
     SELECT id FROM versions WHERE owner = :owner AND memory IS NOT NULL
@@ -52,39 +43,6 @@ def version_row(sql: sqlite3.Connection, owner: str, version: str, by: str = "id
     query = f"SELECT * FROM versions WHERE owner = ? AND {by} = ?"
     what = "response" if by == "response" else "version"
     return _only(sql.execute(query, (owner, version)), f"no {what} {version!r}")
-
-
-def version_of(sql: sqlite3.Connection, memory: sqlite3.Row, version: str) -> sqlite3.Row:
-    """A version of a memory: made in it, or what it was forked from, or that grew from."""
-    row = version_row(sql, memory["owner"], version)
-    if row["memory"] != memory["id"] and not is_before(sql, row, memory["origin"]):
-        raise NotFoundError(f"no version {version!r}: this memory has none such.")
-    return row
-
-
-def is_before(sql: sqlite3.Connection, version: sqlite3.Row, later: str) -> bool:
-    """Whether a version is another, or that grew from it."""
-    query = f"{LINE} SELECT EXISTS (SELECT 1 FROM line WHERE id = :id)"
-    given = {"start": later, "least": version["seq"], "id": version["id"]}
-    return bool(sql.execute(query, given).fetchone()[0])
-
-
-def common(sql: sqlite3.Connection, one: sqlite3.Row, other: sqlite3.Row) -> sqlite3.Row | None:
-    """The last version that two grew from since their base."""
-    query = f"""
-        {LINE}, also (id) AS (
-            VALUES (:other)
-            UNION ALL
-            SELECT parent FROM versions JOIN also USING (id) WHERE id != :base
-        )
-        SELECT versions.* FROM versions JOIN line USING (id) JOIN also USING (id)
-        ORDER BY seq DESC LIMIT 1
-    """
-    if one["base"] != other["base"]:
-        return None
-    base = version_row(sql, one["owner"], one["base"])
-    given = {"start": one["id"], "other": other["id"], "base": base["id"], "least": base["seq"]}
-    return sql.execute(query, given).fetchone()
 
 
 def memory_value(sql: sqlite3.Connection, row: sqlite3.Row) -> Memory:

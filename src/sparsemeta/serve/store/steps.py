@@ -8,7 +8,8 @@ from typing import Any
 from sparsemeta.errors import ConflictError, NotFoundError, require
 from sparsemeta.serve.store.database import Database
 from sparsemeta.serve.store.ledgers import NOTHING, Hasher, pack
-from sparsemeta.serve.store.rows import PREFIXES, insert, is_before, memory_row
+from sparsemeta.serve.store.lineage import is_before
+from sparsemeta.serve.store.rows import PREFIXES, insert, memory_row
 from sparsemeta.serve.store.types import Retry, Step
 
 FRESH = ("create", "upload", "reset")

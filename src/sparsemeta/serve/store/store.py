@@ -12,12 +12,11 @@ from sparsemeta.serve.store.database import ERASED, Database
 from sparsemeta.serve.store.growing import Growing
 from sparsemeta.serve.store.keys import Keys
 from sparsemeta.serve.store.ledgers import Hasher
+from sparsemeta.serve.store.lineage import common, version_of
 from sparsemeta.serve.store.rows import (
     UNUSED,
-    common,
     memory_row,
     memory_value,
-    version_of,
     version_row,
 )
 from sparsemeta.serve.store.steps import expect_head
@@ -190,7 +189,8 @@ class Store(Growing):
     def delete(self, owner: str, memory: str) -> None:
         """Erase a memory and all its versions that no other memory has.
 
-        When this returns, what they held is in no file of the store.
+        When this returns, what they held and had read is in no file of the store. Names and numbers
+        are not either, unless the database has more than 64 MiB: then until it is closed.
 
         Raises:
             NotFoundError: the owner has no such memory.
@@ -204,7 +204,7 @@ class Store(Growing):
                 sql.executemany("DELETE FROM versions WHERE id = ?", gone)
                 sql.execute("INSERT OR REPLACE INTO facts VALUES (?, '')", (ERASED,))
             self._blobs.discard(*(found[name] for found in unused for name in ("blob", "record")))
-            self._database.scrub()
+            self._database.erased()
 
     def _replace(
         self, owner: str, memory: str, content: bytes, kind: Kind, expect: str | None

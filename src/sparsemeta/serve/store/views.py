@@ -1,27 +1,22 @@
 """`Views`: what can be asked of a store; nothing here changes it."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sparsemeta.serve.store.blobs import Blobs
 from sparsemeta.serve.store.database import Database
 from sparsemeta.serve.store.ledgers import Hasher, unpack
+from sparsemeta.serve.store.lineage import is_before, since_base, versions_of
 from sparsemeta.serve.store.rows import (
-    LINE,
     event_value,
-    is_before,
     memory_row,
     memory_value,
     page,
-    version_of,
     version_row,
     version_value,
 )
 from sparsemeta.serve.store.types import Event, Match, Memory, Page, Usage, Version
-
-LATEST = 2**63 - 1
-"""Later than every row."""
 
 
 class Views:
@@ -57,7 +52,7 @@ class Views:
             ORDER BY seq DESC LIMIT ?
         """
         with self._database.transaction() as sql:
-            before = memory_row(sql, owner, after)["seq"] if after else LATEST
+            before = memory_row(sql, owner, after)["seq"] if after else 2**63 - 1
             found = sql.execute(query, (owner, conversations, before, limit + 1)).fetchall()
             return page([memory_value(sql, row) for row in found], limit)
 
@@ -87,16 +82,9 @@ class Views:
         Raises:
             NotFoundError: there is no such memory, or no version `after`.
         """
-        query = f"""
-            {LINE} SELECT * FROM versions
-            WHERE (memory = :memory OR id IN line) AND seq < :before
-            ORDER BY seq DESC LIMIT :limit
-        """
         with self._database.transaction() as sql:
             row = memory_row(sql, owner, memory)
-            before = version_of(sql, row, after)["seq"] if after else LATEST
-            given = {"memory": row["id"], "before": before, "limit": limit + 1}
-            found = sql.execute(query, given | {"start": row["origin"], "least": 0}).fetchall()
+            found = versions_of(sql, row, after, limit + 1)
         return page([version_value(row) for row in found], limit)
 
     def events(self, owner: str, memory: str, *, after: int = 0, limit: int = 100) -> Page[Event]:
@@ -152,7 +140,7 @@ class Views:
         found: list[list[int]] = []
         with self._database.transaction() as sql:
             steps, missing = [], limit
-            for row in self._back(sql, version_row(sql, owner, version)):
+            for row in since_base(sql, version_row(sql, owner, version)):
                 if missing <= 0:
                     break
                 steps.append(row)
@@ -168,7 +156,7 @@ class Views:
         """
         with self._database.transaction() as sql:
             steps = []
-            for row in self._back(sql, version_row(sql, owner, version)):
+            for row in since_base(sql, version_row(sql, owner, version)):
                 if row["mode"] != "keep":
                     steps.append(row)
                 if row["mode"] == "begin":
@@ -185,28 +173,19 @@ class Views:
         Raises:
             NotFoundError: the owner has no such memory.
         """
-        lengths = "SELECT DISTINCT ledger FROM versions WHERE base = ? AND ledger BETWEEN 1 AND ?"
         query = """
-            SELECT * FROM versions WHERE base = ? AND ledger = ? AND hash = ? ORDER BY seq DESC
+            SELECT * FROM versions WHERE base = ? AND ledger BETWEEN 1 AND ?
+            ORDER BY ledger DESC, seq DESC
         """
         with self._database.transaction() as sql:
             head = version_row(sql, owner, memory_row(sql, owner, memory)["head"])
-            base = head["base"]
-            found = sorted(length for (length,) in sql.execute(lengths, (base, len(tokens))))
-        hashes = list(self._hasher.prefixes(tokens, found))
+            known = sql.execute(query, (head["base"], len(tokens))).fetchall()
+        hashes = dict(self._hasher.prefixes(tokens, sorted({row["ledger"] for row in known})))
         with self._database.transaction() as sql:
-            for length, value in reversed(hashes):
-                for row in sql.execute(query, (base, length, value)):
-                    if is_before(sql, row, head["id"]):
-                        return Match(version_value(row), length)
+            for row in known:
+                if row["hash"] == hashes[row["ledger"]] and is_before(sql, row, head["id"]):
+                    return Match(version_value(row), row["ledger"])
         return None
-
-    def _back(self, sql: sqlite3.Connection, row: sqlite3.Row) -> Iterator[sqlite3.Row]:
-        """A version and what it grew from, back to its base."""
-        yield row
-        while row["id"] != row["base"]:
-            row = version_row(sql, row["owner"], row["parent"])
-            yield row
 
     def _tokens(self, row: sqlite3.Row) -> list[int]:
         """What one step read."""
