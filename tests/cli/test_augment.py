@@ -109,7 +109,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(base, capsys):
 
 
 def test_the_base_runs_without_a_graph(base):
-    from sparsemeta.lm.adapters.training import Adapter, add_memories, load_base
+    from sparsemeta.lm.hf.training import Adapter, add_memories, load_base
 
     model, tokenizer = load_base(base / "base")
     training = AdapterTraining(segment=8)
@@ -125,7 +125,7 @@ def test_the_base_runs_without_a_graph(base):
 def test_an_adapter_is_loaded_in_python(base):
     assert augment() == 0
     model = transformers.AutoModelForCausalLM.from_pretrained("base")
-    assert load_adapter(model, "adapter") is model
+    assert load_adapter(model, "adapter/checkpoints/step-000004") is model
     with pytest.raises(ValueError, match="name text to train on"):
         train_adapter(AugmentRecipe(model="base"), "nowhere")
     assert not (base / "nowhere").exists()
