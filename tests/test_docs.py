@@ -1,8 +1,8 @@
 """README and the pages of docs: their code runs, and the commands that they show exist.
 
 Blocks of ```python are run in order, a page in one go, in a folder where `runs/demo` is a small
-model and `demo-hf` its export. A block that cannot run says so in a comment above its fence:
-`<!-- not run: why -->`.
+model and `demo-hf` its export, or `my-model` one of transformers. A block that cannot run says so
+in a comment above its fence: `<!-- not run: why -->`.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import pytest
 
 import sparsemeta
 from sparsemeta.cli import COMMANDS, main
-from tests.cli.conftest import write_project
+from tests.cli.conftest import write_base, write_project
 
 ROOT = Path(sparsemeta.__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -51,6 +51,12 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
         write_project(tmp_path)
         assert main(["train", "tiny.toml", "--run", "runs/demo"]) == 0
         assert main(["export", "runs/demo", "demo-hf"]) == 0
+    if "my-model" in "".join(code):
+        for needed in ("transformers", "accelerate", "sklearn"):
+            pytest.importorskip(needed)
+        write_base(tmp_path / "my-model", window=256)
+        (tmp_path / "my").mkdir()
+        (tmp_path / "my" / "notes.txt").write_text("the square of 7 is 49\n" * 40)
     names: dict[str, object] = {}
     for block in code:
         exec(compile(block, page.name, "exec"), names)

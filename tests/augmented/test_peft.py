@@ -94,8 +94,8 @@ torch.set_num_threads(1)
 lora = lambda m: peft.PeftModel.from_pretrained(m, "lora", autocast_adapter_dtype=False).double()
 memory = lambda m: load_adapter(m, "memory")
 with torch.no_grad():
-    found = [logits(b(a(base_lm("Llama"))).eval(), text()) for a, b in ((lora, memory), (memory, lora))]
-torch.save(found, "found.pt")
+    models = memory(lora(base_lm("Llama"))), lora(memory(base_lm("Llama")))
+    torch.save([logits(model.eval(), text()) for model in models], "found.pt")
 """
 
 

@@ -4,12 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from sparsemeta.cli import main
 from sparsemeta.lm.checkpoint import save_model
 from sparsemeta.lm.text.tokenizer import ByteTokenizer
 from tests.tiny import OUTPUT, tiny_model
 
+WINDOW = 32
+"""Of `write_base`."""
 RECIPE = """
 name = "tiny"
 [corpus]
@@ -49,6 +52,28 @@ def write_project(folder: Path) -> None:
         (folder / "text" / f"{i}.txt").write_text("".join(lines))
     (folder / "text" / "held" / "a.txt").write_text("the square of 7 is 49\n" * 8)
     (folder / "text" / "held" / "b.txt").write_text("49 is the square of 7\n" * 8)
+
+
+def write_base(folder: Path, seed: int = 0, window: int = WINDOW) -> None:
+    """A tiny GPT-2 of bytes as transformers saves it, and its tokenizer."""
+    import tokenizers
+    import transformers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 257, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": window}
+    ids = dict.fromkeys(("bos_token_id", "eos_token_id"), 256)
+    model = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(**sizes, **ids, initializer_range=0.3)
+    )
+    model.save_pretrained(folder)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = tokenizers.Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<|end|>"])
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>")
+    fast.save_pretrained(folder)
 
 
 @pytest.fixture

@@ -15,36 +15,15 @@ from sparsemeta.cli import main
 from sparsemeta.lm import Reader, load, load_memory, passages, read_documents, train_adapter
 from sparsemeta.lm.adapters import AdapterTraining, AugmentRecipe
 from sparsemeta.lm.config import CorpusConfig
+from tests.cli.conftest import WINDOW, write_base
 from tests.lm.runs import Signal
 
 transformers = pytest.importorskip("transformers")
 
-WINDOW = 32
 OPTIONS = ["--corpus.train", "text", "--training.precision", "32-true", "--training.steps", "4"]
 OPTIONS += ["--training.streams", "2", "--training.segment", "16", "--training.emptied", "0.2"]
 HIDDEN = ["--targets", "h.1", "--memory.slots", "16", "--memory.active", "2", "--memory.heads", "1"]
 HIDDEN += ["--memory.key-width", "4", "--memory.value-width", "4"]
-
-
-def write_base(folder, seed=0):
-    """A tiny GPT-2 of bytes, and its tokenizer."""
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers
-
-    torch.manual_seed(seed)
-    sizes = {"vocab_size": 257, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": WINDOW}
-    ids = dict.fromkeys(("bos_token_id", "eos_token_id"), 256)
-    model = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(**sizes, **ids, initializer_range=0.3)
-    )
-    model.save_pretrained(folder)
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = tokenizers.Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(["<|end|>"])
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>")
-    fast.save_pretrained(folder)
 
 
 @pytest.fixture
@@ -130,7 +109,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(base, capsys):
 
 
 def test_the_base_runs_without_a_graph(base):
-    from sparsemeta.lm.adapters.training import Adapter, add_memories, load_base
+    from sparsemeta.lm.hf.training import Adapter, add_memories, load_base
 
     model, tokenizer = load_base(base / "base")
     training = AdapterTraining(segment=8)
@@ -146,7 +125,7 @@ def test_the_base_runs_without_a_graph(base):
 def test_an_adapter_is_loaded_in_python(base):
     assert augment() == 0
     model = transformers.AutoModelForCausalLM.from_pretrained("base")
-    assert load_adapter(model, "adapter") is model
+    assert load_adapter(model, "adapter/checkpoints/step-000004") is model
     with pytest.raises(ValueError, match="name text to train on"):
         train_adapter(AugmentRecipe(model="base"), "nowhere")
     assert not (base / "nowhere").exists()

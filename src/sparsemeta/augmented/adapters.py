@@ -20,7 +20,6 @@ from sparsemeta.augmented.sessions import ATTRIBUTE, augmentation, unwrapped
 from sparsemeta.config import from_dict, to_dict
 from sparsemeta.errors import CheckpointError, ConfigError
 from sparsemeta.files import check_folder, writable, write_folder
-from sparsemeta.run import newest
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 KIND = "SPARSEMETA"
@@ -65,8 +64,7 @@ def load_adapter(model: Model, folder: str | Path) -> Model:
 
     Args:
         model: the base, or the base augmented in the same way.
-        folder: as `save_adapter` wrote it; or of a run of `sparsemeta augment`: then its newest
-            checkpoint.
+        folder: as `save_adapter` wrote it, or a checkpoint of `sparsemeta augment`.
 
     Raises:
         CheckpointError: the adapter is missing or damaged, or belongs to another base; the model
@@ -74,7 +72,6 @@ def load_adapter(model: Model, folder: str | Path) -> Model:
         ConfigError: the model is augmented in another way.
     """
     path = Path(folder)
-    path = path if (path / CONFIG).is_file() else newest(path / "checkpoints") or path
     about, weights = _read(path)
     _require_base(path, model, about.pop("base", {}), weights.pop(SKETCH, torch.empty(0)))
     try:
@@ -135,7 +132,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not (path / CONFIG).is_file():
         raise CheckpointError(
             f"{path}: no adapter, there is no {CONFIG}. Give a folder that save_adapter wrote, or "
-            "the folder of a run of `sparsemeta augment`."
+            "a checkpoint of `sparsemeta augment`."
         )
     check_folder(path)
     try:

@@ -3,7 +3,7 @@
     config.py       the recipe, one dataclass per concern; sampling.py how text is written
     text/           sources -> documents -> tokens -> streams
     modelling.py    tokens -> embedding -> [attention -> memory -> MLP] x layers -> logits
-    training.py     a recipe -> a run -> checkpoints
+    training.py     a recipe -> a run -> checkpoints; adapters.py the recipe of an adapter
     loss.py         what is trained; negatives.py cheaper, optimizer.py by which rule
     reading.py      the one loop: read a segment, score it, and only then learn from it; scores.py
     evaluation/     what may adapt while reading, tuned and compared

@@ -1,5 +1,5 @@
 from . import insight as insight, memories as memories
-from .adapters import AugmentRecipe as AugmentRecipe, train_adapter as train_adapter
+from .adapters import AugmentRecipe as AugmentRecipe
 from .checkpoint import find_model as find_model, load_model as load_model, save_model as save_model
 from .compression import (
     Packed as Packed,
@@ -21,6 +21,7 @@ from .evaluation import (
     evaluate as evaluate,
 )
 from .generation import Spelling as Spelling, Writer as Writer, choose as choose
+from .hf.training import train_adapter as train_adapter
 from .memories import load as load, load_memory as load_memory, remember as remember
 from .modelling import LanguageModel as LanguageModel
 from .reading import (

@@ -54,7 +54,7 @@ def load(
     else:
         model, tokenizer = load_model(path)
     if adapter is not None:
-        from sparsemeta.lm.adapters.reading import with_adapter
+        from sparsemeta.lm.hf.augmented import with_adapter
 
         model = with_adapter(model, Path(adapter))
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer

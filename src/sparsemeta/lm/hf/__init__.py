@@ -4,6 +4,8 @@ modelling.py   the model and its configuration
 generation.py  what `generate` needs of it, and what it carries from token to token
 tokenizer.py   our tokenizers as theirs
 pretrained.py  a model folder of ours -> one of theirs; any causal model of theirs as one that reads
+augmented.py   the same with an adapter: it remembers
+training.py    an adapter in training
 """
 
 from sparsemeta.errors import MissingExtra

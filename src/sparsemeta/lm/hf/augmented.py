@@ -13,6 +13,7 @@ from sparsemeta.errors import ConfigError
 from sparsemeta.fast_weights import FastWeights
 from sparsemeta.lm.hf.pretrained import PretrainedModel, WindowState
 from sparsemeta.nn import AdaptiveLayer
+from sparsemeta.run import newest
 
 
 class MemoryState(WindowState):
@@ -94,7 +95,7 @@ def with_adapter(model: nn.Module, folder: Path) -> AugmentedModel:
 
     Args:
         model: as `load` makes it.
-        folder: what `sparsemeta augment` or `save_adapter` has written.
+        folder: of a run of `sparsemeta augment`, or what `save_adapter` has written.
 
     Raises:
         CheckpointError: the adapter is damaged, or belongs to another model.
@@ -105,5 +106,6 @@ def with_adapter(model: nn.Module, folder: Path) -> AugmentedModel:
             f"{folder}: an adapter is for a causal language model of transformers; this model has "
             "memories of its own, which `sparsemeta train` trains."
         )
-    load_adapter(model.model, folder).requires_grad_(True)  # for arms that change weights
+    # A run stands for its newest checkpoint. All is trainable, for arms that change weights.
+    load_adapter(model.model, newest(folder / "checkpoints") or folder).requires_grad_(True)
     return AugmentedModel(model.model)

@@ -16,7 +16,7 @@ from sparsemeta import run as engine
 from sparsemeta.augmented import Carried, augment, memories, session, write_adapter
 from sparsemeta.errors import CheckpointError, ConfigError, require
 from sparsemeta.lm import text as texts
-from sparsemeta.lm.adapters.config import AdapterTraining, AugmentRecipe
+from sparsemeta.lm.adapters import AdapterTraining, AugmentRecipe
 from sparsemeta.lm.hf.pretrained import PretrainedModel, load_pretrained
 from sparsemeta.lm.state import LMState
 from sparsemeta.nn import RowMemory, TableMemory
