@@ -231,7 +231,7 @@ def test_imports_are_found_wherever_they_stand():
 OPTIONAL = {
     *("tokenizers", "lightning_fabric", "lightning", "matplotlib", "numba", "transformers"),
     *("datasets", "lm_eval", "tensorboard", "sklearn", "PIL", "gymnasium", "popgym", "river"),
-    "constriction",
+    *("constriction", "triton"),
 }
 """What the extras bring."""
 
