@@ -3,7 +3,7 @@
 scripts/bench memory [--recipe recipes/large.toml]
 
 A plan runs two segments of a model that has no numbers, and adds up what autograd would keep. It is
-held against the peak of a process that trains: of small models on the CPU, for two steps.
+held against the peak of a process that trains: of small models on the CPU.
 """
 
 import resource
@@ -88,11 +88,11 @@ def _storage(x: Tensor) -> int:
     return x.untyped_storage()._cdata
 
 
-def train(config: ModelConfig) -> int:
-    """Bytes by which two steps of training raise this process's peak."""
-    model = LanguageModel(config, VOCABULARY)
+def train(config: ModelConfig, vocabulary: int = VOCABULARY) -> int:
+    """Bytes by which some steps of training raise this process's peak, the weights included."""
+    model = LanguageModel(config, vocabulary)
     optimizer = torch.optim.AdamW(model.parameters())
-    tokens, state = torch.randint(0, VOCABULARY, (STREAMS, SEGMENT)), None
+    tokens, state = torch.randint(0, vocabulary, (STREAMS, SEGMENT)), None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     weights = sum(x.nbytes for x in model.parameters())
     for _ in range(3):
@@ -114,6 +114,7 @@ def small(width: int, layers: int, memory_layers: tuple[int, ...]) -> ModelConfi
 def main(options: Options) -> None:
     """Print plans, and what was measured of the small ones."""
     if options.measured:
+        train(small(32, 1, (0,)), 64)  # loads what training loads
         print(train(small(*SMALL[int(options.measured)])))
         return
     megabytes = partial("{:,.0f}".format)

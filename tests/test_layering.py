@@ -240,6 +240,7 @@ OPTIONAL = {
     *("tokenizers", "lightning_fabric", "lightning", "matplotlib", "numba", "transformers"),
     *("datasets", "lm_eval", "tensorboard", "sklearn", "PIL", "gymnasium", "popgym", "river"),
     *("constriction", "fastapi", "starlette", "uvicorn", "limits", "prometheus_client"),
+    "triton",
 }
 """What the extras bring."""
 

@@ -11,7 +11,7 @@ from sparsemeta.config import MemoryConfig
 from sparsemeta.nn import SparseMemory
 from sparsemeta.ops import Address, Segment, scan
 from sparsemeta.ops.update.inplace import inputs_of
-from sparsemeta.ops.update.triton import WALK
+from sparsemeta.ops.update.triton.form import WALK
 from tests.ops.segments import DIFFERENTIABLE, Case, run, segment, worst_error
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

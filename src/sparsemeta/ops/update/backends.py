@@ -72,7 +72,7 @@ def _native() -> Loop:
 
 
 def _triton() -> Loop:
-    from sparsemeta.ops.update.triton import WALK
+    from sparsemeta.ops.update.triton.form import WALK
 
     return WALK
 
