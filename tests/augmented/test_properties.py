@@ -79,8 +79,8 @@ def read(model, text):
 def row(text, i):
     """One stream by itself, without its padding."""
     real = text.mask[i]
-    parts = (x[i : i + 1, real] for x in (text.tokens, text.mask, text.reset))
-    return Text(*parts, text.write[i : i + 1], [0, int(real.sum())])
+    tokens, mask, reset = (x[i : i + 1, real] for x in (text.tokens, text.mask, text.reset))
+    return Text(tokens, mask, reset, text.write[i : i + 1], [0, int(real.sum())])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
