@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -80,7 +81,7 @@ def touched(backward: bool) -> int:
 
 def segment(batch: int, time: int, slots: int, device: str) -> Segment:
     """Random addresses that are written where they were read, as a layer does."""
-    like = {"device": device}
+    like: dict[str, Any] = {"device": device}
     index = torch.randint(0, slots, (batch, time + 1, HEADS, ACTIVE), **like)
     weight = normalize(torch.rand(index.shape, **like), dim=-1)
     write, read = (
