@@ -181,8 +181,8 @@ class RowMemory(AdaptiveLayer):
         layer = state.layers[NAME]
         *shape, capacity = self.layout
         expected, dense = (batch, *shape), capacity is None
-        known = isinstance(layer, LayerWeights)
-        if not known or layer.shape != expected or dense != (layer.slot is None):
+        fits = layer.shape == expected
+        if not (fits and isinstance(layer, LayerWeights) and dense == (layer.slot is None)):
             which = "a row for every class" if dense else "only rows that were written"
             raise StateError(
                 f"the state's table is {layer.shape} but this layer reads {expected} "
