@@ -122,6 +122,12 @@ def test_it_is_saved_and_loaded_bit_for_bit(saved):
     assert list(FastWeights.load(path, layer).layers) == ["memory", "cache"]
 
 
+def test_an_empty_one_is_saved_too(saved):
+    layer, _, path = saved
+    layer.initial_state(2).save(path, layer)
+    assert equal(FastWeights.load(path, layer), layer.initial_state(2))
+
+
 @pytest.mark.parametrize(
     ("part", "change", "says"),
     [

@@ -41,6 +41,6 @@ def _welcome(where: "serve.Address") -> None:
     if where.secret:
         print(f"a key for you, which is shown this once: {where.secret}")
     else:
-        print("users give a key: sparsemeta serve keys list")
+        print(f"users give a key: sparsemeta serve keys list {where.memories}")
     print(f"OpenAI's clients take base_url={where.url}/v1 and a key as api_key")
     print(f"listening at {where.url}; Ctrl-C stops it", flush=True)
