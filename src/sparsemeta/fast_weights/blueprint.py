@@ -65,7 +65,5 @@ def sha256(about: str, tensors: Mapping[str, Tensor]) -> str:
     hashed = hashlib.sha256(about.encode())
     for name, tensor in sorted(tensors.items()):
         hashed.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        if tensor.numel():  # of nothing, strides are what they happen to be
-            values = tensor.detach().cpu().contiguous().flatten()
-            hashed.update(values.view(torch.uint8).numpy().data)
+        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return hashed.hexdigest()

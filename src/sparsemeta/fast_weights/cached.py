@@ -48,7 +48,7 @@ class CachedStates(LayerState):
         """An empty one for B streams, of the dtype and on the device of a tensor."""
         key = like.new_zeros(batch, layout.size, layout.width)
         token = torch.zeros(batch, layout.size, dtype=torch.int64, device=like.device)
-        return cls(key, token, token[:, 0].clone())
+        return cls(key, token, token.new_zeros(batch))
 
     @property
     def shape(self) -> tuple[int, int, int]:
