@@ -187,20 +187,23 @@ def _device(devices: int) -> torch.device:
 def _join(rank: int, world: int, device: torch.device) -> None:
     """Meet the other processes: where torchrun says, or by a file, and the main one starts them."""
     if _launched():
-        where = "env://"
+        given, *_ = next(distributed.rendezvous("env://"))
+        # torchrun keeps what those before a restart left there: their addresses, of all things.
+        met = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), given)
+        where: dict[str, Any] = {"store": met}
     elif rank == 0:
         meeting = tempfile.mkdtemp(prefix="sparsemeta-")
         atexit.register(shutil.rmtree, meeting, ignore_errors=True)
         _start_others(world, meeting)
-        where = f"file://{meeting}/store"
+        where = {"init_method": f"file://{meeting}/store"}
     else:
-        where = f"file://{os.environ[_MEETING]}/store"
+        where = {"init_method": f"file://{os.environ[_MEETING]}/store"}
     backend = "gloo"
     if device.type != "cpu":
         torch.accelerator.set_device_index(device.index)
         own = distributed.get_default_backend_for_device(device.type)
         backend = f"cpu:gloo,{device.type}:{own}"
-    distributed.init_process_group(backend, init_method=where, rank=rank, world_size=world)
+    distributed.init_process_group(backend, rank=rank, world_size=world, **where)
     atexit.register(distributed.destroy_process_group)
 
 
