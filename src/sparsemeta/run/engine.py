@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from sparsemeta.errors import SparseMetaError, require
 from sparsemeta.run.config import Precision, Strategy
@@ -187,9 +189,9 @@ def _device(devices: int) -> torch.device:
 def _join(rank: int, world: int, device: torch.device) -> None:
     """Meet the other processes: where torchrun says, or by a file, and the main one starts them."""
     if _launched():
-        given, *_ = next(distributed.rendezvous("env://"))
+        given, *_ = next(rendezvous("env://"))
         # torchrun keeps what those before a restart left there: their addresses, of all things.
-        met = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), given)
+        met = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), given)
         where: dict[str, Any] = {"store": met}
     elif rank == 0:
         meeting = tempfile.mkdtemp(prefix="sparsemeta-")
